@@ -1,0 +1,244 @@
+// Package auth0secrets is a Vault secrets engine that rotates the client
+// secrets of Auth0 applications without downtime.
+//
+// An Auth0 application has exactly one client secret; the moment a new one is
+// set, the old one dies. The engine makes the next secret itself and hands it
+// out as a fallback ahead of the rotation. Credentials are read with leases of
+// at most a role's ttl, so one ttl later every holder has the next secret, and
+// only then is it set in Auth0 (a staged rotation).
+//
+// Where to find what:
+//
+//	path_*.go          the paths of the mount: parse, call, answer
+//	state_machine.go   the rotation's state machine, pure
+//	rotation*.go       the one procedure that rotates: stage, send, settle
+//	scheduler.go       calls it when something is due
+//	serving.go         what creds/ and static-creds/ hand out, from memory
+//	application.go     whether an application can be a role
+//	roles.go           making, changing and deleting roles
+//	storage.go         what is stored
+package auth0secrets
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// Version is the version that the plugin reports, semver with a leading v. Set
+// when the binary is linked.
+var Version = "v0.0.0-dev"
+
+const (
+	operationPrefix = "auth0"
+	userAgent       = "vault-plugin-secrets-auth0"
+)
+
+// managementAPI is what the engine needs of Auth0. Errors are *auth0.Error,
+// whose class says whether a request took effect.
+type managementAPI interface {
+	// Grant gets a Management API token, unless a valid one is at hand, and
+	// says what it allows.
+	Grant(ctx context.Context) (auth0.Grant, error)
+	// Application reads an application. What the token's scopes do not cover is
+	// absent.
+	Application(ctx context.Context, clientID string) (*auth0.Application, error)
+	// SetSecret sets an application's client secret.
+	SetSecret(ctx context.Context, clientID, secret string) error
+	// RotateSecret has Auth0 make a new client secret. It is empty if Auth0 did
+	// not show it.
+	RotateSecret(ctx context.Context, clientID string) (string, error)
+	// Close gives back idle connections.
+	Close()
+}
+
+var _ managementAPI = (*auth0.Client)(nil)
+
+// backend is one mount of the engine.
+type backend struct {
+	*framework.Backend
+
+	// now is the clock. Tests replace it.
+	now func() time.Time
+	// newAPI makes the client for a configuration. Tests replace it.
+	newAPI func(auth0.Config) (managementAPI, error)
+	// jitter gives numbers in [0,1).
+	jitter func() float64
+
+	served    *servedSets
+	scheduler *scheduler
+
+	// roleLocks serialise what changes a role, and configLock what changes the
+	// configuration; they are held across calls to Auth0. commitLock guards the
+	// moments at which roles and configuration have to agree, and never is.
+	roleLocks  *keyedLocks
+	configLock *keyedLocks
+	commitLock sync.Mutex
+
+	// connection is the client of the stored configuration, nil until needed
+	// and after the configuration has changed.
+	connectionLock sync.Mutex
+	connection     *connection
+
+	// maxLease is the mount's longest lease, as last asked: asking is a call
+	// to Vault.
+	maxLease atomic.Int64
+}
+
+// connection is a configuration and its client.
+type connection struct {
+	config *configEntry
+	api    managementAPI
+}
+
+// Factory makes the backend of one mount.
+func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+	b := newBackend(time.Now)
+	if err := b.Setup(ctx, conf); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func newBackend(now func() time.Time) *backend {
+	b := &backend{
+		now:        now,
+		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
+		jitter:     rand.Float64,
+		served:     newServedSets(now),
+		roleLocks:  newKeyedLocks(),
+		configLock: newKeyedLocks(),
+	}
+	b.scheduler = newScheduler(b, now)
+	b.Backend = &framework.Backend{
+		Help:           strings.TrimSpace(backendHelp),
+		BackendType:    logical.TypeLogical,
+		RunningVersion: Version,
+		PathsSpecial: &logical.Paths{
+			SealWrapStorage: []string{storageConfig, storageRoles},
+		},
+		Paths: framework.PathAppend(
+			b.pathConfig(),
+			b.pathRoles(),
+			b.pathCreds(),
+			b.pathRotate(),
+		),
+		Secrets:        []*framework.Secret{b.secretType()},
+		InitializeFunc: b.initialize,
+		PeriodicFunc:   b.periodic,
+		Invalidate:     b.invalidate,
+		Clean:          b.clean,
+	}
+	return b
+}
+
+// initialize starts the scheduler. Vault calls it after unseal, mount and reload.
+func (b *backend) initialize(_ context.Context, req *logical.InitializationRequest) error {
+	b.startScheduler(req.Storage)
+	return nil
+}
+
+// periodic runs every minute. It starts the scheduler where initialize could
+// not, makes it look at the clock again, and refreshes what is remembered of
+// the mount's tuning. Vault also calls it while it takes the mount away.
+func (b *backend) periodic(_ context.Context, req *logical.Request) error {
+	if b.System().Tainted() {
+		return nil
+	}
+	b.askMaxLeaseTTL()
+	b.startScheduler(req.Storage)
+	b.scheduler.wake()
+	return nil
+}
+
+// startScheduler does so if it does not run, where storage can be written.
+func (b *backend) startScheduler(storage logical.Storage) {
+	if b.WriteSafeReplicationState() {
+		b.scheduler.start(storage)
+	}
+}
+
+// invalidate drops what is in memory of an entry that another node has written.
+func (b *backend) invalidate(_ context.Context, key string) {
+	if key == storageConfig {
+		b.disconnect()
+	}
+	if name, ok := strings.CutPrefix(key, storageRoles); ok {
+		b.served.invalidate(name)
+	}
+}
+
+// clean stops the background work and waits for it.
+func (b *backend) clean(context.Context) {
+	b.scheduler.stop()
+	b.disconnect()
+}
+
+// maxLeaseTTL is the longest lease that the mount allows, at most a minute old:
+// a read of credentials does not wait for Vault to say it. If it was lowered
+// since, Vault itself caps the lease.
+func (b *backend) maxLeaseTTL() time.Duration {
+	if known := b.maxLease.Load(); known > 0 {
+		return time.Duration(known)
+	}
+	return b.askMaxLeaseTTL()
+}
+
+func (b *backend) askMaxLeaseTTL() time.Duration {
+	asked := b.System().MaxLeaseTTL()
+	b.maxLease.Store(int64(asked))
+	return asked
+}
+
+// connect is the stored configuration and the client for it.
+func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connection, error) {
+	b.connectionLock.Lock()
+	defer b.connectionLock.Unlock()
+	if b.connection != nil {
+		return b.connection, nil
+	}
+	config, err := readConfig(ctx, storage)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+			fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+	}
+	api, err := b.newAPI(config.client(b))
+	if err != nil {
+		return nil, err
+	}
+	b.connection = &connection{config: config, api: api}
+	return b.connection, nil
+}
+
+// disconnect makes the next connect read the configuration anew. Calls under
+// way end on the client they have.
+func (b *backend) disconnect() {
+	b.connectionLock.Lock()
+	defer b.connectionLock.Unlock()
+	if b.connection != nil {
+		b.connection.api.Close()
+		b.connection = nil
+	}
+}
+
+const backendHelp = `
+The auth0 secrets engine rotates the client secrets of Auth0 applications
+without downtime, and hands them out with leases.
+
+Configure it with the credentials of a machine-to-machine application that may
+use Auth0's Management API ("config"), make a role of each application whose
+secret it is to rotate ("roles/<name>"), let applications read their credentials
+("creds/<name>", or "static-creds/<name>" without a lease), and rotate on a
+schedule or by hand ("rotate/<name>").
+`

@@ -1,0 +1,395 @@
+package auth0secrets
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/errutil"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/answers"
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+const (
+	testDomain       = "example.eu.auth0.com"
+	testEngineID     = "engineengineengineengineengine00"
+	testEngineSecret = "engine-secret-engine-secret-engine-secret"
+	testAppID        = "appappappappappappappappappapp00"
+	testAppSecret    = "initial-secret-of-the-application"
+)
+
+// fakeAuth0 stands for Auth0 behind the domain interface: applications with
+// their secrets, and a place to interfere with each request. It is shared by
+// all clients that a backend makes.
+type fakeAuth0 struct {
+	mu     sync.Mutex
+	scopes []string
+	grant  error
+	apps   map[string]*auth0.Application
+	// interfere is asked before a request takes effect. Whatever it returns is
+	// the request's error; it may call commit to let it take effect all the same.
+	interfere func(op, clientID string, commit func()) error
+	calls     []string
+	every     []string // every secret that was ever set
+	made      int
+	onSet     func(clientID, secret string) // called with the lock held, when a secret takes effect
+}
+
+func newFakeAuth0() *fakeAuth0 {
+	f := &fakeAuth0{
+		scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
+		apps:   map[string]*auth0.Application{},
+	}
+	f.add(testAppID, testAppSecret)
+	return f
+}
+
+func (f *fakeAuth0) add(clientID, secret string) *auth0.Application {
+	no, method := false, "client_secret_post"
+	app := &auth0.Application{
+		ClientID: clientID, AppType: "regular_web", Global: &no, TokenEndpointAuthMethod: &method,
+		JWTConfiguration: &auth0.JWTConfiguration{Alg: "RS256", SecretEncoded: &no}, ClientSecret: &secret,
+	}
+	f.apps[clientID] = app
+	f.every = append(f.every, secret)
+	return app
+}
+
+func (f *fakeAuth0) secret(clientID string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return *f.apps[clientID].ClientSecret
+}
+
+func (f *fakeAuth0) count(op string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, call := range f.calls {
+		if call == op {
+			n++
+		}
+	}
+	return n
+}
+
+// interfereWith sets what happens to requests from now on; nil: nothing.
+func (f *fakeAuth0) interfereWith(fn func(op, clientID string, commit func()) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.interfere = fn
+}
+
+func (f *fakeAuth0) request(op, clientID string, commit func()) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, op)
+	interfere := f.interfere
+	f.mu.Unlock()
+	locked := func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		commit()
+	}
+	if interfere != nil {
+		if err := interfere(op, clientID, locked); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	_, known := f.apps[clientID]
+	f.mu.Unlock()
+	if !known {
+		return refusal(op, 404, codeUnknownApplication, "The client does not exist")
+	}
+	locked()
+	return nil
+}
+
+func (f *fakeAuth0) Grant(context.Context) (auth0.Grant, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "grant")
+	return auth0.Grant{Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}, f.grant
+}
+
+func (f *fakeAuth0) has(scope string) bool {
+	for _, s := range f.scopes {
+		if s == scope {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fakeAuth0) Application(_ context.Context, clientID string) (*auth0.Application, error) {
+	var app auth0.Application
+	err := f.request("get", clientID, func() {
+		app = *f.apps[clientID]
+		secret := *app.ClientSecret
+		app.ClientSecret = &secret
+		if !f.has(scopeReadClientKeys) {
+			app.ClientSecret = nil
+		}
+	})
+	if err == nil && !f.has(scopeReadClientKeys) && !f.has(scopeReadClients) {
+		return nil, refusal("get application", 403, codeInsufficientScope, "Insufficient scope, expected any of: read:clients")
+	}
+	return &app, err
+}
+
+func (f *fakeAuth0) set(clientID, secret string) {
+	f.apps[clientID].ClientSecret = &secret
+	f.every = append(f.every, secret)
+	if f.onSet != nil {
+		f.onSet(clientID, secret)
+	}
+}
+
+func (f *fakeAuth0) SetSecret(_ context.Context, clientID, secret string) error {
+	return f.request("set", clientID, func() { f.set(clientID, secret) })
+}
+
+func (f *fakeAuth0) RotateSecret(_ context.Context, clientID string) (string, error) {
+	var made string
+	err := f.request("rotate", clientID, func() {
+		f.made++
+		made = fmt.Sprintf("made-by-auth0-%d", f.made)
+		f.set(clientID, made)
+	})
+	if !f.has(scopeReadClientKeys) {
+		made = ""
+	}
+	return made, err
+}
+
+func (f *fakeAuth0) Close() {}
+
+func refusal(op string, status int, code, message string) *auth0.Error {
+	return &auth0.Error{Class: auth0.Refused, Op: op, Status: status, Code: code, Message: message}
+}
+
+func noAnswer(op string) *auth0.Error {
+	return &auth0.Error{Class: auth0.Ambiguous, Op: op, Message: "connection lost"}
+}
+
+// testEnv is a backend on storage and a fake Auth0. Its clock is that of the
+// test: run it in a synctest bubble to have time under control.
+type testEnv struct {
+	t       *testing.T
+	b       *backend
+	storage *logical.InmemStorage
+	auth0   *fakeAuth0
+	system  *logical.StaticSystemView
+	log     *bytes.Buffer
+}
+
+// newEnv starts an engine that is not configured.
+func newEnv(t *testing.T) *testEnv {
+	t.Helper()
+	env := &testEnv{
+		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &bytes.Buffer{},
+		system: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
+	}
+	env.start()
+	t.Cleanup(env.stop)
+	return env
+}
+
+// configuredEnv starts an engine with a configuration.
+func configuredEnv(t *testing.T) *testEnv {
+	t.Helper()
+	env := newEnv(t)
+	env.write("config", map[string]any{
+		fieldDomain: testDomain, fieldClientID: testEngineID, fieldClientSecret: testEngineSecret,
+	})
+	return env
+}
+
+func (env *testEnv) start() {
+	env.b = newBackend(time.Now)
+	env.b.newAPI = func(auth0.Config) (managementAPI, error) { return env.auth0, nil }
+	err := env.b.Setup(context.Background(), &logical.BackendConfig{
+		System:      env.system,
+		StorageView: env.storage,
+		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: env.log}),
+	})
+	require.NoError(env.t, err)
+	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.storage}))
+}
+
+// stop ends the engine, and checks what has to hold whenever one ends: no
+// secret is in its log.
+func (env *testEnv) stop() {
+	env.b.Cleanup(context.Background())
+	env.noSecretIn("the log", env.log.String())
+}
+
+// restart starts a fresh engine on what is stored.
+func (env *testEnv) restart() {
+	env.stop()
+	env.start()
+}
+
+// secrets is every secret that the engine has had to do with.
+func (env *testEnv) secrets() []string {
+	env.auth0.mu.Lock()
+	secrets := append([]string{testEngineSecret}, env.auth0.every...)
+	env.auth0.mu.Unlock()
+	names, err := env.storage.List(context.Background(), storageRoles)
+	if err != nil {
+		return secrets
+	}
+	for _, name := range names {
+		role, err := readRole(context.Background(), env.storage, name)
+		if err != nil || role == nil {
+			continue
+		}
+		for _, s := range []*secretVersion{role.Rotation.Current, role.Rotation.Next, role.Rotation.Previous} {
+			if s != nil {
+				secrets = append(secrets, string(s.Value))
+			}
+		}
+	}
+	return secrets
+}
+
+func (env *testEnv) noSecretIn(where, text string) {
+	env.t.Helper()
+	for _, secret := range env.secrets() {
+		if strings.Contains(text, secret) {
+			env.t.Fatalf("a secret is in %s: %s", where, strings.ReplaceAll(text, secret, "<SECRET>"))
+		}
+	}
+}
+
+// request is the one way in which tests reach the engine. It does what Vault
+// does with a write, and checks every answer: against its declared schema, and
+// for secrets where there must be none. Errors must have a form that survives
+// the plugin boundary.
+func (env *testEnv) request(operation logical.Operation, path string, data map[string]any) (*logical.Response, error) {
+	env.t.Helper()
+	ctx := context.Background()
+	req := &logical.Request{Operation: operation, Path: path, Data: data, Storage: env.storage, MountPoint: "auth0/"}
+	if operation == logical.UpdateOperation {
+		found, exists, err := env.b.HandleExistenceCheck(ctx, req)
+		var user errutil.UserError // this one type survives the plugin boundary here
+		if errors.As(err, &user) {
+			return nil, logical.CodedError(400, user.Error())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if found && !exists {
+			req.Operation = logical.CreateOperation
+		}
+	}
+	resp, err := env.b.HandleRequest(ctx, req)
+	if err == nil && resp.IsError() {
+		err = logical.CodedError(400, resp.Error().Error())
+	}
+	if err != nil {
+		env.noSecretIn("an error", err.Error())
+		return nil, err
+	}
+	var answer map[string]any
+	if resp != nil {
+		answer = resp.Data
+		if !strings.Contains(path, "creds/") {
+			shown, err := json.Marshal(resp)
+			require.NoError(env.t, err)
+			env.noSecretIn("the answer to "+path, string(shown))
+		}
+	}
+	if resp != nil || operation != logical.ReadOperation {
+		answers.Check(env.t, env.b, req.Operation, path, answer)
+	}
+	return resp, nil
+}
+
+func (env *testEnv) must(operation logical.Operation, path string, data map[string]any) *logical.Response {
+	env.t.Helper()
+	resp, err := env.request(operation, path, data)
+	require.NoError(env.t, err)
+	return resp
+}
+
+func (env *testEnv) write(path string, data map[string]any) *logical.Response {
+	env.t.Helper()
+	return env.must(logical.UpdateOperation, path, data)
+}
+
+func (env *testEnv) read(path string) map[string]any {
+	env.t.Helper()
+	resp := env.must(logical.ReadOperation, path, nil)
+	require.NotNil(env.t, resp, "nothing at %s", path)
+	return resp.Data
+}
+
+// refused checks that a request fails with a status and a text.
+func (env *testEnv) refused(status int, text string, operation logical.Operation, path string, data map[string]any) {
+	env.t.Helper()
+	_, err := env.request(operation, path, data)
+	requireCoded(env.t, err, status, text)
+}
+
+// requireCoded checks an error as it reaches the caller: bare, with its status.
+func requireCoded(t *testing.T, err error, status int, text string) {
+	t.Helper()
+	require.Error(t, err)
+	coded, ok := err.(logical.HTTPCodedError) //nolint:errorlint // only a bare one keeps its status over the plugin boundary
+	require.True(t, ok, "not a bare coded error: %T %v", err, err)
+	require.Equal(t, status, coded.Code(), err.Error())
+	require.Contains(t, err.Error(), text)
+}
+
+// holder is an application that reads credentials with a lease, as Vault Agent
+// does for it.
+type holder struct {
+	secrets []string
+	expires time.Time
+}
+
+func (env *testEnv) newHolder(role string) holder {
+	env.t.Helper()
+	resp := env.must(logical.ReadOperation, "creds/"+role, nil)
+	require.False(env.t, resp.Secret.Renewable, "a lease must not be renewable")
+	require.Positive(env.t, resp.Secret.TTL)
+	return holder{
+		secrets: resp.Data[fieldClientSecrets].([]string),
+		expires: time.Now().Add(resp.Secret.TTL),
+	}
+}
+
+func (h holder) holds(secret string) bool {
+	for _, s := range h.secrets {
+		if s == secret {
+			return true
+		}
+	}
+	return false
+}
+
+// sleep lets time pass and the engine do what it has to do in it.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// bubble runs a test with a clock of its own.
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
+var errStorage = errors.New("storage is gone")

@@ -1,0 +1,109 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// badRequest is a 400: what is wrong and what to do about it.
+func badRequest(format string, args ...any) error {
+	return logical.CodedError(http.StatusBadRequest, fmt.Sprintf(format, args...))
+}
+
+// handled wraps the handler of an operation: it refuses input that the path
+// does not know and gives errors the form in which their status survives the
+// plugin boundary. All operations go through it.
+func handled(handler framework.OperationFunc) framework.OperationFunc {
+	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+		if err := checkInput(req, d); err != nil {
+			return nil, err
+		}
+		resp, err := handler(ctx, req, d)
+		return resp, edgeError(err)
+	}
+}
+
+// checkInput refuses fields that the path does not have, null values, and
+// values that contradict the path. The SDK would drop the first (and warn only
+// if there is an answer), take the second for a set value, and overrule the third.
+func checkInput(req *logical.Request, d *framework.FieldData) error {
+	var unknown, null []string
+	for field, value := range req.Data {
+		if _, ok := d.Schema[field]; !ok {
+			unknown = append(unknown, field)
+		} else if value == nil {
+			null = append(null, field)
+		} else if field == fieldName && value != d.Raw[field] {
+			return badRequest("%s in the request differs from the one in the path %q", fieldName, req.Path)
+		}
+	}
+	if len(unknown) > 0 {
+		return badRequest("unknown field %s: this path knows %s", quotedList(unknown), knownFields(d))
+	}
+	if len(null) > 0 {
+		return badRequest("field %s is null: leave it out to keep what is stored, or send a value", quotedList(null))
+	}
+	return nil
+}
+
+func knownFields(d *framework.FieldData) string {
+	known := make([]string, 0, len(d.Schema))
+	for field := range d.Schema {
+		if field != fieldName {
+			known = append(known, field)
+		}
+	}
+	if len(known) == 0 {
+		return "none"
+	}
+	sort.Strings(known)
+	return strings.Join(known, ", ")
+}
+
+func quotedList(items []string) string {
+	slices.Sort(items)
+	return `"` + strings.Join(items, `", "`) + `"`
+}
+
+// edgeError gives an error the only forms that keep their meaning over the
+// plugin boundary: a bare CodedError, or ErrReadOnly (which makes Vault forward
+// the request).
+func edgeError(err error) error {
+	var coded logical.HTTPCodedError
+	var upstream *auth0.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, logical.ErrReadOnly):
+		return logical.ErrReadOnly
+	case errors.As(err, &coded):
+		return logical.CodedError(coded.Code(), err.Error())
+	case errors.As(err, &upstream):
+		return logical.CodedError(upstreamStatus(upstream), err.Error())
+	default:
+		return err
+	}
+}
+
+// upstreamStatus is the status with which an error of Auth0 reaches the caller:
+// the refusal is his to mend, the rest is not.
+func upstreamStatus(err *auth0.Error) int {
+	switch err.Class {
+	case auth0.Refused:
+		return http.StatusBadRequest
+	case auth0.Limited:
+		return http.StatusTooManyRequests
+	default:
+		return http.StatusBadGateway
+	}
+}

@@ -1,0 +1,166 @@
+package auth0secrets
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+)
+
+// Names of fields, as requests and answers carry them.
+const (
+	fieldName = "name"
+
+	fieldDomain           = "domain"
+	fieldClientID         = "client_id"
+	fieldClientSecret     = "client_secret"
+	fieldAudience         = "audience"
+	fieldCACert           = "ca_cert"
+	fieldRequestTimeout   = "request_timeout"
+	fieldPropagationDelay = "propagation_delay"
+	fieldVerifyConnection = "verify_connection"
+	fieldScopes           = "scopes"
+
+	fieldTTL            = "ttl"
+	fieldRotationPeriod = "rotation_period"
+	fieldSecretSource   = "secret_source"
+	fieldSkipImport     = "skip_import"
+	fieldForce          = "force"
+
+	fieldFallbackClientSecret = "fallback_client_secret"
+	fieldClientSecrets        = "client_secrets"
+
+	fieldPhase             = "phase"
+	fieldVersion           = "version"
+	fieldStagedAt          = "staged_at"
+	fieldReadyAt           = "ready_at"
+	fieldSettledAt         = "settled_at"
+	fieldLastVaultRotation = "last_vault_rotation"
+	fieldNextVaultRotation = "next_vault_rotation"
+	fieldLastError         = "last_error"
+	fieldFailures          = "failures"
+	fieldRetryAt           = "retry_at"
+)
+
+// What the fields mean, for path-help, OpenAPI and the answers' schemas alike.
+const (
+	descName = "Name of the role. One role stands for one Auth0 application."
+
+	descDomain           = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist."
+	descEngineClientID   = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
+	descEngineSecret     = "Client secret of the machine-to-machine application. Never returned."
+	descAudience         = "Audience of the Management API. With a custom domain, the tenant's own: https://<tenant>.auth0.com/api/v2/."
+	descCACert           = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
+	descRequestTimeout   = "How long one request to Auth0 may take."
+	descPropagationDelay = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
+	descVerifyConnection = "Whether a write of this configuration first gets a Management API token, and is refused if that fails."
+	descScopes           = "Scopes that Auth0 granted when the configuration was last verified."
+
+	descRoleClientID   = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
+	descImportSecret   = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
+	descTTL            = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect."
+	descRotationPeriod = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl."
+	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
+	descSkipImport     = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
+	descForce          = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
+
+	descCredsTTL            = "Seconds until these credentials should be read again, at least 1."
+	descCredsSecret         = "The client secret to try first."
+	descFallback            = "The client secret to try if the first is refused. Empty when there is none."
+	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them."
+	descCredsRotationPeriod = "Seconds between rotations. Of a role that is rotated by hand only: its ttl, since its credentials may change at any time."
+
+	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or settling (it is set, and the previous one is still handed out)."
+	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."
+	descStagedAt          = "When the next secret was staged."
+	descReadyAt           = "When the staged secret is to be set in Auth0: no live lease lacks it by then."
+	descSettledAt         = "When the previous secret stops being served."
+	descLastVaultRotation = "When the current secret was set in Auth0, or imported."
+	descNextVaultRotation = "When the next rotation takes effect. Absent when none is planned."
+	descLastError         = "Why the last attempt at Auth0 failed. Absent when it did not."
+	descFailures          = "How many attempts of the present rotation failed in a row."
+	descRetryAt           = "When the next attempt is made."
+)
+
+const (
+	defaultTTL              = 15 * time.Minute
+	defaultRequestTimeout   = 30 * time.Second
+	defaultPropagationDelay = 30 * time.Second
+)
+
+func stringField(description string) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeString, Description: description}
+}
+
+func boolField(description string, byDefault bool) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeBool, Description: description, Default: byDefault}
+}
+
+func intField(description string) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeInt, Description: description}
+}
+
+func timeField(description string) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeTime, Description: description + " RFC 3339, UTC."}
+}
+
+func durationField(description string, byDefault time.Duration) *framework.FieldSchema {
+	field := &framework.FieldSchema{Type: framework.TypeDurationSecond, Description: description}
+	if byDefault > 0 {
+		field.Default = int(byDefault.Seconds())
+	}
+	return field
+}
+
+func nameField() *framework.FieldSchema { return stringField(descName) }
+
+// required marks a field that every answer of its kind carries.
+func required(field *framework.FieldSchema) *framework.FieldSchema {
+	field.Required = true
+	return field
+}
+
+// inSeconds is how durations stand in answers.
+func inSeconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// inRFC3339 is how times stand in answers.
+func inRFC3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// sentString is a string field of a request. False: it was not sent.
+func sentString(d *framework.FieldData, field string) (string, bool) {
+	value, ok := d.GetOk(field)
+	if !ok {
+		return "", false
+	}
+	return fmt.Sprint(value), true
+}
+
+// sentDuration is a duration field of a request. False: it was not sent.
+func sentDuration(d *framework.FieldData, field string) (time.Duration, bool) {
+	value, ok := d.GetOk(field)
+	if !ok {
+		return 0, false
+	}
+	seconds, ok := value.(int)
+	return time.Duration(seconds) * time.Second, ok
+}
+
+// sentBool is a bool field of a request. False, false: it was not sent.
+func sentBool(d *framework.FieldData, field string) (value, sent bool) {
+	raw, ok := d.GetOk(field)
+	if !ok {
+		return false, false
+	}
+	value, sent = raw.(bool)
+	return value, sent
+}
+
+func sensitiveField(description string) *framework.FieldSchema {
+	field := stringField(description)
+	field.DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
+	return field
+}
+
+func listField(description string) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeStringSlice, Description: description}
+}

@@ -1,0 +1,122 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathCredsSynopsis    = "Read an application's credentials, with a lease."
+	pathCredsDescription = `
+Answers with the application's client ID and its client secrets in the order in
+which it should try them. While a rotation is under way there are two: an
+application that falls back to the second when the first is refused never fails.
+
+The lease cannot be renewed: at its end, or somewhat before, read again. Vault
+Agent does that by itself. Reading never calls Auth0.`
+
+	pathStaticCredsSynopsis    = "Read an application's credentials, without a lease."
+	pathStaticCredsDescription = `
+Answers as creds/ does, but without a lease: for readers that go by ttl, such as
+the Vault Secrets Operator and consul-template. Read again after ttl seconds.`
+
+	// secretTypeCredentials marks the leases of creds/.
+	secretTypeCredentials = "auth0_client_secrets" //nolint:gosec // a type, not a secret
+)
+
+func (b *backend) pathCreds() []*framework.Path {
+	return []*framework.Path{
+		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead),
+		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead),
+	}
+}
+
+func credsPath(prefix, suffix, synopsis, description string, read framework.OperationFunc) *framework.Path {
+	return &framework.Path{
+		Pattern:      prefix + framework.GenericNameRegex(fieldName) + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "read", OperationSuffix: suffix},
+		Fields:       map[string]*framework.FieldSchema{fieldName: nameField()},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: handled(read),
+				Summary:  synopsis,
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK),
+					Fields:      credentialFields(),
+				}}},
+			},
+		},
+		HelpSynopsis:    synopsis,
+		HelpDescription: strings.TrimSpace(description),
+	}
+}
+
+func credentialFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		fieldDomain:               required(stringField(descDomain)),
+		fieldClientID:             required(stringField(descRoleClientID)),
+		fieldClientSecret:         required(sensitiveField(descCredsSecret)),
+		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
+		fieldClientSecrets:        required(listField(descClientSecrets)),
+		fieldRotationPeriod:       required(intField(descCredsRotationPeriod)),
+		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
+		fieldTTL:                  required(intField(descCredsTTL)),
+	}
+}
+
+// secretType is the lease of creds/. It cannot be renewed: Vault Agent would
+// renew it for ever and never see a rotation. Revoking it takes nothing back:
+// the secrets are the application's, not the lease's.
+func (b *backend) secretType() *framework.Secret {
+	return &framework.Secret{
+		Type: secretTypeCredentials,
+		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+			return nil, nil
+		},
+	}
+}
+
+func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	set, err := b.servedSet(ctx, req.Storage, d)
+	if err != nil {
+		return nil, err
+	}
+	lease := set.lease(b.now(), b.maxLeaseTTL()).Truncate(time.Second)
+	resp := b.Secret(secretTypeCredentials).Response(set.answer(lease), nil)
+	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
+	return resp, nil
+}
+
+func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	set, err := b.servedSet(ctx, req.Storage, d)
+	if err != nil {
+		return nil, err
+	}
+	return &logical.Response{Data: set.answer(set.readAgain(b.now(), b.maxLeaseTTL()))}, nil
+}
+
+// servedSet is what the named role hands out now.
+func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
+	name := d.Get(fieldName).(string)
+	set, err := b.look(ctx, storage, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case set == nil:
+		return nil, unknownRole(name)
+	case set.role.Rotation.Current == nil:
+		return nil, logical.CodedError(http.StatusServiceUnavailable, "role "+name+
+			" has no credentials yet: its first rotation has not been confirmed by Auth0. Its last error is in roles/"+name)
+	default:
+		return set, nil
+	}
+}
+
+func unknownRole(name string) error {
+	return badRequest("role %q does not exist: create it at roles/%s", name, name)
+}

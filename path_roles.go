@@ -1,0 +1,215 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathRolesSynopsis    = "Manage the applications whose client secrets are rotated."
+	pathRolesDescription = `
+A role stands for one application. Creating it checks the application in Auth0
+and imports its present secret without rotating: from client_secret, or by
+reading it from Auth0, which needs the scope read:client_keys. With
+skip_import=true the secret is rotated at once instead.
+
+A read shows the settings and how far a rotation is, never a secret. Deleting
+the role leaves the application's secret as it is.`
+
+	pathRolesListSynopsis = "List the roles."
+
+	rolesPrefix = "roles/"
+)
+
+func (b *backend) pathRoles() []*framework.Path {
+	return []*framework.Path{
+		{
+			Pattern:      rolesPrefix + "?$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "roles", Navigation: true, ItemType: "Role"},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ListOperation: &framework.PathOperation{
+					Callback: handled(b.rolesList),
+					Summary:  pathRolesListSynopsis,
+					Responses: map[int][]framework.Response{http.StatusOK: {{
+						Description: http.StatusText(http.StatusOK),
+						Fields:      map[string]*framework.FieldSchema{"keys": listField("Names of the roles.")},
+					}}},
+				},
+			},
+			HelpSynopsis:    pathRolesListSynopsis,
+			HelpDescription: strings.TrimSpace(pathRolesDescription),
+		},
+		b.pathRole(),
+	}
+}
+
+func (b *backend) pathRole() *framework.Path {
+	write := &framework.PathOperation{
+		Callback: handled(b.roleWrite),
+		Summary:  "Create or change a role.",
+		Examples: []framework.RequestExample{{
+			Description: "Rotate an application's secret every 30 days.",
+			Data: map[string]any{
+				fieldClientID: "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL", fieldTTL: "15m", fieldRotationPeriod: "720h",
+			},
+		}},
+		Responses: map[int][]framework.Response{
+			http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
+		},
+		ForwardPerformanceSecondary: true,
+		ForwardPerformanceStandby:   true,
+	}
+	return &framework.Path{
+		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role", Action: "Create", ItemType: "Role"},
+		Fields: map[string]*framework.FieldSchema{
+			fieldName:           nameField(),
+			fieldClientID:       stringField(descRoleClientID),
+			fieldTTL:            durationField(descTTL, defaultTTL),
+			fieldRotationPeriod: durationField(descRotationPeriod, 0),
+			fieldSecretSource: {
+				Type: framework.TypeString, Description: descSecretSource,
+				Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
+			},
+			fieldClientSecret: sensitiveField(descImportSecret),
+			fieldSkipImport:   boolField(descSkipImport, false),
+		},
+		ExistenceCheck: b.roleExists,
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.CreateOperation: write,
+			logical.UpdateOperation: write,
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: handled(b.roleRead),
+				Summary:  "Read a role's settings and how far a rotation is.",
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK),
+					Fields:      roleAnswerFields(),
+				}}},
+			},
+			logical.DeleteOperation: &framework.PathOperation{
+				Callback: handled(b.roleDelete),
+				Summary:  "Delete a role. The application keeps its present secret.",
+				Responses: map[int][]framework.Response{
+					http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
+				},
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
+		},
+		HelpSynopsis:    pathRolesSynopsis,
+		HelpDescription: strings.TrimSpace(pathRolesDescription),
+	}
+}
+
+func roleAnswerFields() map[string]*framework.FieldSchema {
+	fields := timelineFields()
+	fields[fieldClientID] = required(stringField(descRoleClientID))
+	fields[fieldTTL] = required(intField(descTTL + " In seconds."))
+	fields[fieldRotationPeriod] = required(intField(descRotationPeriod + " In seconds."))
+	fields[fieldSecretSource] = required(stringField(descSecretSource))
+	return fields
+}
+
+func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
+	role, err := readRole(ctx, req.Storage, d.Get(fieldName).(string))
+	return role != nil, err
+}
+
+func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	names, err := req.Storage.List(ctx, storageRoles)
+	if err != nil {
+		return nil, err
+	}
+	return logical.ListResponse(names), nil
+}
+
+func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	set, err := b.look(ctx, req.Storage, d.Get(fieldName).(string))
+	if err != nil || set == nil {
+		return nil, err
+	}
+	entry, data := set.role, b.timeline(set)
+	data[fieldClientID] = entry.ClientID
+	data[fieldTTL] = inSeconds(entry.TTL)
+	data[fieldRotationPeriod] = inSeconds(entry.RotationPeriod)
+	data[fieldSecretSource] = string(entry.SecretSource)
+	resp := &logical.Response{Data: data}
+	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
+		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())
+	}
+	return resp, nil
+}
+
+func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	settings, err := b.sentRoleSettings(d)
+	if err != nil {
+		return nil, err
+	}
+	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
+	if err != nil {
+		return nil, err
+	}
+	defer role.release()
+	var warnings []string
+	if role.entry == nil {
+		warnings, err = b.createRole(ctx, role, settings)
+	} else {
+		warnings, err = b.updateRole(ctx, role, settings)
+	}
+	if err != nil || len(warnings) == 0 {
+		return nil, err
+	}
+	return &logical.Response{Warnings: warnings}, nil
+}
+
+func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
+	if err != nil {
+		return nil, err
+	}
+	defer role.release()
+	if role.entry == nil {
+		return nil, nil
+	}
+	if err := b.deleteRole(ctx, role); err != nil {
+		return nil, err
+	}
+	if role.entry.Rotation.Unclear {
+		return &logical.Response{Warnings: []string{
+			"Auth0 gave no clear answer to the last attempt to set the next secret: the application may have either. " +
+				"Set a secret in Auth0 before you rely on it",
+		}}, nil
+	}
+	return nil, nil
+}
+
+// sentRoleSettings takes in what a write of a role sent, and refuses what
+// cannot be right whatever is stored.
+func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
+	s := &sentRole{}
+	s.clientID, s.clientIDSent = sentString(d, fieldClientID)
+	s.ttl, s.ttlSent = sentDuration(d, fieldTTL)
+	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
+	secret, secretSent := sentString(d, fieldClientSecret)
+	s.clientSecret, s.clientSecretSent = sensitive(secret), secretSent
+	s.skipImport, _ = sentBool(d, fieldSkipImport)
+	if source, ok := sentString(d, fieldSecretSource); ok {
+		s.source = secretSource(source)
+		if !slices.Contains([]secretSource{sourceVault, sourceAuth0}, s.source) {
+			return nil, badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, source, sourceVault, sourceAuth0)
+		}
+	}
+	switch {
+	case s.clientSecretSent && s.clientSecret == "":
+		return nil, badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
+	case s.clientSecretSent && s.skipImport:
+		return nil, badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
+			fieldClientSecret, fieldSkipImport)
+	}
+	return s, nil
+}

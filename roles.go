@@ -1,0 +1,281 @@
+package auth0secrets
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// sentRole is what a write of a role carries.
+type sentRole struct {
+	clientID         string
+	clientIDSent     bool
+	ttl              time.Duration
+	ttlSent          bool
+	period           time.Duration
+	periodSent       bool
+	source           secretSource // "": not sent
+	clientSecret     sensitive
+	clientSecretSent bool
+	skipImport       bool
+}
+
+// clientIDPattern is what may be part of a storage key and of a URL. Auth0's
+// are 32 alphanumerics.
+var clientIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+func checkClientID(clientID string) error {
+	if clientIDPattern.MatchString(clientID) {
+		return nil
+	}
+	return badRequest("%s %q is not a client ID: those are letters, digits, - and _", fieldClientID, clientID)
+}
+
+// apply changes a role's settings by what was sent, and refuses what does not
+// fit together then.
+func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
+	if s.ttlSent {
+		role.TTL = s.ttl
+	}
+	if s.periodSent {
+		role.RotationPeriod = s.period
+	}
+	if s.source != "" {
+		role.SecretSource = s.source
+	}
+	switch {
+	case role.TTL < minLease:
+		return badRequest("%s must be at least %s", fieldTTL, minLease)
+	case s.ttlSent && role.TTL > maxLease:
+		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
+			fieldTTL, role.TTL, maxLease)
+	case role.RotationPeriod != 0 && role.RotationPeriod < 2*role.TTL:
+		return badRequest("%s %s is too short: it must be 0, or at least twice the %s of %s, or a rotation would be due before the last one is through",
+			fieldRotationPeriod, role.RotationPeriod, fieldTTL, role.TTL)
+	}
+	return nil
+}
+
+// createRole makes a role of an application. The role's lock is held.
+func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole) ([]string, error) {
+	maxLease := b.askMaxLeaseTTL()
+	entry := &roleEntry{ClientID: sent.clientID, TTL: min(defaultTTL, maxLease), SecretSource: sourceVault}
+	if !sent.clientIDSent {
+		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
+	}
+	if err := checkClientID(entry.ClientID); err != nil {
+		return nil, err
+	}
+	if err := sent.apply(entry, maxLease); err != nil {
+		return nil, err
+	}
+	conn, err := b.connect(ctx, role.storage)
+	if err != nil {
+		return nil, err
+	}
+	entry.Domain = conn.config.Domain
+
+	if err := b.checkFree(ctx, role, entry, conn.config); err != nil {
+		return nil, err // before Auth0 is asked
+	}
+	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource)
+	if err != nil {
+		return nil, err
+	}
+	entry.SecretEncoded = secretEncoded(app)
+	imported, importWarnings, err := importSecret(app, sent)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, importWarnings...)
+	now := b.now()
+	if imported != "" {
+		entry.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: imported}, LastRotation: now}
+	} else {
+		entry.Rotation = rotationState{}.requested(true)
+	}
+	if err := b.commitRole(ctx, role, entry); err != nil {
+		return nil, err
+	}
+	more, err := b.firstRotation(ctx, role, imported != "")
+	return append(warnings, more...), err
+}
+
+// importSecret is the application's present secret, as given or as read; "" if
+// it is to be replaced at once.
+func importSecret(app *auth0.Application, sent *sentRole) (sensitive, []string, error) {
+	readable := app != nil && app.ClientSecret != nil && *app.ClientSecret != ""
+	switch {
+	case sent.skipImport:
+		return "", nil, nil
+	case sent.clientSecretSent && readable && string(sent.clientSecret) != *app.ClientSecret:
+		return "", nil, badRequest("%s is not the application's present secret; leave it out and the engine reads the secret itself",
+			fieldClientSecret)
+	case sent.clientSecretSent && !readable:
+		return sent.clientSecret, []string{
+			fieldClientSecret + " could not be checked: the engine's grant lacks " + scopeReadClientKeys +
+				". If it is not the application's present secret, credentials are wrong until the first rotation",
+		}, nil
+	case readable:
+		return sensitive(*app.ClientSecret), nil, nil
+	default:
+		return "", nil, badRequest("the application's present secret cannot be read from Auth0. Three ways out: "+
+			"send it as %s; grant the engine's application the scope %s; or replace it at once with %s=true, "+
+			"which stops everything that still uses it", fieldClientSecret, scopeReadClientKeys, fieldSkipImport)
+	}
+}
+
+// checkFree refuses an application that cannot be this role's: the engine's
+// own, or another role's. It also takes over how long leases of an earlier role
+// for it may live.
+func (b *backend) checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *configEntry) error {
+	if entry.ClientID == config.ClientID {
+		return badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out",
+			entry.ClientID)
+	}
+	owner, reserved, err := owningRole(ctx, role.storage, entry.ClientID)
+	if err != nil {
+		return err
+	}
+	if owner != "" && owner != role.name {
+		return badRequest("application %q is under role %q already: one role per application", entry.ClientID, owner)
+	}
+	if reserved != nil {
+		entry.Rotation.LongestTTL, entry.Rotation.LongestUntil = reserved.LongestTTL, reserved.LongestUntil
+	}
+	return nil
+}
+
+// commitRole stores a new role, unless the configuration has become another
+// one since it was looked at.
+func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEntry) error {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	config, err := readConfig(ctx, role.storage)
+	if err != nil {
+		return err
+	}
+	if config == nil || config.Domain != entry.Domain {
+		return badRequest("the configuration was changed meanwhile: try again")
+	}
+	if err := b.checkFree(ctx, role, entry, config); err != nil {
+		return err
+	}
+	if err := writeApplication(ctx, role.storage, entry.ClientID, reservation(role.name, entry.Rotation)); err != nil {
+		return err
+	}
+	return b.save(ctx, role, entry)
+}
+
+// firstRotation schedules a new role. One that was not imported is rotated at
+// once; if Auth0 refuses that, there is no role, since nothing has changed. If
+// the answer is unclear the role stays: its secret may be live.
+func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
+	work, done := b.beyondRequest(ctx)
+	defer done()
+	err := b.advance(work, role)
+	if imported || err == nil {
+		return nil, err
+	}
+	state := role.entry.Rotation
+	if !state.Unclear && state.Current == nil && state.LastError != "" {
+		if undo := b.deleteRole(work, role); undo != nil {
+			return nil, undo
+		}
+		return nil, err
+	}
+	return []string{"the first rotation is not confirmed yet and will be tried again; until then the role has no credentials: " + err.Error()}, nil
+}
+
+// updateRole changes a role's settings. The role's lock is held.
+func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRole) ([]string, error) {
+	if sent.clientIDSent && sent.clientID != role.entry.ClientID {
+		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
+			fieldClientID, role.entry.ClientID, sent.clientID)
+	}
+	if sent.clientSecretSent && !role.entry.Rotation.holds(sent.clientSecret) {
+		return nil, badRequest("%s is taken only when a role is created. If the secret was changed outside Vault, "+
+			"rotate it: rotate/%s with %s=true", fieldClientSecret, role.name, fieldForce)
+	}
+	var warnings []string
+	if sent.skipImport {
+		warnings = append(warnings, fieldSkipImport+" has no effect on a role that exists: nothing was rotated")
+	}
+	entry := *role.entry
+	if err := sent.apply(&entry, b.askMaxLeaseTTL()); err != nil {
+		return nil, err
+	}
+	if entry.TTL != role.entry.TTL {
+		entry.Rotation = entry.Rotation.ttlChanged(role.entry.TTL, b.now())
+	}
+	if err := b.save(ctx, role, &entry); err != nil {
+		return nil, err
+	}
+	work, done := b.beyondRequest(ctx)
+	defer done()
+	if err := b.advance(work, role); err != nil {
+		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
+	}
+	return warnings, nil
+}
+
+// holds says whether the secret is one of the role's.
+func (s rotationState) holds(secret sensitive) bool {
+	for _, known := range []*secretVersion{s.Current, s.Next, s.Previous} {
+		if known != nil && known.Value == secret {
+			return true
+		}
+	}
+	return false
+}
+
+// deleteRole forgets a role, but not how long its leases may live.
+func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	last := role.entry.Rotation.ttlChanged(role.entry.TTL, b.now())
+	if err := writeApplication(ctx, role.storage, role.entry.ClientID, reservation(role.name, last)); err != nil {
+		return err
+	}
+	if err := role.storage.Delete(ctx, storageRoles+role.name); err != nil {
+		return err
+	}
+	b.served.forget(role.name)
+	b.scheduler.schedule(role.name, time.Time{})
+	return nil
+}
+
+// reservation is what is stored of an application apart from its role.
+func reservation(role string, state rotationState) *applicationEntry {
+	return &applicationEntry{Role: role, LongestTTL: state.LongestTTL, LongestUntil: state.LongestUntil}
+}
+
+// requestRotation starts a rotation, or forces the one under way.
+func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bool) error {
+	if err := b.saveRotation(ctx, role, role.entry.Rotation.settled(b.now()).requested(force)); err != nil {
+		return err
+	}
+	work, done := b.beyondRequest(ctx)
+	defer done()
+	return b.advance(work, role)
+}
+
+// upstreamPatience bounds work that goes on beyond its request: a few requests
+// to Auth0 at the default time-out.
+const upstreamPatience = 5 * time.Minute
+
+// beyondRequest is a context for work whose outcome has to be stored even if
+// the caller has gone.
+func (b *backend) beyondRequest(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), upstreamPatience)
+}
+
+// look is a role as it is served, without its lock, which a rotation may hold
+// for as long as Auth0 takes. Nil: no such role.
+func (b *backend) look(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
+	return b.served.get(ctx, name, func(ctx context.Context) (*roleEntry, error) { return readRole(ctx, storage, name) })
+}

@@ -1,0 +1,113 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// ownedRole is a role whose lock is held: what may be changed.
+type ownedRole struct {
+	name    string
+	storage logical.Storage
+	entry   *roleEntry
+	set     *servedSet
+	release func()
+}
+
+// own takes the role's lock and reads the role. Its entry is nil if there is
+// none. The lock may be held by a rotation that waits for Auth0; waiting ends
+// with the context.
+func (b *backend) own(ctx context.Context, storage logical.Storage, name string) (*ownedRole, error) {
+	release, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable,
+			fmt.Sprintf("role %q is being changed by another request, which waits for Auth0: try again", name))
+	}
+	role := &ownedRole{name: name, storage: storage, release: release}
+	role.entry, err = readRole(ctx, storage, name)
+	if err == nil && role.entry != nil {
+		role.set, err = b.served.get(ctx, name, func(context.Context) (*roleEntry, error) { return role.entry, nil })
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return role, nil
+}
+
+// save makes a changed role durable, and only then serves it.
+func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) error {
+	if err := writeRole(ctx, role.storage, role.name, entry); err != nil {
+		return err
+	}
+	role.entry, role.set = entry, b.served.publish(role.name, entry)
+	return nil
+}
+
+// saveRotation is save for a new state of the rotation.
+func (b *backend) saveRotation(ctx context.Context, role *ownedRole, next rotationState) error {
+	before, entry := role.entry.Rotation, *role.entry
+	entry.Rotation = next
+	if err := b.save(ctx, role, &entry); err != nil {
+		return err
+	}
+	if before.phase() != next.phase() || before.version() != next.version() {
+		b.Logger().Info("rotation", "role", role.name, "phase", next.phase(), "version", next.version())
+	}
+	return nil
+}
+
+// rotate is the one procedure that rotates: on request, on schedule and after
+// a crash. It takes the decisions of the state machine and carries them out
+// until there is nothing to do, each state stored before it is acted upon. It
+// returns when to go on. An error of Auth0 is part of the stored state then,
+// and returned as well.
+//
+// The caller holds the role's lock. ctx should not end with a caller's patience:
+// an answer of Auth0 that nobody waits for is an unclear one.
+func (b *backend) rotate(ctx context.Context, role *ownedRole) (wake time.Time, err error) {
+	for {
+		propagation, err := b.propagationDelay(ctx, role.storage)
+		if err != nil {
+			return time.Time{}, err
+		}
+		settings := role.entry.settings(propagation)
+		decision := decideRotation(settings, role.entry.Rotation, role.set.clock(b.now()))
+		if decision.State != role.entry.Rotation {
+			if err := b.saveRotation(ctx, role, decision.State); err != nil {
+				return time.Time{}, err
+			}
+		}
+		switch decision.Action {
+		case actionNone:
+			return decision.Wake, nil
+		case actionGenerateSecret:
+			err = b.stage(ctx, role, settings)
+		default:
+			err = b.send(ctx, role, settings, decision.Action)
+		}
+		if err != nil {
+			return role.entry.Rotation.RetryAt, err
+		}
+	}
+}
+
+// propagationDelay is the mount's. Without a configuration no secret can be
+// sent, so its default serves.
+func (b *backend) propagationDelay(ctx context.Context, storage logical.Storage) (time.Duration, error) {
+	conn, err := b.connect(ctx, storage)
+	var coded logical.HTTPCodedError
+	switch {
+	case err == nil:
+		return conn.config.PropagationDelay, nil
+	case errors.As(err, &coded):
+		return defaultPropagationDelay, nil
+	default:
+		return 0, err
+	}
+}

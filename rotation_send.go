@@ -1,0 +1,83 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// send takes one action at Auth0 and stores what came of it.
+func (b *backend) send(ctx context.Context, role *ownedRole, settings rotationSettings, action rotationAction) error {
+	state := role.entry.Rotation
+	secret, err := b.takeAction(ctx, role, action)
+	if err != nil {
+		f := b.failureOf(err)
+		b.Logger().Warn("rotation failed", "role", role.name, "version", state.version(), "error", f.Text)
+		return errors.Join(err, b.saveRotation(ctx, role, state.failed(f, b.now())))
+	}
+	if secret == "" {
+		b.Logger().Warn("Auth0 does not show the secret it made: setting one of the engine's own", "role", role.name)
+		return b.saveRotation(ctx, role, state.hidden())
+	}
+	return b.saveRotation(ctx, role, state.accepted(settings, secret, b.now()))
+}
+
+// takeAction returns the secret that Auth0 accepts now. "" is one that Auth0
+// made and did not show.
+func (b *backend) takeAction(ctx context.Context, role *ownedRole, action rotationAction) (sensitive, error) {
+	conn, err := b.connect(ctx, role.storage)
+	if err != nil {
+		return "", err
+	}
+	state, clientID := role.entry.Rotation, role.entry.ClientID
+	if action == actionSetSecret {
+		return state.Next.Value, conn.api.SetSecret(ctx, clientID, string(state.Next.Value))
+	}
+	if action == actionReadBack {
+		secret, err := readBack(ctx, conn.api, clientID, state.Current)
+		if secret != "" || err != nil {
+			return secret, err
+		}
+	}
+	secret, err := conn.api.RotateSecret(ctx, clientID)
+	return sensitive(secret), err
+}
+
+// readBack looks for the outcome of a rotate-secret request that had no clear
+// answer: the secret it made. "": it cannot be read, or is still the one from
+// before, in which case the request may yet take effect; another one settles
+// both.
+func readBack(ctx context.Context, api managementAPI, clientID string, before *secretVersion) (sensitive, error) {
+	app, err := api.Application(ctx, clientID)
+	if err != nil {
+		if hasCode(err, codeInsufficientScope) {
+			err = nil
+		}
+		return "", err
+	}
+	if app.ClientSecret == nil || (before != nil && *app.ClientSecret == string(before.Value)) {
+		return "", nil
+	}
+	return sensitive(*app.ClientSecret), nil
+}
+
+// failureOf is an error of Auth0 as the state machine takes it. What is not
+// known to be a refusal is unclear; but where the configuration is missing,
+// nothing was sent.
+func (b *backend) failureOf(err error) failure {
+	f := failure{Outcome: outcomeUnclear, Text: err.Error(), Jitter: b.jitter()}
+	var coded logical.HTTPCodedError
+	var upstream *auth0.Error
+	switch {
+	case errors.As(err, &coded):
+		f.Outcome = outcomeRefused
+	case errors.As(err, &upstream) && upstream.Class == auth0.Refused:
+		f.Outcome = outcomeRefused
+	case errors.As(err, &upstream) && upstream.Class == auth0.Limited:
+		f.Outcome, f.RetryAfter = outcomeLimited, upstream.RetryAfter
+	}
+	return f
+}

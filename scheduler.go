@@ -1,0 +1,200 @@
+package auth0secrets
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/queue"
+)
+
+const (
+	// concurrentRotations bounds the rotations that run at the same time. It is
+	// well above what a tenant's rate limit lets through, so that applications
+	// that hang leave room for the others.
+	concurrentRotations = 64
+
+	// storageRetry is the wait after an error that could not be stored, such as
+	// one of storage itself.
+	storageRetry = 10 * time.Second
+)
+
+// scheduler runs the rotation procedure of each role when it is due: one
+// goroutine, armed for the next due time. The index of due times is in memory
+// and is rebuilt from storage in the background when it starts; every change of
+// a role puts it right.
+type scheduler struct {
+	b   *backend
+	now func() time.Time
+
+	mu      sync.Mutex
+	due     *queue.PriorityQueue // key: role; priority: due time in Unix nanoseconds
+	woken   chan struct{}
+	cancel  context.CancelFunc // nil: not running
+	stopped sync.WaitGroup
+}
+
+func newScheduler(b *backend, now func() time.Time) *scheduler {
+	return &scheduler{b: b, now: now, due: queue.New(), woken: make(chan struct{}, 1)}
+}
+
+// start does nothing if the scheduler runs already.
+func (s *scheduler) start(storage logical.Storage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.stopped.Go(func() { s.rebuild(ctx, storage) })
+	s.stopped.Go(func() { s.run(ctx, storage) })
+}
+
+// stop ends the background work and waits for it.
+func (s *scheduler) stop() {
+	s.mu.Lock()
+	cancel := s.cancel
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		s.stopped.Wait()
+	}
+	s.mu.Lock()
+	s.cancel = nil
+	s.mu.Unlock()
+}
+
+// wake makes the scheduler look at the clock and the index again.
+func (s *scheduler) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+// schedule sets when the role is looked at next. Zero: never. A time with a
+// monotonic reading is taken by that: after a step of the wall clock it would
+// otherwise look due and not be, over and over.
+func (s *scheduler) schedule(name string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.due.PopByKey(name)
+	if at.IsZero() {
+		return
+	}
+	now := s.now()
+	_ = s.due.Push(&queue.Item{Key: name, Priority: now.Add(at.Sub(now)).UnixNano()})
+	s.wake()
+}
+
+// scheduleNew is schedule for a role that has no time yet.
+func (s *scheduler) scheduleNew(name string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.due.Push(&queue.Item{Key: name, Priority: at.UnixNano()})
+	s.wake()
+}
+
+// takeDue removes what is due and returns it, with the time of what comes next.
+func (s *scheduler) takeDue() (names []string, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for now := s.now(); s.due.Len() > 0; {
+		item, err := s.due.Pop()
+		if err != nil {
+			return names, next
+		}
+		if at := time.Unix(0, item.Priority); at.After(now) {
+			_ = s.due.Push(item)
+			return names, at
+		}
+		names = append(names, item.Key)
+	}
+	return names, time.Time{}
+}
+
+func (s *scheduler) run(ctx context.Context, storage logical.Storage) {
+	slots := make(chan struct{}, concurrentRotations)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-s.woken:
+		}
+		names, next := s.takeDue()
+		for _, name := range names {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			s.stopped.Go(func() {
+				defer func() { <-slots }()
+				s.attend(ctx, storage, name)
+			})
+		}
+		if !next.IsZero() {
+			timer.Reset(next.Sub(s.now()))
+		}
+	}
+}
+
+// attend brings one role forward and sets when to look at it again.
+func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name string) {
+	role, err := s.b.own(ctx, storage, name)
+	if err != nil {
+		s.retryLater(ctx, name, err)
+		return
+	}
+	defer role.release()
+	if role.entry == nil {
+		return
+	}
+	s.b.advance(ctx, role)
+}
+
+// advance rotates as far as is due and keeps the schedule right. The error of
+// Auth0 that it returns is stored and will be retried.
+func (b *backend) advance(ctx context.Context, role *ownedRole) error {
+	wake, err := b.rotate(ctx, role)
+	if err != nil && wake.IsZero() {
+		b.scheduler.retryLater(ctx, role.name, err)
+		return err
+	}
+	b.scheduler.schedule(role.name, wake)
+	return err
+}
+
+func (s *scheduler) retryLater(ctx context.Context, name string, err error) {
+	if ctx.Err() == nil {
+		s.b.Logger().Error("rotation cannot go on", "role", name, "error", err)
+	}
+	s.schedule(name, s.now().Add(storageRetry))
+}
+
+// rebuild fills the index from storage, and the memory from which credentials
+// are read with it. Reads do not wait for it.
+func (s *scheduler) rebuild(ctx context.Context, storage logical.Storage) {
+	for ctx.Err() == nil {
+		names, err := storage.List(ctx, storageRoles)
+		if err == nil {
+			for _, name := range names {
+				if !strings.HasSuffix(name, "/") {
+					s.scheduleNew(name, s.now())
+				}
+			}
+			return
+		}
+		s.b.Logger().Error("the roles cannot be listed", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(storageRetry):
+		}
+	}
+}

@@ -1,0 +1,401 @@
+package auth0secrets
+
+import (
+	"math"
+	"time"
+)
+
+// The rotation state machine. It is pure: settings, a stored state and a clock
+// go in; the next state and the action to take come out. Storage, Auth0 and
+// randomness are the business of its caller (rotation.go), which keeps one
+// rule: the state that a decision returns is durable before its action is
+// taken.
+//
+//	         rotate, or due - max_ttl            ready_at
+//	steady ---------------------------> staged ------------> settling
+//	  ^                                    (PATCH accepted)      |
+//	  +----------------------------------------------------------+
+//	                     propagation_delay has passed
+//
+// force=true sends the staged secret without waiting. secret_source=auth0 has
+// nothing to stage: Auth0 makes the secret, and an intent stands in the state
+// from before the request until its outcome is known.
+
+// phase is where a role stands in a rotation.
+type phase string
+
+const (
+	phaseSteady   phase = "steady"   // served: current
+	phaseStaged   phase = "staged"   // served: current, next. Auth0 accepts current
+	phaseSettling phase = "settling" // served: current (the new one), previous
+)
+
+// secretSource says who makes an application's next secret.
+type secretSource string
+
+const (
+	sourceVault secretSource = "vault" // the engine; can be staged
+	sourceAuth0 secretSource = "auth0" // Auth0's rotate-secret; cannot be known in advance
+)
+
+const (
+	// handOutMargin covers the way of an answer from the engine to the moment
+	// at which Vault registers its lease: a lease of the old set may begin that
+	// much after the new set is served, and is waited for too.
+	handOutMargin = time.Second
+
+	// minLease is the shortest lease and the shortest ttl of a role.
+	minLease = 10 * time.Second
+
+	backoffMin = 10 * time.Second
+	backoffMax = time.Hour
+)
+
+// secretVersion is one client secret of an application.
+type secretVersion struct {
+	Version int       `json:"version"`
+	Value   sensitive `json:"value"`
+}
+
+// rotationSettings is the part of a role's and the mount's settings that
+// decides when and how a rotation happens.
+type rotationSettings struct {
+	TTL              time.Duration // of a lease
+	RotationPeriod   time.Duration // 0: manual only
+	Source           secretSource
+	PropagationDelay time.Duration // until a new secret is accepted everywhere at Auth0
+}
+
+// rotationClock is what the machine knows of time.
+type rotationClock struct {
+	Now time.Time
+	// ServingSince is when this process began to serve the role's present set:
+	// its publication, or the start of the mount if it was stored before that.
+	ServingSince time.Time
+}
+
+// rotationState is what is stored of a role's secrets and rotation.
+type rotationState struct {
+	// Current is accepted by Auth0 as far as is known. Nil only until the first
+	// rotation of a role that was created with skip_import.
+	Current *secretVersion `json:"current,omitempty"`
+	// Next is durable and served, and may already be what Auth0 accepts if an
+	// attempt to set it had no clear answer. It is never replaced, only
+	// promoted.
+	Next *secretVersion `json:"next,omitempty"`
+	// Previous may still be accepted somewhere until SettledAt.
+	Previous *secretVersion `json:"previous,omitempty"`
+
+	StagedAt time.Time `json:"staged_at,omitzero"`
+	// StagedTTL is the longest lease that a holder without Next can have. It is
+	// fixed when Next is staged: later settings do not shorten leases given out.
+	StagedTTL    time.Duration `json:"staged_ttl,omitempty"`
+	SettledAt    time.Time     `json:"settled_at,omitzero"`
+	LastRotation time.Time     `json:"last_rotation,omitzero"`
+
+	// Requested asks for a rotation that is not due by schedule. Forced asks
+	// not to wait for leases.
+	Requested bool `json:"requested,omitempty"`
+	Forced    bool `json:"forced,omitempty"`
+
+	// Asked counts the rotate-secret requests under the present intent, counted
+	// before they are sent. 0: no intent.
+	Asked int `json:"asked,omitempty"`
+	// OwnSecret is set when Auth0 made a secret that it does not show: only a
+	// secret of the engine's own ends that.
+	OwnSecret bool `json:"own_secret,omitempty"`
+
+	// LongestTTL is the longest lease that was given out under an earlier ttl;
+	// such leases live until LongestUntil at the latest.
+	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
+	LongestUntil time.Time     `json:"longest_until,omitzero"`
+
+	Failures  int       `json:"failures,omitempty"`
+	LastError string    `json:"last_error,omitempty"`
+	RetryAt   time.Time `json:"retry_at,omitzero"`
+	// Unclear is set while an attempt may have taken effect without our knowing.
+	Unclear bool `json:"unclear,omitempty"`
+}
+
+func (s rotationState) phase() phase {
+	switch {
+	case s.Next != nil:
+		return phaseStaged
+	case !s.SettledAt.IsZero():
+		return phaseSettling
+	default:
+		return phaseSteady
+	}
+}
+
+// version is that of the current secret, 0 if there is none yet.
+func (s rotationState) version() int {
+	if s.Current == nil {
+		return 0
+	}
+	return s.Current.Version
+}
+
+// servedSecrets is the set in the order in which an application tries it.
+// Empty until a first secret is known to be accepted.
+func (s rotationState) servedSecrets() []secretVersion {
+	if s.Current == nil {
+		return nil
+	}
+	set := []secretVersion{*s.Current}
+	for _, other := range []*secretVersion{s.Previous, s.Next} {
+		if other != nil {
+			set = append(set, *other)
+		}
+	}
+	return set
+}
+
+// rotationAction is what a decision asks its caller to do.
+type rotationAction int
+
+const (
+	actionNone           rotationAction = iota
+	actionGenerateSecret                // make a secret, hand it to staged()
+	actionSetSecret                     // send Next to Auth0, report accepted() or failed()
+	actionRotateSecret                  // let Auth0 make one, report accepted(), hidden() or failed()
+	actionReadBack                      // an earlier actionRotateSecret had no clear answer: find out, then as above
+)
+
+// rotationDecision is one step: store State, then take Action.
+type rotationDecision struct {
+	State  rotationState
+	Action rotationAction
+	// Wake is when to decide again if nothing else happens; zero: never.
+	Wake time.Time
+}
+
+// decideRotation is the state machine's only decision. It has no side effects.
+func decideRotation(set rotationSettings, st rotationState, clk rotationClock) rotationDecision {
+	st = st.settled(clk.Now)
+	switch {
+	case st.Next != nil:
+		return decideStaged(st, clk)
+	case st.Asked > 0:
+		return decideUpstream(st, actionReadBack, clk)
+	case !st.SettledAt.IsZero() && !st.Forced:
+		return rotationDecision{State: st, Wake: st.SettledAt}
+	}
+	due, scheduled := st.rotationDue(set, clk.Now)
+	if !scheduled || clk.Now.Before(due) {
+		return rotationDecision{State: st, Wake: due}
+	}
+	if set.Source == sourceVault || st.OwnSecret {
+		return rotationDecision{State: st, Action: actionGenerateSecret}
+	}
+	d := decideUpstream(st, actionRotateSecret, clk)
+	if d.Action == actionRotateSecret {
+		d.State.Asked = 1
+	}
+	return d
+}
+
+func decideStaged(st rotationState, clk rotationClock) rotationDecision {
+	if !st.Forced {
+		if at := st.readyAt(clk).Add(handOutMargin); clk.Now.Before(at) {
+			return rotationDecision{State: st, Wake: at}
+		}
+	}
+	return decideUpstream(st, actionSetSecret, clk)
+}
+
+// decideUpstream holds an action back while an earlier failure is waited out.
+func decideUpstream(st rotationState, action rotationAction, clk rotationClock) rotationDecision {
+	if clk.Now.Before(st.RetryAt) {
+		return rotationDecision{State: st, Wake: st.RetryAt}
+	}
+	return rotationDecision{State: st, Action: action}
+}
+
+// settled ends the settling phase when its time has come.
+func (s rotationState) settled(now time.Time) rotationState {
+	if !s.SettledAt.IsZero() && !now.Before(s.SettledAt) {
+		s.Previous, s.SettledAt = nil, time.Time{}
+	}
+	return s
+}
+
+// rotationDue is when the next rotation has to begin: now for a requested one,
+// else early enough that it takes effect on schedule. False: never by itself.
+func (s rotationState) rotationDue(set rotationSettings, now time.Time) (time.Time, bool) {
+	if s.Requested {
+		return now, true
+	}
+	at, ok := s.nextRotation(set)
+	if !ok {
+		return time.Time{}, false
+	}
+	if set.Source == sourceVault {
+		at = at.Add(-s.holdersTTL(set, now) - handOutMargin)
+	}
+	return at, true
+}
+
+// nextRotation is when Auth0 is to get the next secret by schedule.
+func (s rotationState) nextRotation(set rotationSettings) (time.Time, bool) {
+	if set.RotationPeriod <= 0 || s.LastRotation.IsZero() {
+		return time.Time{}, false
+	}
+	return s.LastRotation.Add(set.RotationPeriod), true
+}
+
+// readyAt is when no live lease lacks Next any more. A time of staging that
+// lies ahead of the clock (it was set back) says nothing and is passed over:
+// this process has served the set since ServingSince.
+func (s rotationState) readyAt(clk rotationClock) time.Time {
+	since := clk.ServingSince
+	if s.StagedAt.After(since) && !s.StagedAt.After(clk.Now) {
+		since = s.StagedAt
+	}
+	return since.Add(s.StagedTTL)
+}
+
+// holdersTTL is the longest lease that a holder of the present set can have.
+func (s rotationState) holdersTTL(set rotationSettings, now time.Time) time.Duration {
+	if now.Before(s.LongestUntil) && s.LongestTTL > set.TTL {
+		return s.LongestTTL
+	}
+	return set.TTL
+}
+
+// requested asks for a rotation now. While one is staged it changes nothing,
+// unless force asks not to wait any longer; an explicit request also ends the
+// wait after a failure.
+func (s rotationState) requested(force bool) rotationState {
+	if s.Next == nil && s.Asked == 0 {
+		s.Requested = true
+	}
+	if force {
+		s.Forced = true
+	}
+	s.RetryAt = time.Time{}
+	return s
+}
+
+// staged takes in the next secret that actionGenerateSecret asked for.
+func (s rotationState) staged(set rotationSettings, next sensitive, now time.Time) rotationState {
+	s.Next = &secretVersion{Version: s.version() + 1, Value: next}
+	s.StagedAt, s.StagedTTL = now, s.holdersTTL(set, now)
+	s.Requested = false
+	if s.Current == nil || s.OwnSecret {
+		s.Forced = true // no holder to wait for, or none that could still log in
+	}
+	return s
+}
+
+// accepted takes in the secret that Auth0 has set, on its positive answer.
+func (s rotationState) accepted(set rotationSettings, value sensitive, now time.Time) rotationState {
+	return rotationState{
+		Current:      &secretVersion{Version: s.version() + 1, Value: value},
+		Previous:     s.Current,
+		SettledAt:    now.Add(set.PropagationDelay),
+		LastRotation: now,
+		LongestTTL:   s.LongestTTL,
+		LongestUntil: s.LongestUntil,
+	}.settled(now)
+}
+
+// hidden takes in that Auth0 has made a secret and does not show it.
+func (s rotationState) hidden() rotationState {
+	s.Asked, s.Requested, s.OwnSecret = 0, true, true
+	return s
+}
+
+// outcome is how an attempt at Auth0 failed.
+type outcome int
+
+const (
+	outcomeUnclear outcome = iota // it may have taken effect
+	outcomeRefused                // it has not
+	outcomeLimited                // it has not: the rate limit
+)
+
+// failure is an attempt at Auth0 that did not succeed.
+type failure struct {
+	Outcome outcome
+	Text    string
+	// RetryAfter is how long the rate limit asks to wait.
+	RetryAfter time.Duration
+	// Jitter in [0,1) spreads the retries of many roles.
+	Jitter float64
+}
+
+// failed takes in a failed attempt. Nothing is discarded, whatever the answer:
+// what may be live stays served, and the same secret is sent again.
+func (s rotationState) failed(f failure, now time.Time) rotationState {
+	s.LastError = f.Text
+	if f.Outcome == outcomeLimited {
+		s.RetryAt = now.Add(f.RetryAfter)
+		return s.withoutFirstIntent()
+	}
+	s.Failures++
+	s.RetryAt = now.Add(retryBackoff(s.Failures, f.Jitter))
+	if f.Outcome == outcomeUnclear {
+		s.Unclear = true
+		return s
+	}
+	// A refused force is an ordinary staged rotation from here on: by the time
+	// Auth0 accepts it, holders need not fail any more.
+	if s.Next != nil && s.Current != nil && !s.OwnSecret {
+		s.Forced = false
+	}
+	return s.withoutFirstIntent()
+}
+
+// withoutFirstIntent drops the intent of a rotate-secret request that is known
+// not to have taken effect. After an unclear one it stays: the refusal of a
+// later request says nothing about the earlier.
+func (s rotationState) withoutFirstIntent() rotationState {
+	if s.Asked == 1 && !s.Unclear {
+		s.Asked, s.Requested = 0, true
+	}
+	return s
+}
+
+// ttlChanged remembers how long leases of the earlier ttl can live.
+func (s rotationState) ttlChanged(earlier time.Duration, now time.Time) rotationState {
+	until := now.Add(earlier + handOutMargin)
+	if now.Before(s.LongestUntil) {
+		earlier = max(earlier, s.LongestTTL)
+		if s.LongestUntil.After(until) {
+			until = s.LongestUntil
+		}
+	}
+	s.LongestTTL, s.LongestUntil = earlier, until
+	return s
+}
+
+// retryBackoff doubles from 10 s to 1 h with the number of failures; jitter
+// takes away up to half of it, never going below 10 s.
+func retryBackoff(failures int, jitter float64) time.Duration {
+	full := min(float64(backoffMax), float64(backoffMin)*math.Pow(2, float64(max(failures, 1)-1)))
+	return max(backoffMin, time.Duration(full*(1-jitter/2)))
+}
+
+// untilSetChanges is how long the served set stays as it is, as far as is
+// known. False: no change is planned. Of a change that is overdue it is a short
+// time, never the time to the one after it.
+func (s rotationState) untilSetChanges(set rotationSettings, clk rotationClock) (time.Duration, bool) {
+	var at time.Time
+	switch due, scheduled := s.rotationDue(set, clk.Now); {
+	case s.Next != nil && !s.Forced:
+		at = s.readyAt(clk).Add(handOutMargin)
+	case s.Next != nil, s.Asked > 0:
+		at = clk.Now
+	case !s.SettledAt.IsZero():
+		at = s.SettledAt
+	case scheduled:
+		at = due
+	default:
+		return 0, false
+	}
+	if at.After(clk.Now) {
+		return at.Sub(clk.Now), true
+	}
+	return min(minLease, max(0, s.RetryAt.Sub(clk.Now))), true
+}

@@ -1,0 +1,235 @@
+package auth0secrets
+
+import (
+	"go/parser"
+	"go/token"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func vaultSettings() rotationSettings {
+	return rotationSettings{TTL: time.Minute, Source: sourceVault, PropagationDelay: 30 * time.Second}
+}
+
+func steadyState() rotationState {
+	return rotationState{Current: &secretVersion{Version: 1, Value: "one"}, LastRotation: epoch}
+}
+
+func at(d time.Duration) rotationClock {
+	return rotationClock{Now: epoch.Add(d), ServingSince: epoch.Add(-time.Hour)}
+}
+
+// TestStateMachineIsPure holds the machine to what it may know.
+func TestStateMachineIsPure(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "state_machine.go", nil, parser.ImportsOnly)
+	require.NoError(t, err)
+	for _, imported := range file.Imports {
+		path, err := strconv.Unquote(imported.Path.Value)
+		require.NoError(t, err)
+		assert.Contains(t, []string{"math", "time"}, path)
+	}
+}
+
+func TestRoleWithoutScheduleRestsUntilAsked(t *testing.T) {
+	d := decideRotation(vaultSettings(), steadyState(), at(1000*time.Hour))
+	assert.Equal(t, actionNone, d.Action)
+	assert.True(t, d.Wake.IsZero())
+	d = decideRotation(vaultSettings(), steadyState().requested(false), at(0))
+	assert.Equal(t, actionGenerateSecret, d.Action)
+}
+
+func TestStagedSecretIsSentOnlyWhenNoLeaseLacksIt(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().requested(false).staged(set, "two", epoch)
+	require.Equal(t, phaseStaged, st.phase())
+	ready := set.TTL + handOutMargin
+
+	d := decideRotation(set, st, at(ready-time.Nanosecond))
+	assert.Equal(t, actionNone, d.Action)
+	assert.Equal(t, epoch.Add(ready), d.Wake)
+	d = decideRotation(set, st, at(ready))
+	assert.Equal(t, actionSetSecret, d.Action)
+}
+
+func TestStagedSecretWaitsAWholeTTLAfterAStart(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().staged(set, "two", epoch)
+	clk := rotationClock{Now: epoch.Add(time.Hour), ServingSince: epoch.Add(time.Hour)}
+	d := decideRotation(set, st, clk)
+	assert.Equal(t, actionNone, d.Action)
+	assert.Equal(t, clk.Now.Add(set.TTL), st.readyAt(clk))
+}
+
+func TestStagingOutlastsTheLongestLeaseGivenOut(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().ttlChanged(time.Hour, epoch) // ttl was an hour until now
+	assert.Equal(t, time.Hour, st.staged(set, "two", epoch.Add(time.Minute)).StagedTTL)
+	// lowered again: the longer of the two counts for as long as it can live
+	st = st.ttlChanged(30*time.Minute, epoch.Add(10*time.Minute))
+	assert.Equal(t, time.Hour, st.staged(set, "two", epoch.Add(50*time.Minute)).StagedTTL)
+	// and is forgotten when no such lease is left
+	assert.Equal(t, set.TTL, st.staged(set, "two", epoch.Add(2*time.Hour)).StagedTTL)
+	// settings that change while staged do not shorten it
+	set.TTL = 10 * time.Second
+	assert.Equal(t, time.Hour, st.staged(vaultSettings(), "two", epoch).StagedTTL)
+}
+
+func TestScheduledRotationIsStagedAheadAndTakesEffectOnTime(t *testing.T) {
+	set := vaultSettings()
+	set.RotationPeriod = time.Hour
+	stageAt := time.Hour - set.TTL - handOutMargin
+	d := decideRotation(set, steadyState(), at(stageAt-time.Nanosecond))
+	assert.Equal(t, actionNone, d.Action)
+	assert.Equal(t, epoch.Add(stageAt), d.Wake)
+	d = decideRotation(set, steadyState(), at(stageAt))
+	require.Equal(t, actionGenerateSecret, d.Action)
+	d = decideRotation(set, d.State.staged(set, "two", epoch.Add(stageAt)), at(stageAt))
+	assert.Equal(t, epoch.Add(time.Hour), d.Wake)
+}
+
+func TestForceSendsWithoutWaitingAndOnlyThen(t *testing.T) {
+	set := vaultSettings()
+	staged := steadyState().staged(set, "two", epoch)
+	assert.Equal(t, actionNone, decideRotation(set, staged.requested(false), at(0)).Action)
+	assert.Equal(t, actionSetSecret, decideRotation(set, staged.requested(true), at(0)).Action)
+	assert.Equal(t, "two", string(staged.requested(true).Next.Value))
+}
+
+func TestAcceptedSecretSettlesThenIsAlone(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().staged(set, "two", epoch).accepted(set, "two", epoch)
+	assert.Equal(t, phaseSettling, st.phase())
+	assert.Equal(t, 2, st.version())
+	assert.Equal(t, []secretVersion{{2, "two"}, {1, "one"}}, st.servedSecrets())
+	d := decideRotation(set, st, at(set.PropagationDelay-time.Nanosecond))
+	assert.Equal(t, epoch.Add(set.PropagationDelay), d.Wake)
+	assert.Equal(t, phaseSettling, d.State.phase())
+	d = decideRotation(set, st, at(set.PropagationDelay))
+	assert.Equal(t, phaseSteady, d.State.phase())
+	assert.Equal(t, []secretVersion{{2, "two"}}, d.State.servedSecrets())
+
+	set.PropagationDelay = 0
+	assert.Equal(t, phaseSteady, steadyState().accepted(set, "two", epoch).phase())
+}
+
+func TestRequestWhileSettlingIsStagedAfterwardsAndForceAtOnce(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().accepted(set, "two", epoch)
+	d := decideRotation(set, st.requested(false), at(0))
+	assert.Equal(t, actionNone, d.Action)
+	d = decideRotation(set, d.State, at(set.PropagationDelay))
+	assert.Equal(t, actionGenerateSecret, d.Action)
+	d = decideRotation(set, st.requested(true), at(0))
+	require.Equal(t, actionGenerateSecret, d.Action)
+	st = d.State.staged(set, "three", epoch)
+	assert.Equal(t, []secretVersion{{2, "two"}, {1, "one"}, {3, "three"}}, st.servedSecrets())
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, at(0)).Action)
+}
+
+// TestNoAnswerDiscardsNothing: after any failure the same secret is served and
+// sent again.
+func TestNoAnswerDiscardsNothing(t *testing.T) {
+	set := vaultSettings()
+	staged := steadyState().staged(set, "two", epoch)
+	for _, kind := range []outcome{outcomeUnclear, outcomeRefused, outcomeLimited} {
+		st := staged.failed(failure{Outcome: kind, Text: "no", RetryAfter: 20 * time.Second}, epoch.Add(time.Hour))
+		assert.Equal(t, staged.servedSecrets(), st.servedSecrets())
+		assert.Equal(t, "no", st.LastError)
+		d := decideRotation(set, st, at(time.Hour))
+		assert.Equal(t, actionNone, d.Action, "waits before it tries again")
+		d = decideRotation(set, st, at(2*time.Hour))
+		assert.Equal(t, actionSetSecret, d.Action)
+		assert.Equal(t, "two", string(d.State.Next.Value))
+	}
+}
+
+func TestRefusedForceBecomesAnOrdinaryStagedRotation(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().staged(set, "two", epoch).requested(true)
+	st = st.failed(failure{Outcome: outcomeRefused}, epoch)
+	assert.Equal(t, actionNone, decideRotation(set, st, at(backoffMin)).Action)
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, at(set.TTL+handOutMargin)).Action)
+	// an unclear one is tried again as soon as may be: the secret may be live
+	st = steadyState().staged(set, "two", epoch).requested(true).failed(failure{Outcome: outcomeUnclear}, epoch)
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, at(backoffMin)).Action)
+}
+
+func TestAuth0MakesTheSecretOnlyUnderAnIntent(t *testing.T) {
+	set := vaultSettings()
+	set.Source = sourceAuth0
+	d := decideRotation(set, steadyState().requested(false), at(0))
+	require.Equal(t, actionRotateSecret, d.Action)
+	require.Equal(t, 1, d.State.Asked, "the intent is in the state before the request")
+	// whatever happened then: after a crash it is read back
+	assert.Equal(t, actionReadBack, decideRotation(set, d.State, at(time.Hour)).Action)
+
+	refused := d.State.failed(failure{Outcome: outcomeRefused}, epoch)
+	assert.Equal(t, actionRotateSecret, decideRotation(set, refused, at(time.Hour)).Action)
+	unclear := d.State.failed(failure{Outcome: outcomeUnclear}, epoch)
+	assert.Equal(t, actionReadBack, decideRotation(set, unclear, at(time.Hour)).Action)
+	// the refusal of a later request says nothing about the unclear one
+	unclear = unclear.failed(failure{Outcome: outcomeRefused}, epoch)
+	assert.Equal(t, actionReadBack, decideRotation(set, unclear, at(10*time.Hour)).Action)
+}
+
+func TestHiddenSecretIsReplacedByOneOfOurOwnAtOnce(t *testing.T) {
+	set := vaultSettings()
+	set.Source = sourceAuth0
+	st := steadyState().requested(false)
+	st.Asked = 1
+	d := decideRotation(set, st.hidden(), at(0))
+	require.Equal(t, actionGenerateSecret, d.Action)
+	d = decideRotation(set, d.State.staged(set, "own", epoch), at(0))
+	require.Equal(t, actionSetSecret, d.Action)
+	st = d.State.accepted(set, "own", epoch)
+	assert.Equal(t, "own", string(st.Current.Value))
+	assert.False(t, st.OwnSecret)
+}
+
+func TestRetryBackoffStaysBetweenTenSecondsAndAnHour(t *testing.T) {
+	assert.Equal(t, 10*time.Second, retryBackoff(1, 0))
+	assert.Equal(t, 20*time.Second, retryBackoff(2, 0))
+	assert.Equal(t, 15*time.Second, retryBackoff(2, 0.5))
+	for failures := range 2000 {
+		for _, jitter := range []float64{0, 0.5, 0.999} {
+			d := retryBackoff(failures, jitter)
+			assert.GreaterOrEqual(t, d, backoffMin)
+			assert.LessOrEqual(t, d, backoffMax)
+		}
+	}
+}
+
+func TestOverdueChangeShowsAShortTimeNeverTheNextPeriods(t *testing.T) {
+	set := vaultSettings()
+	set.RotationPeriod = time.Hour
+	st := steadyState()
+	left, planned := st.untilSetChanges(set, at(0))
+	assert.True(t, planned)
+	assert.Equal(t, time.Hour-set.TTL-handOutMargin, left)
+	left, _ = st.untilSetChanges(set, at(3*time.Hour))
+	assert.Zero(t, left)
+	staged := st.staged(set, "two", epoch).failed(failure{Outcome: outcomeUnclear}, epoch.Add(3*time.Hour))
+	staged.RetryAt = epoch.Add(4 * time.Hour)
+	left, _ = staged.untilSetChanges(set, at(3*time.Hour))
+	assert.Equal(t, minLease, left)
+	set.RotationPeriod = 0
+	_, planned = st.untilSetChanges(set, at(0))
+	assert.False(t, planned)
+}
+
+// TestClockSetBackDoesNotShortenOrStallStaging: a time of staging in the future
+// is passed over.
+func TestClockSetBackDoesNotShortenOrStallStaging(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().staged(set, "two", epoch.Add(24*time.Hour))
+	clk := rotationClock{Now: epoch.Add(30 * time.Second), ServingSince: epoch}
+	assert.Equal(t, epoch.Add(set.TTL), st.readyAt(clk))
+	clk.Now = epoch.Add(set.TTL + handOutMargin)
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, clk).Action)
+}

@@ -1,0 +1,140 @@
+package auth0secrets
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// What the engine stores, all of it encrypted by Vault and seal-wrapped where
+// it holds secrets:
+//
+//	config                   {"format":1,"domain":"...","client_id":"...","client_secret":"...",...}
+//	role/<name>              {"format":1,"client_id":"...","ttl":...,"rotation":{"current":{"version":3,"value":"..."},...}}
+//	application/<client_id>  {"format":1,"role":"<name>"}: which role an application belongs to. Written before
+//	                         the role, so every role has one; one without its role is void.
+const (
+	storageConfig      = "config"
+	storageRoles       = "role/"
+	storageApplication = "application/"
+
+	// entryFormat is written into every entry. An entry of a newer format than
+	// this is refused, not guessed at.
+	entryFormat = 1
+)
+
+// configEntry is the stored configuration of the mount.
+type configEntry struct {
+	Format           int           `json:"format"`
+	Domain           string        `json:"domain"`
+	ClientID         string        `json:"client_id"`
+	ClientSecret     sensitive     `json:"client_secret"`
+	Audience         string        `json:"audience,omitempty"` // empty: the domain's own
+	CACert           string        `json:"ca_cert,omitempty"`
+	RequestTimeout   time.Duration `json:"request_timeout"`
+	PropagationDelay time.Duration `json:"propagation_delay"`
+	VerifyConnection bool          `json:"verify_connection"`
+	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
+	// never verified, or not said.
+	Scopes []string `json:"scopes,omitempty"`
+}
+
+// roleEntry is a stored role: its settings and its secrets.
+type roleEntry struct {
+	Format         int           `json:"format"`
+	Domain         string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
+	ClientID       string        `json:"client_id"`
+	TTL            time.Duration `json:"ttl"`
+	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
+	SecretSource   secretSource  `json:"secret_source"`
+	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
+	SecretEncoded bool          `json:"secret_encoded,omitempty"`
+	Rotation      rotationState `json:"rotation"`
+}
+
+func (r *roleEntry) settings(propagation time.Duration) rotationSettings {
+	return rotationSettings{
+		TTL: r.TTL, RotationPeriod: r.RotationPeriod, Source: r.SecretSource, PropagationDelay: propagation,
+	}
+}
+
+// applicationEntry reserves an application for a role. It stays when the role
+// is deleted, and remembers until when leases of that role may live: a new role
+// for the same application has to wait for them too.
+type applicationEntry struct {
+	Format       int           `json:"format"`
+	Role         string        `json:"role,omitempty"`
+	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
+	LongestUntil time.Time     `json:"longest_until,omitzero"`
+}
+
+func readEntry[T any](ctx context.Context, storage logical.Storage, key string, format func(*T) int) (*T, error) {
+	raw, err := storage.Get(ctx, key)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	entry := new(T)
+	if err := raw.DecodeJSON(entry); err != nil {
+		return nil, fmt.Errorf("the stored entry %q cannot be read", key) // the cause would quote what is in it
+	}
+	if format(entry) > entryFormat {
+		return nil, fmt.Errorf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
+			key, format(entry), entryFormat)
+	}
+	return entry, nil
+}
+
+func writeEntry(ctx context.Context, storage logical.Storage, key string, entry any) error {
+	raw, err := logical.StorageEntryJSON(key, entry)
+	if err != nil {
+		return fmt.Errorf("the entry %q cannot be encoded", key)
+	}
+	return storage.Put(ctx, raw)
+}
+
+func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, error) {
+	return readEntry(ctx, storage, storageConfig, func(c *configEntry) int { return c.Format })
+}
+
+func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntry) error {
+	entry.Format = entryFormat
+	return writeEntry(ctx, storage, storageConfig, entry)
+}
+
+func readRole(ctx context.Context, storage logical.Storage, name string) (*roleEntry, error) {
+	return readEntry(ctx, storage, storageRoles+name, func(r *roleEntry) int { return r.Format })
+}
+
+func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {
+	entry.Format = entryFormat
+	return writeEntry(ctx, storage, storageRoles+name, entry)
+}
+
+func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {
+	return readEntry(ctx, storage, storageApplication+clientID, func(a *applicationEntry) int { return a.Format })
+}
+
+func writeApplication(ctx context.Context, storage logical.Storage, clientID string, entry *applicationEntry) error {
+	entry.Format = entryFormat
+	return writeEntry(ctx, storage, storageApplication+clientID, entry)
+}
+
+// owningRole is the name of the role that the application belongs to, "" if it
+// is free. An entry whose role is gone, or is for another application, is void:
+// it was left by a crash.
+func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, *applicationEntry, error) {
+	entry, err := readApplication(ctx, storage, clientID)
+	if err != nil || entry == nil || entry.Role == "" {
+		return "", entry, err
+	}
+	role, err := readRole(ctx, storage, entry.Role)
+	if err != nil {
+		return "", nil, err
+	}
+	if role == nil || role.ClientID != clientID {
+		return "", entry, nil
+	}
+	return entry.Role, entry, nil
+}

@@ -1,0 +1,56 @@
+package auth0secrets
+
+import (
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+)
+
+// timelineFields describe how far a role's rotation is.
+func timelineFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		fieldPhase:             required(stringField(descPhase)),
+		fieldVersion:           required(intField(descVersion)),
+		fieldStagedAt:          timeField(descStagedAt),
+		fieldReadyAt:           timeField(descReadyAt),
+		fieldSettledAt:         timeField(descSettledAt),
+		fieldLastVaultRotation: timeField(descLastVaultRotation),
+		fieldNextVaultRotation: timeField(descNextVaultRotation),
+		fieldLastError:         stringField(descLastError),
+		fieldFailures:          required(intField(descFailures)),
+		fieldRetryAt:           timeField(descRetryAt),
+	}
+}
+
+// timeline says how far a role's rotation is. Times that mean nothing at
+// present are left out.
+func (b *backend) timeline(set *servedSet) map[string]any {
+	now := b.now()
+	state := set.role.Rotation.settled(now)
+	clock := set.clock(now)
+	data := map[string]any{
+		fieldPhase:    string(state.phase()),
+		fieldVersion:  state.version(),
+		fieldFailures: state.Failures,
+	}
+	next, planned := state.nextRotation(set.role.settings(0))
+	times := map[string]time.Time{
+		fieldSettledAt: state.SettledAt, fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
+	}
+	if state.Next != nil {
+		next, planned = state.readyAt(clock), true
+		times[fieldStagedAt], times[fieldReadyAt] = state.StagedAt, next
+	}
+	if planned {
+		times[fieldNextVaultRotation] = next
+	}
+	for field, at := range times {
+		if !at.IsZero() {
+			data[field] = inRFC3339(at)
+		}
+	}
+	if state.LastError != "" {
+		data[fieldLastError] = state.LastError
+	}
+	return data
+}
