@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +85,25 @@ func (f *fakeAuth0) count(op string) int {
 	return n
 }
 
+// whenSet is called when a secret takes effect, from now on.
+func (f *fakeAuth0) whenSet(fn func(clientID, secret string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onSet = fn
+}
+
+func (f *fakeAuth0) grantScopes(scopes ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scopes = scopes
+}
+
+func (f *fakeAuth0) has(scope string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.scopes, scope)
+}
+
 // interfereWith sets what happens to requests from now on; nil: nothing.
 func (f *fakeAuth0) interfereWith(fn func(op, clientID string, commit func()) error) {
 	f.mu.Lock()
@@ -91,7 +111,7 @@ func (f *fakeAuth0) interfereWith(fn func(op, clientID string, commit func()) er
 	f.interfere = fn
 }
 
-func (f *fakeAuth0) request(op, clientID string, commit func()) error {
+func (f *fakeAuth0) request(ctx context.Context, op, clientID string, commit func()) error {
 	f.mu.Lock()
 	f.calls = append(f.calls, op)
 	interfere := f.interfere
@@ -105,6 +125,9 @@ func (f *fakeAuth0) request(op, clientID string, commit func()) error {
 		if err := interfere(op, clientID, locked); err != nil {
 			return err
 		}
+	}
+	if ctx.Err() != nil {
+		return noAnswer(op)
 	}
 	f.mu.Lock()
 	_, known := f.apps[clientID]
@@ -123,26 +146,18 @@ func (f *fakeAuth0) Grant(context.Context) (auth0.Grant, error) {
 	return auth0.Grant{Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}, f.grant
 }
 
-func (f *fakeAuth0) has(scope string) bool {
-	for _, s := range f.scopes {
-		if s == scope {
-			return true
-		}
-	}
-	return false
-}
-
-func (f *fakeAuth0) Application(_ context.Context, clientID string) (*auth0.Application, error) {
+func (f *fakeAuth0) Application(ctx context.Context, clientID string) (*auth0.Application, error) {
 	var app auth0.Application
-	err := f.request("get", clientID, func() {
+	readable := f.has(scopeReadClientKeys)
+	err := f.request(ctx, "get", clientID, func() {
 		app = *f.apps[clientID]
 		secret := *app.ClientSecret
 		app.ClientSecret = &secret
-		if !f.has(scopeReadClientKeys) {
+		if !readable {
 			app.ClientSecret = nil
 		}
 	})
-	if err == nil && !f.has(scopeReadClientKeys) && !f.has(scopeReadClients) {
+	if err == nil && !readable && !f.has(scopeReadClients) {
 		return nil, refusal("get application", 403, codeInsufficientScope, "Insufficient scope, expected any of: read:clients")
 	}
 	return &app, err
@@ -156,13 +171,13 @@ func (f *fakeAuth0) set(clientID, secret string) {
 	}
 }
 
-func (f *fakeAuth0) SetSecret(_ context.Context, clientID, secret string) error {
-	return f.request("set", clientID, func() { f.set(clientID, secret) })
+func (f *fakeAuth0) SetSecret(ctx context.Context, clientID, secret string) error {
+	return f.request(ctx, "set", clientID, func() { f.set(clientID, secret) })
 }
 
-func (f *fakeAuth0) RotateSecret(_ context.Context, clientID string) (string, error) {
+func (f *fakeAuth0) RotateSecret(ctx context.Context, clientID string) (string, error) {
 	var made string
-	err := f.request("rotate", clientID, func() {
+	err := f.request(ctx, "rotate", clientID, func() {
 		f.made++
 		made = fmt.Sprintf("made-by-auth0-%d", f.made)
 		f.set(clientID, made)
@@ -199,7 +214,8 @@ func newEnv(t *testing.T) *testEnv {
 	t.Helper()
 	env := &testEnv{
 		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &bytes.Buffer{},
-		system: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour},
+		system: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour,
+			PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.0"}},
 	}
 	env.start()
 	t.Cleanup(env.stop)
@@ -372,12 +388,7 @@ func (env *testEnv) newHolder(role string) holder {
 }
 
 func (h holder) holds(secret string) bool {
-	for _, s := range h.secrets {
-		if s == secret {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(h.secrets, secret)
 }
 
 // sleep lets time pass and the engine do what it has to do in it.

@@ -88,16 +88,16 @@ func TestConfigRefusesCredentialsThatDoNotWorkAndKeepsTheOldOnes(t *testing.T) {
 
 func TestConfigChecksScopes(t *testing.T) {
 	env := newEnv(t)
-	env.auth0.scopes = []string{scopeReadClients}
+	env.auth0.grantScopes(scopeReadClients)
 	env.refused(400, "lacks the scope update:client_keys", logical.UpdateOperation, "config", engineConfig(nil))
 
-	env.auth0.scopes = []string{scopeUpdateClientKeys}
+	env.auth0.grantScopes(scopeUpdateClientKeys)
 	resp := env.write("config", engineConfig(nil))
 	require.Len(t, resp.Warnings, 2)
 	assert.Contains(t, resp.Warnings[0], "scope read:clients was not granted")
 	assert.Contains(t, resp.Warnings[1], "scope read:client_keys was not granted")
 
-	env.auth0.scopes = nil // not said
+	env.auth0.grantScopes() // not said
 	resp = env.write("config", engineConfig(nil))
 	require.Len(t, resp.Warnings, 1)
 	assert.Contains(t, resp.Warnings[0], "did not say which scopes")

@@ -34,7 +34,7 @@ func TestRoleImportsThePresentSecretWithoutRotation(t *testing.T) {
 
 func TestRoleWithoutReadScopesIsImportedByValueWithAWarning(t *testing.T) {
 	env := configuredEnv(t)
-	env.auth0.scopes = []string{scopeUpdateClientKeys}
+	env.auth0.grantScopes(scopeUpdateClientKeys)
 	env.refused(400, "Three ways out: send it as client_secret; grant the engine's application the scope read:client_keys; or replace it at once with skip_import=true",
 		logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
 	resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret})

@@ -177,7 +177,7 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEn
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
 	work, done := b.beyondRequest(ctx)
 	defer done()
-	err := b.advance(work, role)
+	err := b.advance(work, role, role.entry.Rotation)
 	if imported || err == nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	}
 	work, done := b.beyondRequest(ctx)
 	defer done()
-	if err := b.advance(work, role); err != nil {
+	if err := b.advance(work, role, role.entry.Rotation); err != nil {
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil
@@ -256,12 +256,13 @@ func reservation(role string, state rotationState) *applicationEntry {
 
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bool) error {
-	if err := b.saveRotation(ctx, role, role.entry.Rotation.settled(b.now()).requested(force)); err != nil {
-		return err
+	requested := role.entry.Rotation.settled(b.now()).requested(force)
+	if requested == role.entry.Rotation {
+		return nil // it is under way
 	}
 	work, done := b.beyondRequest(ctx)
 	defer done()
-	return b.advance(work, role)
+	return b.advance(work, role, requested)
 }
 
 // upstreamPatience bounds work that goes on beyond its request: a few requests

@@ -63,37 +63,40 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, next rotati
 }
 
 // rotate is the one procedure that rotates: on request, on schedule and after
-// a crash. It takes the decisions of the state machine and carries them out
-// until there is nothing to do, each state stored before it is acted upon. It
+// a crash. From a state, which is the stored one or one with a request added, it
+// takes the decisions of the state machine and carries them out until there is
+// nothing to do. What an action rests on is stored before it is taken. It
 // returns when to go on. An error of Auth0 is part of the stored state then,
 // and returned as well.
 //
 // The caller holds the role's lock. ctx should not end with a caller's patience:
 // an answer of Auth0 that nobody waits for is an unclear one.
-func (b *backend) rotate(ctx context.Context, role *ownedRole) (wake time.Time, err error) {
+func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationState) (wake time.Time, err error) {
 	for {
 		propagation, err := b.propagationDelay(ctx, role.storage)
 		if err != nil {
 			return time.Time{}, err
 		}
 		settings := role.entry.settings(propagation)
-		decision := decideRotation(settings, role.entry.Rotation, role.set.clock(b.now()))
-		if decision.State != role.entry.Rotation {
-			if err := b.saveRotation(ctx, role, decision.State); err != nil {
-				return time.Time{}, err
-			}
+		decision := decideRotation(settings, state, role.set.clock(b.now()))
+		if decision.Action == actionGenerateSecret {
+			err = b.stage(ctx, role, settings, decision.State)
+		} else if decision.State != role.entry.Rotation {
+			err = b.saveRotation(ctx, role, decision.State)
+		}
+		if err != nil {
+			return time.Time{}, err
 		}
 		switch decision.Action {
 		case actionNone:
 			return decision.Wake, nil
 		case actionGenerateSecret:
-			err = b.stage(ctx, role, settings)
 		default:
-			err = b.send(ctx, role, settings, decision.Action)
+			if err := b.send(ctx, role, settings, decision.Action); err != nil {
+				return role.entry.Rotation.RetryAt, err
+			}
 		}
-		if err != nil {
-			return role.entry.Rotation.RetryAt, err
-		}
+		state = role.entry.Rotation
 	}
 }
 

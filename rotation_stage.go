@@ -14,12 +14,12 @@ import (
 const secretBytes = 48
 
 // stage makes the next secret, stores it and serves it.
-func (b *backend) stage(ctx context.Context, role *ownedRole, settings rotationSettings) error {
+func (b *backend) stage(ctx context.Context, role *ownedRole, settings rotationSettings, state rotationState) error {
 	secret, err := b.generateSecret()
 	if err != nil {
 		return err
 	}
-	return b.saveRotation(ctx, role, role.entry.Rotation.staged(settings, secret, b.now()))
+	return b.saveRotation(ctx, role, state.staged(settings, secret, b.now()))
 }
 
 func (b *backend) generateSecret() (sensitive, error) {

@@ -156,13 +156,15 @@ func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name st
 	if role.entry == nil {
 		return
 	}
-	s.b.advance(ctx, role)
+	work, done := context.WithTimeout(ctx, upstreamPatience)
+	defer done()
+	_ = s.b.advance(work, role, role.entry.Rotation) // stored, and scheduled again
 }
 
-// advance rotates as far as is due and keeps the schedule right. The error of
-// Auth0 that it returns is stored and will be retried.
-func (b *backend) advance(ctx context.Context, role *ownedRole) error {
-	wake, err := b.rotate(ctx, role)
+// advance rotates from a state as far as is due, and keeps the schedule right.
+// The error of Auth0 that it returns is stored and will be retried.
+func (b *backend) advance(ctx context.Context, role *ownedRole, state rotationState) error {
+	wake, err := b.rotate(ctx, role, state)
 	if err != nil && wake.IsZero() {
 		b.scheduler.retryLater(ctx, role.name, err)
 		return err

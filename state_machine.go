@@ -263,16 +263,14 @@ func (s rotationState) holdersTTL(set rotationSettings, now time.Time) time.Dura
 	return set.TTL
 }
 
-// requested asks for a rotation now. While one is staged it changes nothing,
-// unless force asks not to wait any longer; an explicit request also ends the
-// wait after a failure.
+// requested asks for a rotation now, which also ends the wait after a failure.
+// While one is staged it changes nothing, unless force asks not to wait.
 func (s rotationState) requested(force bool) rotationState {
-	if s.Next == nil && s.Asked == 0 {
-		s.Requested = true
+	if s.Next != nil && !force {
+		return s
 	}
-	if force {
-		s.Forced = true
-	}
+	s.Requested = s.Next == nil && s.Asked == 0
+	s.Forced = s.Forced || force
 	s.RetryAt = time.Time{}
 	return s
 }

@@ -1,0 +1,209 @@
+// Package auth0 is a small client for the few calls of Auth0's Management API
+// that a rotation of client secrets needs: see an application, set its secret,
+// have Auth0 make a new one.
+//
+//	c, err := auth0.New(auth0.Config{Domain: "tenant.eu.auth0.com", ClientID: id, ClientSecret: secret})
+//	...
+//	defer c.Close()
+//	err = c.SetSecret(ctx, application, next)
+//	switch auth0.ClassOf(err) { ... }
+//
+// What matters most to a caller is whether a request took effect. So every
+// error is an *[Error] with a [Class], and only what Auth0 itself has said for
+// certain is called a refusal: all else, a time-out as much as a proxy's error
+// page, is [Ambiguous].
+//
+// The client gets its own access token by client credentials, shares it among
+// concurrent calls, and replaces it before it expires or once when the API
+// says 401. Reads and token requests are sent again after a lost connection or
+// a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
+// long as it said (see [Client.RateLimit]).
+//
+// Neither secrets nor tokens appear in errors, logs or printed values.
+package auth0
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-retryablehttp"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+const defaultRequestTimeout = 30 * time.Second
+
+// Config says which tenant a Client talks to and as whom.
+type Config struct {
+	Domain         string        // host or host:port; always https
+	ClientID       string        // of the engine's own machine-to-machine application
+	ClientSecret   string        `json:"-"`
+	Audience       string        // empty: https://<Domain>/api/v2/
+	CACert         string        // PEM, the only roots that are trusted; empty: the system's
+	RequestTimeout time.Duration // bound on one HTTP request with its answer's body; 0: 30s
+	UserAgent      string        // empty: Go's
+	Logger         hclog.Logger  `json:"-"` // nil: none. Gets neither secrets nor tokens
+}
+
+// Format implements fmt.Formatter: no verb shows the client secret.
+func (c Config) Format(f fmt.State, _ rune) {
+	secret := "none"
+	if c.ClientSecret != "" {
+		secret = redacted
+	}
+	_, _ = fmt.Fprintf(f, "auth0.Config{Domain:%q ClientID:%q ClientSecret:%s Audience:%q}", c.Domain, c.ClientID, secret, c.Audience)
+}
+
+// Client talks to one tenant with one set of credentials. It is safe for
+// concurrent use.
+//
+// It keeps the client secret and the token behind pointers only, and has a
+// Format method: fmt calls no methods of unexported fields, so a Config held by
+// value in here would print its secret.
+type Client struct {
+	domain   string
+	api      string                    // https://<domain>/api/v2
+	oauth    *clientcredentials.Config // holds the client secret
+	log      hclog.Logger
+	retry    *retryablehttp.Client // the retry settings behind retrying
+	retrying *http.Client          // for what may be sent again: reads and token requests
+	once     *http.Client          // for writes: what is lost stays lost
+	tokens   *tokenCache
+	limits   *limits
+}
+
+// New makes a client. It does no I/O: the first call does. The error, for an
+// unusable Domain or CACert, quotes neither of them.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse("https://" + cfg.Domain)
+	if err != nil || base.Hostname() == "" || base.Host != cfg.Domain {
+		return nil, errors.New("auth0: the domain must be host or host:port, without scheme and path")
+	}
+	if cfg.Audience == "" {
+		cfg.Audience = base.String() + "/api/v2/"
+	}
+	if cfg.RequestTimeout <= 0 {
+		cfg.RequestTimeout = defaultRequestTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	tr, err := newTransport(cfg.CACert, cfg.UserAgent)
+	if err != nil {
+		return nil, err
+	}
+
+	c := &Client{
+		domain: cfg.Domain,
+		api:    base.String() + "/api/v2",
+		log:    cfg.Logger,
+		once:   newHTTPClient(tr, cfg.RequestTimeout),
+		oauth: &clientcredentials.Config{
+			ClientID:       cfg.ClientID,
+			ClientSecret:   cfg.ClientSecret,
+			TokenURL:       base.String() + "/oauth/token",
+			EndpointParams: url.Values{"audience": {cfg.Audience}},
+			AuthStyle:      oauth2.AuthStyleInParams,
+		},
+		limits: &limits{},
+	}
+	c.retry, c.retrying = newRetryingClient(c.once)
+	c.tokens = &tokenCache{fetch: c.fetchToken, timeout: cfg.RequestTimeout}
+	return c, nil
+}
+
+// Close closes idle connections. Calls under way go on.
+func (c *Client) Close() { c.once.CloseIdleConnections() }
+
+// Format implements fmt.Formatter: no verb shows what the client holds.
+func (c *Client) Format(f fmt.State, _ rune) {
+	if c == nil {
+		_, _ = fmt.Fprint(f, "<nil>")
+		return
+	}
+	_, _ = fmt.Fprintf(f, "auth0.Client{%q}", c.domain)
+}
+
+// request is one call of the Management API.
+type request struct {
+	op     string // for errors: Error.Op
+	method string
+	path   string // below /api/v2, escaped
+	body   []byte // JSON; nil: none
+	secret string // sent in body; kept out of messages
+	client *http.Client
+}
+
+// do carries out r and gives the body of a 2xx answer; all else is an *Error.
+//
+// r is sent at most once, or twice if the first answer was Auth0's own 401:
+// then it had no effect, and the token may merely have been revoked.
+func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
+	for attempt := 1; ; attempt++ {
+		// First the wait, so that the token is fresh when it is used.
+		if err := c.limits.wait(ctx, r.op); err != nil {
+			return nil, err
+		}
+		tok, err := c.tokens.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		body, failure := c.send(ctx, r, tok)
+		if failure == nil {
+			return body, nil
+		}
+		if failure.Class == Refused {
+			switch {
+			case failure.Status == http.StatusUnauthorized:
+				c.tokens.drop(tok)
+				if attempt == 1 {
+					continue
+				}
+			case failure.Code == "insufficient_scope":
+				// A grant that is extended meanwhile shows only in a new token,
+				// and this one may have a day to live: the next call gets a new one.
+				c.tokens.drop(tok)
+			}
+		}
+		return nil, failure
+	}
+}
+
+// send sends r with tok, once as far as this function is concerned.
+func (c *Client) send(ctx context.Context, r request, tok *token) ([]byte, *Error) {
+	hide := redactor{r.secret, tok.value, c.oauth.ClientSecret}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.api+r.path, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, noAnswer(r.op, err, hide)
+	}
+	// Without an Idempotency-Key header net/http does not send a PATCH or POST
+	// again by itself when a reused connection turns out to be dead, unless not
+	// a byte of it was written.
+	req.Header.Set("Authorization", "Bearer "+tok.value)
+	req.Header.Set("Accept", "application/json")
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+
+	start := time.Now()
+	resp, err := r.client.Do(req)
+	if err != nil {
+		c.log.Trace("no answer from Auth0", "op", r.op, "took", time.Since(start))
+		return nil, noAnswer(r.op, err, hide)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	c.limits.observe(resp.StatusCode, resp.Header)
+	body, err := readBody(resp.Body)
+	c.log.Trace("answer from Auth0", "op", r.op, "status", resp.StatusCode, "took", time.Since(start))
+
+	if failure := judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err}, hide); failure != nil {
+		return nil, failure
+	}
+	return body, nil
+}

@@ -1,0 +1,188 @@
+package auth0
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func headers(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h.Set(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0) // Tue, 14 Nov 2023 22:13:20 GMT
+	tests := map[string]struct {
+		h    http.Header
+		want time.Duration
+	}{
+		"nothing":                 {headers(), 10 * time.Second},
+		"seconds":                 {headers("Retry-After", "12"), 12 * time.Second},
+		"zero":                    {headers("Retry-After", "0"), time.Second},
+		"negative":                {headers("Retry-After", "-9"), time.Second},
+		"absurd":                  {headers("Retry-After", "999999999999999"), time.Hour},
+		"rubbish":                 {headers("Retry-After", "soon"), 10 * time.Second},
+		"date":                    {headers("Retry-After", "Tue, 14 Nov 2023 22:13:50 GMT"), 30 * time.Second},
+		"date past":               {headers("Retry-After", "Tue, 14 Nov 2023 22:00:00 GMT"), time.Second},
+		"reset":                   {headers("X-RateLimit-Reset", "1700000007"), 7 * time.Second},
+		"reset past":              {headers("X-RateLimit-Reset", "1600000007"), time.Second},
+		"reset far":               {headers("X-RateLimit-Reset", "1800000000"), time.Hour},
+		"Retry-After comes first": {headers("Retry-After", "3", "X-RateLimit-Reset", "1700000007"), 3 * time.Second},
+		"the clock there is slow": {headers("Date", "Tue, 14 Nov 2023 21:13:20 GMT", "X-RateLimit-Reset", "1699996407"), 7 * time.Second},
+		"the clock there is fast": {headers("Date", "Tue, 14 Nov 2023 23:13:20 GMT", "X-RateLimit-Reset", "1700003607"), 7 * time.Second},
+	}
+	for name, tt := range tests {
+		assert.Equal(t, tt.want, retryAfter(tt.h, now), name)
+	}
+}
+
+func TestRateLimitIsLastSeen(t *testing.T) {
+	var l limits
+	c := &Client{limits: &l}
+	assert.Equal(t, RateLimit{}, c.RateLimit())
+	l.observe(200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", "1700000007"))
+	got := c.RateLimit()
+	assert.False(t, got.SeenAt.IsZero())
+	got.SeenAt = time.Time{}
+	assert.Equal(t, RateLimit{Limit: 50, Remaining: 49, Reset: time.Unix(1700000007, 0)}, got)
+	l.observe(200, headers())
+	assert.Equal(t, 49, c.RateLimit().Remaining, "an answer without headers says nothing")
+	l.observe(200, headers("X-RateLimit-Remaining", "48"))
+	assert.Equal(t, -1, c.RateLimit().Limit)
+}
+
+// release lets n calls wait and says after how long each of them went on.
+func release(t *testing.T, l *limits, n int) []time.Duration {
+	t.Helper()
+	start := time.Now()
+	var mu sync.Mutex
+	var times []time.Duration
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			assert.NoError(t, l.wait(t.Context(), opSet))
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Since(start).Round(time.Millisecond))
+		})
+	}
+	all.Wait()
+	return times
+}
+
+func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {
+	const s = time.Second
+	date := "Sat, 01 Jan 2000 00:00:00 GMT" // where synctest's clock starts
+	tests := map[string]struct {
+		status int
+		h      http.Header
+		want   []time.Duration
+	}{
+		"free": {200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "1"), []time.Duration{0, 0, 0}},
+		"429":  {429, headers("Retry-After", "5"), []time.Duration{5 * s, 5500 * time.Millisecond, 6 * s}},
+		"429 with a known limit": {429, headers("Retry-After", "5", "X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "0"),
+			[]time.Duration{5 * s, 5100 * time.Millisecond, 5200 * time.Millisecond}},
+		"nothing remaining": {200, headers("Date", date, "X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684803"),
+			[]time.Duration{3 * s, 3100 * time.Millisecond, 3200 * time.Millisecond}},
+		"nothing remaining, but reset": {200, headers("Date", date, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684799"), []time.Duration{0, 0, 0}},
+		"nothing remaining, no reset":  {200, headers("X-RateLimit-Remaining", "0"), []time.Duration{0, 0, 0}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l limits
+				l.observe(tt.status, tt.h)
+				assert.Equal(t, tt.want, release(t, &l, 3))
+				time.Sleep(2 * paceFor)
+				assert.Equal(t, []time.Duration{0, 0, 0}, release(t, &l, 3), "and later all is free again")
+			})
+		})
+	}
+}
+
+func TestAHoldCanGrowButNotShrink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		l.observe(429, headers("Retry-After", "5"))
+		l.observe(429, headers("Retry-After", "2"))
+		l.observe(200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "9"))
+		go func() {
+			time.Sleep(4 * time.Second)
+			l.observe(429, headers("Retry-After", "6"))
+		}()
+		assert.Equal(t, []time.Duration{10 * time.Second, 10100 * time.Millisecond}, release(t, &l, 2))
+	})
+}
+
+func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		l.observe(429, headers("Retry-After", "30"))
+		ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
+		defer cancel()
+		start := time.Now()
+		for range 3 { // none of them takes up a slot
+			err := l.wait(ctx, opSet)
+			require.EqualError(t, err, "set secret: Auth0 limits the rate, retry in 30s")
+			assert.Equal(t, Error{Class: Limited, Op: opSet, RetryAfter: 30 * time.Second}, *asError(t, err))
+		}
+		assert.Zero(t, time.Since(start))
+
+		stopped, stop := context.WithCancel(t.Context())
+		go func() { time.Sleep(3 * time.Second); stop() }()
+		err := l.wait(stopped, opSet)
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, 3*time.Second, time.Since(start))
+		assert.Equal(t, []time.Duration{27 * time.Second, 27500 * time.Millisecond}, release(t, &l, 2))
+	})
+}
+
+// Whoever leaves the queue must not make room for two.
+func TestASlotThatIsGivenBackIsUsedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l limits
+		l.observe(429, headers("Retry-After", "30"))
+		go func() {
+			synctest.Wait() // until two are in the queue
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			assert.Equal(t, Limited, ClassOf(l.wait(ctx, opSet)))
+			assert.Equal(t, []time.Duration{31 * time.Second}, release(t, &l, 1))
+		}()
+		assert.Equal(t, []time.Duration{30 * time.Second, 30500 * time.Millisecond}, release(t, &l, 2))
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestA429IsLimitedAndHoldsTheNextCall(t *testing.T) {
+	tn := newTenant(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "120")
+		w.Header().Set("X-RateLimit-Limit", "16")
+		w.Header().Set("X-RateLimit-Remaining", "0")
+		reply(w, 429, refusal(429, "too_many_requests", "Global limit has been reached"))
+	})
+	c := tn.client(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := c.Application(ctx, appID)
+	assert.Equal(t, Error{Class: Limited, Op: opGet, Status: 429, Code: "too_many_requests", Message: "Global limit has been reached", RetryAfter: 2 * time.Minute}, *asError(t, err))
+	assert.Equal(t, 16, c.RateLimit().Limit)
+
+	err = c.SetSecret(ctx, appID, "s3cret-new")
+	assert.Equal(t, Limited, ClassOf(err))
+	tokens, calls := tn.counts()
+	assert.Equal(t, 1, tokens)
+	assert.Equal(t, 1, calls, "sent neither again nor after the 429")
+	_, err = c.Grant(ctx)
+	require.NoError(t, err, "a token has no limit")
+}

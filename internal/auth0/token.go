@@ -1,0 +1,175 @@
+package auth0
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	opToken = "token"
+
+	// expiryMargin is how long before its end a token is no longer used, unless
+	// a tenth of its lifetime is less.
+	expiryMargin = time.Minute
+	// assumedLifetime is for a token that does not say how long it lives. If
+	// this is too long, the API's 401 has it replaced.
+	assumedLifetime = 5 * time.Minute
+)
+
+// Grant is what Auth0 granted to the client credentials.
+type Grant struct {
+	Scopes    []string  // such as "update:client_keys"; nil: the answer did not say
+	ExpiresAt time.Time // of the access token; zero: the answer did not say
+}
+
+// Grant gets an access token, or takes the cached one, and says what it
+// allows. Errors are *Error with Op "token": Refused for credentials or an
+// audience that Auth0 does not accept.
+func (c *Client) Grant(ctx context.Context) (Grant, error) {
+	t, err := c.tokens.get(ctx)
+	if err != nil {
+		return Grant{}, err
+	}
+	return Grant{Scopes: slices.Clone(t.scopes), ExpiresAt: t.expiresAt}, nil
+}
+
+// token is an access token. It is not changed once it is made.
+type token struct {
+	value     string
+	scopes    []string
+	expiresAt time.Time // zero: unknown
+	staleAt   time.Time // not used from here on
+}
+
+// newToken makes a token that was asked for at a time and lives for a
+// lifetime, 0 for unknown, from then.
+func newToken(value string, scopes []string, asked time.Time, lifetime time.Duration) *token {
+	t := &token{value: value, scopes: scopes}
+	if lifetime == 0 {
+		t.staleAt = asked.Add(assumedLifetime)
+		return t
+	}
+	t.expiresAt = asked.Add(lifetime)
+	t.staleAt = t.expiresAt.Add(-min(expiryMargin, lifetime/10))
+	return t
+}
+
+// fetchToken asks Auth0 for a token.
+func (c *Client) fetchToken(ctx context.Context) (*token, error) {
+	hide := redactor{c.oauth.ClientSecret}
+	asked := time.Now()
+	t, err := c.oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
+	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
+	if err != nil {
+		return nil, tokenError(ctx, err, hide)
+	}
+
+	var scopes []string
+	if s, ok := t.Extra("scope").(string); ok {
+		scopes = append([]string{}, strings.Fields(s)...) // not nil: known to be none
+	}
+	var lifetime time.Duration
+	if !t.Expiry.IsZero() {
+		// The library has added expires_in, whole seconds, to the time of the
+		// answer; it counts from the request here, to be on the safe side.
+		lifetime = time.Until(t.Expiry).Round(time.Second)
+	}
+	return newToken(t.AccessToken, scopes, asked, lifetime), nil
+}
+
+// tokenError makes an *Error of what the oauth2 library says. Neither its text
+// nor its error is kept: they hold the answer's body.
+func tokenError(ctx context.Context, err error, hide redactor) *Error {
+	var said *oauth2.RetrieveError
+	if errors.As(err, &said) {
+		a := answer{op: opToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
+		if e := judge(a, hide); e != nil {
+			return e
+		}
+		return unreadable(opToken, a.status, "the answer has no token but an error")
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return noAnswer(opToken, err, hide)
+	}
+	if ctx.Err() != nil { // while the body was read
+		return noAnswer(opToken, ctx.Err(), hide)
+	}
+	return unreadable(opToken, 0, "the answer could not be read or has no token")
+}
+
+// tokenCache holds one token and sees to it that only one fetch is under way.
+type tokenCache struct {
+	fetch   func(context.Context) (*token, error)
+	timeout time.Duration // bounds a fetch
+
+	group singleflight.Group
+	mu    sync.Mutex
+	cur   *token
+}
+
+// get gives a token that is good for a while yet.
+//
+// The fetch is shared by all who want one, so it has a context of its own: a
+// caller that gives up does not take the token away from the others.
+func (tc *tokenCache) get(ctx context.Context) (*token, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, noAnswer(opToken, err, nil)
+	}
+	if t := tc.cached(); t != nil {
+		return t, nil
+	}
+	fetched := tc.group.DoChan("", func() (any, error) {
+		// An earlier fetch may have ended since this caller looked.
+		if t := tc.cached(); t != nil {
+			return t, nil
+		}
+		fetchCtx, cancel := context.WithTimeout(context.Background(), tc.timeout)
+		defer cancel()
+		t, err := tc.fetch(fetchCtx)
+		if err != nil {
+			return nil, err
+		}
+		tc.mu.Lock()
+		tc.cur = t
+		tc.mu.Unlock()
+		return t, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, noAnswer(opToken, ctx.Err(), nil)
+	case r := <-fetched:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*token), nil
+	}
+}
+
+// cached gives the present token, nil if there is none that is still good.
+func (tc *tokenCache) cached() *token {
+	tc.mu.Lock()
+	defer tc.mu.Unlock()
+	if tc.cur == nil || !time.Now().Before(tc.cur.staleAt) {
+		return nil
+	}
+	return tc.cur
+}
+
+// drop forgets t, but not a newer token that has come in its place: of many
+// calls that fail with the same token only the first causes a fetch.
+func (tc *tokenCache) drop(t *token) {
+	tc.mu.Lock()
+	defer tc.mu.Unlock()
+	if tc.cur == t {
+		tc.cur = nil
+	}
+}

@@ -1,0 +1,122 @@
+package auth0
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-cleanhttp"
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const (
+	// maxBody bounds what is read of an answer; a client object has a few KiB.
+	maxBody = 1 << 20
+	// idleTimeout is shorter than servers and balancers keep idle connections:
+	// a write on one that the other side has closed has an unknown outcome.
+	idleTimeout = 30 * time.Second
+
+	retryMax     = 2
+	retryWaitMin = 100 * time.Millisecond
+	retryWaitMax = 300 * time.Millisecond
+)
+
+// transport adds the User-Agent to every request, also to those that the
+// oauth2 library makes.
+type transport struct {
+	*http.Transport
+	userAgent string
+}
+
+func newTransport(caCert, userAgent string) (*transport, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caCert != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(caCert)) {
+			return nil, errors.New("auth0: the CA certificate has no usable PEM certificate")
+		}
+		tlsConfig.RootCAs = pool
+	}
+	t := cleanhttp.DefaultPooledTransport() // honours HTTPS_PROXY
+	t.TLSClientConfig = tlsConfig
+	t.IdleConnTimeout = idleTimeout
+	// HTTP/1.1 only: the HTTP/2 transport sends a request without a body again
+	// after certain stream errors, and rotate-secret must never be sent twice.
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return &transport{Transport: t, userAgent: userAgent}, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.userAgent != "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("User-Agent", t.userAgent)
+	}
+	return t.Transport.RoundTrip(req)
+}
+
+// newHTTPClient sends each request once, and bounds it by timeout from dialling
+// to the last byte of the answer's body.
+func newHTTPClient(rt http.RoundTripper, timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: rt,
+		Timeout:   timeout,
+		// A redirect would carry the token or a new secret to somewhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// newRetryingClient sends each request by once, again after failures that may
+// pass. Its last answer is given as it is, whatever its status.
+func newRetryingClient(once *http.Client) (*retryablehttp.Client, *http.Client) {
+	r := &retryablehttp.Client{
+		HTTPClient:   once,
+		Logger:       nil, // it would log addresses and upstream texts
+		RetryWaitMin: retryWaitMin,
+		RetryWaitMax: retryWaitMax,
+		RetryMax:     retryMax,
+		CheckRetry:   checkRetry,
+		Backoff:      retryablehttp.LinearJitterBackoff,
+		ErrorHandler: retryablehttp.PassthroughErrorHandler,
+	}
+	return r, newHTTPClient(&retryablehttp.RoundTripper{Client: r}, 0) // the bound is on each attempt
+}
+
+// checkRetry allows another attempt after a lost connection or a 5xx. Not after
+// a time-out (the caller has waited long enough), a 429 (the rate limit has its
+// own wait), or when the other side's certificate is not trusted.
+//
+// It never returns an error: with one the answer's body would not be closed.
+func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	if ctx.Err() != nil {
+		return false, nil
+	}
+	if err == nil {
+		return resp.StatusCode >= 500, nil
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return false, nil
+	}
+	var cert *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	return !errors.As(err, &cert) && !errors.As(err, &notTLS), nil
+}
+
+var errTooLong = errors.New("the answer is too long")
+
+// readBody reads all of an answer's body, at most maxBody.
+func readBody(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = errTooLong
+	}
+	return body, err
+}
