@@ -1,0 +1,223 @@
+//go:build integration
+
+package integration
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// TestStagedRotationRefusesNoLogin is what the engine is for: a real Agent, an
+// application that logs in 25 times a second, and a tenant that counts.
+func TestStagedRotationRefusesNoLogin(t *testing.T) {
+	for name, c := range map[string]struct {
+		propagation tenant.Propagation
+		delay       string
+	}{
+		"no propagation":            {tenant.Propagation{}, "0s"},
+		"old one until the end":     {tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.OldOnly}, "5s"},
+		"each node at its own time": {tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.Mixed}, "5s"},
+		"both accepted for a while": {tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.BothAccepted}, "5s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := configured(t, "inmem", map[string]any{"propagation_delay": c.delay})
+			s.Tenant.SetPropagation(c.propagation)
+			app := s.addApplication(nil)
+			s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+			began := time.Now()
+			stop := s.startApplication("app")
+			s.eventually("logins", func() bool { return s.Tenant.Stats().Logins.Accepted > 20 })
+			for _, version := range []string{"2", "3"} {
+				require.Equal(t, "staged", s.write("rotate/app", nil).Data["phase"])
+				s.awaitVersion("app", version)
+				s.awaitPhase("app", "steady")
+			}
+			stop()
+			logins := s.Tenant.Stats().Logins
+			t.Logf("logins: %d, refused: %d (fell back to the second secret: %d) in %s",
+				logins.Accepted, logins.Refused, logins.FellBack, time.Since(began).Round(time.Second))
+			assert.Zero(t, logins.Refused)
+			assert.Zero(t, logins.Undecided)
+			assert.Positive(t, logins.FellBack, "or the test shows nothing: the served order has to matter")
+			assert.Len(t, s.Tenant.SecretHistory(app.ClientID), 3)
+		})
+	}
+}
+
+// TestRotationByAuth0: secret_source=auth0, with and without the scope to read
+// what Auth0 makes.
+func TestRotationByAuth0(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s", "secret_source": "auth0"})
+	s.write("rotate/app", nil)
+	history := s.Tenant.SecretHistory(app.ClientID)
+	require.Len(t, history, 2)
+	assert.Equal(t, "rotate-secret", history[1].By)
+	assert.Equal(t, history[1].Value, s.read("creds/app")["client_secret"])
+
+	s.Tenant.SetScopes(s.Engine.ClientID, "update:client_keys")
+	s.Tenant.ExpireTokens()
+	s.write("rotate/app", nil)
+	assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/app")["client_secret"])
+	history = s.Tenant.SecretHistory(app.ClientID)
+	assert.Equal(t, "patch", history[len(history)-1].By, "Auth0 did not show its secret, so one of our own was set")
+}
+
+// TestLostAnswerOfAuth0IsRecovered: the answer to a rotation is lost after it
+// took effect; the application's secret is found again.
+func TestLostAnswerOfAuth0IsRecovered(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"vault", "auth0"} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+			app := s.addApplication(nil)
+			s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s", "secret_source": source})
+			s.Tenant.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, Kind: tenant.ResetAfterCommit, Times: 1})
+			s.Tenant.Inject(tenant.Fault{Endpoint: tenant.RotateSecret, Kind: tenant.ResetAfterCommit, Times: 1})
+			_, err := s.Vault.Client().Logical().WriteWithContext(t.Context(), devstack.Mount+"/rotate/app", map[string]any{"force": true})
+			require.ErrorContains(t, err, "no clear answer from Auth0")
+			if source == "vault" {
+				assert.Contains(t, s.read("creds/app")["client_secrets"], s.Tenant.Secret(app.ClientID))
+			}
+			s.awaitVersion("app", "2")
+			assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/app")["client_secret"])
+		})
+	}
+}
+
+// TestRestartWhileStaged: Vault goes down and comes back, on storage that lasts.
+func TestRestartWhileStaged(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "raft", map[string]any{"propagation_delay": "0s"})
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	s.write("rotate/app", nil)
+	before := s.read("creds/app")["client_secrets"]
+	require.Len(t, before, 2)
+
+	require.NoError(t, s.Vault.Restart(t.Context()))
+	restarted := time.Now()
+	s.eventually("the plugin answers", func() bool {
+		_, err := s.request(logical.ReadOperation, "creds/app", nil)
+		return err == nil
+	})
+	assert.Equal(t, before, s.read("creds/app")["client_secrets"], "the staged secret is still the same")
+	ready, err := time.Parse(time.RFC3339, s.read("roles/app")["ready_at"].(string))
+	require.NoError(t, err)
+	s.awaitVersion("app", "2")
+	changes := s.Tenant.SecretHistory(app.ClientID)
+	require.Len(t, changes, 2)
+	set := changes[1].At
+	assert.Equal(t, before.([]any)[1], changes[1].Value)
+	assert.False(t, set.Before(ready), "set in Auth0 at %s, before ready_at %s", set, ready)
+	// a whole ttl from when the mount was served again, which was at the
+	// earliest when Vault was back
+	assert.GreaterOrEqual(t, set.Sub(restarted), 9*time.Second)
+}
+
+// TestCredentialsAreReadWhileAuth0IsDown, and a rotation that is due meanwhile
+// heals.
+func TestCredentialsAreReadWhileAuth0IsDown(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s", "request_timeout": "2s"})
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	s.Tenant.SetDown(true)
+	s.write("rotate/app", nil) // staging needs no Auth0
+	s.eventually("an attempt has failed", func() bool { return s.read("roles/app")["last_error"] != nil })
+	assert.Len(t, s.read("creds/app")["client_secrets"], 2)
+	assert.Equal(t, app.ClientSecret, s.read("static-creds/app")["client_secret"])
+	assert.Contains(t, s.read("roles/app")["last_error"], "no clear answer from Auth0")
+	s.Tenant.SetDown(false)
+	s.awaitVersion("app", "2")
+	assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/app")["client_secret"])
+}
+
+// TestScheduledRotation takes effect by itself.
+func TestScheduledRotation(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s", "rotation_period": "20s"})
+	s.awaitVersion("app", "3")
+	changes := s.Tenant.SecretHistory(app.ClientID)
+	assert.GreaterOrEqual(t, changes[2].At.Sub(changes[1].At), 19*time.Second)
+}
+
+func TestLeases(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", nil)
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "42s"})
+	lease := s.must(logical.ReadOperation, "creds/app", nil)
+	assert.Equal(t, 42, lease.LeaseDuration)
+	assert.False(t, lease.Renewable)
+	assert.NotEmpty(t, lease.LeaseID)
+	sys := s.Vault.Client().Sys()
+	static := s.must(logical.ReadOperation, "static-creds/app", nil)
+	assert.Empty(t, static.LeaseID)
+
+	require.NoError(t, sys.RevokeWithContext(t.Context(), lease.LeaseID))
+	for range 5 {
+		s.read("creds/app")
+	}
+	require.NoError(t, sys.RevokePrefixWithContext(t.Context(), devstack.Mount+"/creds"))
+	for range 5 {
+		s.read("creds/app")
+	}
+	require.NoError(t, sys.UnmountWithContext(t.Context(), devstack.Mount))
+	assert.Equal(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
+	assert.Empty(t, s.errorsInLog())
+}
+
+// TestLeaseExpires by itself, without an error.
+func TestLeaseExpires(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", nil)
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	lease := s.must(logical.ReadOperation, "creds/app", nil)
+	s.eventually("the lease is gone", func() bool {
+		_, err := s.Vault.Client().Sys().LookupWithContext(t.Context(), lease.LeaseID)
+		return err != nil
+	})
+	assert.Empty(t, s.errorsInLog())
+	lease = s.must(logical.ReadOperation, "creds/app", nil)
+	_, err := s.Vault.Client().Sys().RenewWithContext(t.Context(), lease.LeaseID, 0)
+	require.ErrorContains(t, err, "not renewable")
+}
+
+func TestAgentRendersCredentials(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", nil)
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	file, err := s.StartAgent(t.Context(), "app")
+	require.NoError(t, err)
+	credentials, err := devstack.ReadCredentials(file)
+	require.NoError(t, err)
+	assert.Equal(t, []string{app.ClientSecret}, credentials.ClientSecrets)
+	assert.Equal(t, s.Tenant.Domain(), credentials.Domain)
+	before, err := os.Stat(file)
+	require.NoError(t, err)
+	s.write("rotate/app", map[string]any{"force": true})
+	s.eventually("the file has the new secret", func() bool {
+		credentials, err := devstack.ReadCredentials(file)
+		return err == nil && credentials.ClientSecrets[0] == s.Tenant.Secret(app.ClientID)
+	})
+	after, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.True(t, after.ModTime().After(before.ModTime()))
+}

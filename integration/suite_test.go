@@ -1,0 +1,270 @@
+//go:build integration
+
+// Package integration runs the built plugin in a real Vault, with a real Vault
+// Agent, against a simulated Auth0 tenant over TLS.
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	auth0secrets "vault-plugin-secrets-auth0"
+	"vault-plugin-secrets-auth0/internal/answers"
+	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/devvault"
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// patience bounds the wait for a condition. Nothing is expected to take it.
+const patience = 90 * time.Second
+
+// suite is a stack under test. Whatever a test does with it, when it ends no
+// secret may be in a log.
+type suite struct {
+	*devstack.Stack
+	t      *testing.T
+	router *framework.Backend
+	// seen is every secret that was in an answer of creds/.
+	seen map[string]bool
+}
+
+func newSuite(t *testing.T, storage string, scopes ...string) *suite {
+	t.Helper()
+	vault, err := devvault.Binary(t.Context())
+	require.NoError(t, err)
+	plugin, err := devstack.PluginBinary("..")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stack, err := devstack.Start(ctx, devstack.Options{
+		WorkDir: t.TempDir(), Plugin: plugin, Vault: vault, Storage: storage, Scopes: scopes,
+	})
+	require.NoError(t, err)
+	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t)}
+	t.Cleanup(func() {
+		s.finish()
+	})
+	return s
+}
+
+// router is the plugin's own declaration of its paths and answers.
+func router(t *testing.T) *framework.Backend {
+	t.Helper()
+	b, err := auth0secrets.Factory(t.Context(), &logical.BackendConfig{System: &logical.StaticSystemView{}})
+	require.NoError(t, err)
+	withRouter, ok := b.(interface{ Route(string) *framework.Path })
+	require.True(t, ok)
+	return &framework.Backend{Paths: pathsOf(withRouter)}
+}
+
+func pathsOf(r interface{ Route(string) *framework.Path }) []*framework.Path {
+	var paths []*framework.Path
+	for _, path := range []string{"config", "roles/", "roles/x", "creds/x", "static-creds/x", "rotate/x"} {
+		paths = append(paths, r.Route(path))
+	}
+	return paths
+}
+
+func configured(t *testing.T, storage string, changes map[string]any) *suite {
+	t.Helper()
+	s := newSuite(t, storage)
+	config := s.Config()
+	for field, value := range changes {
+		config[field] = value
+	}
+	s.write("config", config)
+	return s
+}
+
+// request is the one way in which the tests reach the engine. It checks each
+// answer against what the path declares.
+func (s *suite) request(operation logical.Operation, path string, data map[string]any) (*api.Secret, error) {
+	s.t.Helper()
+	logicalAPI := s.Vault.Client().Logical()
+	full := devstack.Mount + "/" + path
+	var answer *api.Secret
+	var err error
+	switch operation {
+	case logical.ReadOperation:
+		answer, err = logicalAPI.ReadWithContext(context.Background(), full)
+	case logical.ListOperation:
+		answer, err = logicalAPI.ListWithContext(context.Background(), full)
+	case logical.DeleteOperation:
+		answer, err = logicalAPI.DeleteWithContext(context.Background(), full)
+	default:
+		answer, err = logicalAPI.WriteWithContext(context.Background(), full, data)
+	}
+	if err != nil || (answer == nil && operation == logical.ReadOperation) {
+		return answer, err
+	}
+	var body map[string]any
+	if answer != nil {
+		body = answer.Data
+	}
+	answers.Check(s.t, s.router, operation, path, body)
+	if secrets, ok := body["client_secrets"].([]any); ok {
+		for _, secret := range secrets {
+			s.seen[secret.(string)] = true
+		}
+	}
+	return answer, nil
+}
+
+func (s *suite) must(operation logical.Operation, path string, data map[string]any) *api.Secret {
+	s.t.Helper()
+	answer, err := s.request(operation, path, data)
+	require.NoError(s.t, err)
+	return answer
+}
+
+func (s *suite) write(path string, data map[string]any) *api.Secret {
+	s.t.Helper()
+	return s.must(logical.UpdateOperation, path, data)
+}
+
+func (s *suite) read(path string) map[string]any {
+	s.t.Helper()
+	answer := s.must(logical.ReadOperation, path, nil)
+	require.NotNil(s.t, answer, path)
+	return answer.Data
+}
+
+// refused checks the status and the text with which a request fails.
+func (s *suite) refused(status int, text string, operation logical.Operation, path string, data map[string]any) {
+	s.t.Helper()
+	_, err := s.request(operation, path, data)
+	var answer *api.ResponseError
+	require.ErrorAs(s.t, err, &answer)
+	require.Equal(s.t, status, answer.StatusCode, "%v", answer.Errors)
+	require.Contains(s.t, strings.Join(answer.Errors, "\n"), text)
+}
+
+// eventually waits for a condition.
+func (s *suite) eventually(what string, condition func() bool) {
+	s.t.Helper()
+	for began := time.Now(); !condition(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(began) > patience {
+			s.t.Fatalf("still not so after %s: %s\nvault's log ends:\n%s", patience, what, s.logEnd())
+		}
+	}
+}
+
+func (s *suite) phase(role string) string {
+	s.t.Helper()
+	return s.read("roles/" + role)["phase"].(string)
+}
+
+func (s *suite) awaitPhase(role, phase string) {
+	s.t.Helper()
+	s.eventually(role+" is "+phase, func() bool { return s.phase(role) == phase })
+}
+
+func (s *suite) awaitVersion(role, version string) {
+	s.t.Helper()
+	s.eventually(role+" is at version "+version, func() bool { return fmt.Sprint(s.read("roles/" + role)["version"]) == version })
+}
+
+// addApplication makes an application in the tenant.
+func (s *suite) addApplication(change func(*tenant.Application)) tenant.Application {
+	app := tenant.Application{}
+	if change != nil {
+		change(&app)
+	}
+	return s.Tenant.AddApplication(app)
+}
+
+// logFiles are the logs of Vault (with the plugin's in it) and of the agents.
+func (s *suite) logFiles() []string {
+	var files []string
+	err := filepath.WalkDir(s.Dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(entry.Name(), ".log") {
+			files = append(files, path)
+		}
+		return err
+	})
+	require.NoError(s.t, err)
+	require.NotEmpty(s.t, files)
+	return files
+}
+
+func (s *suite) logEnd() string {
+	text, _ := os.ReadFile(s.Vault.LogFile())
+	lines := strings.Split(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// errorsInLog are the lines of Vault's log at level error, but for those of its
+// activity log, which starts before Vault is unsealed.
+func (s *suite) errorsInLog() []string {
+	text, err := os.ReadFile(s.Vault.LogFile())
+	require.NoError(s.t, err)
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "[ERROR]") && !strings.Contains(line, "[ERROR] activity:") {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// finish stops the stack, and searches all logs, which are at trace level, for
+// every secret there was.
+func (s *suite) finish() {
+	secrets := map[string]bool{}
+	for secret := range s.seen {
+		secrets[secret] = true
+	}
+	applications := []string{s.Engine.ClientID}
+	for app := range s.Tenant.Stats().PerApplication {
+		applications = append(applications, app)
+	}
+	for _, app := range applications {
+		for _, change := range s.Tenant.SecretHistory(app) {
+			secrets[change.Value] = true
+		}
+	}
+	files := s.logFiles()
+	s.Stop(context.Background())
+	require.GreaterOrEqual(s.t, len(secrets), 1)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(s.t, err)
+		for secret := range secrets {
+			if strings.Contains(string(text), secret) {
+				s.t.Errorf("a secret (fingerprint %s) is in %s", devstack.Fingerprint(secret), filepath.Base(file))
+			}
+		}
+	}
+	s.t.Logf("searched %d logs for %d secrets", len(files), len(secrets))
+}
+
+// startApplication starts an agent and an application that logs in every 40 ms
+// with what the agent renders.
+func (s *suite) startApplication(role string) (stop func()) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	file, err := s.StartAgent(ctx, role)
+	require.NoError(s.t, err)
+	app := &devstack.Application{File: file, Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: role + "-"}
+	running, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		app.Run(running)
+	}()
+	return func() {
+		end()
+		<-done
+	}
+}

@@ -1,0 +1,253 @@
+package devvault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// ServerOptions are how a Vault server is started.
+type ServerOptions struct {
+	Bin       string // Vault's binary
+	PluginDir string // without symbolic links
+	WorkDir   string // for configuration, log and storage; must exist
+	Storage   string // "inmem", or "raft", which survives a restart
+	LogLevel  string // default "trace"
+}
+
+// Server is a running Vault: one node, initialised and unsealed with one key,
+// over plain HTTP on loopback.
+type Server struct {
+	options ServerOptions
+	address string
+	config  string
+	client  *api.Client
+	unseal  string
+	token   string
+	process *process
+}
+
+// StartServer starts a Vault and waits until it is active.
+func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
+	if o.LogLevel == "" {
+		o.LogLevel = "trace"
+	}
+	s := &Server{options: o, config: filepath.Join(o.WorkDir, "vault.hcl")}
+	if err := s.configure(); err != nil {
+		return nil, err
+	}
+	clientConfig := api.DefaultConfig()
+	clientConfig.Address = s.Addr()
+	client, err := api.NewClient(clientConfig)
+	if err != nil {
+		return nil, err
+	}
+	client.SetMaxRetries(0) // what is seen is what Vault answered
+	client.SetNamespace("")
+	s.client = client
+	if err := s.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.initialize(ctx); err != nil {
+		s.Kill()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) configure() error {
+	addresses, err := freeAddresses(2)
+	if err != nil {
+		return err
+	}
+	s.address = addresses[0]
+	storage := "storage \"inmem\" {}\n"
+	if s.options.Storage == "raft" {
+		path := filepath.Join(s.options.WorkDir, "storage")
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return err
+		}
+		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"one\"\n}\n", path)
+	}
+	text := storage + fmt.Sprintf(`
+listener "tcp" {
+  address         = %q
+  cluster_address = %q
+  tls_disable     = true
+}
+api_addr         = "http://%s"
+cluster_addr     = "https://%s"
+plugin_directory = %q
+log_level        = %q
+disable_mlock    = true
+`, s.address, addresses[1], s.address, addresses[1], s.options.PluginDir, s.options.LogLevel)
+	return os.WriteFile(s.config, []byte(text), 0o600)
+}
+
+// freeAddresses are addresses on loopback that nobody listens on now.
+func freeAddresses(n int) ([]string, error) {
+	addresses := make([]string, n)
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // no waiting in it
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = listener.Close() }()
+		addresses[i] = listener.Addr().String()
+	}
+	return addresses, nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	cmd := exec.Command(s.options.Bin, "server", "-config", s.config) //nolint:gosec,noctx // lives on after the call; ended by Stop
+	cmd.Env = append(environment(), "VAULT_ADDR="+s.Addr())
+	var err error
+	if s.process, err = startProcess(cmd, s.LogFile()); err != nil {
+		return err
+	}
+	err = s.process.waitUntil(ctx, "answering", func() bool {
+		_, err := s.client.Sys().SealStatusWithContext(ctx)
+		return err == nil
+	})
+	if err != nil {
+		s.Kill()
+	}
+	return err
+}
+
+// environment is this process's, without what would lead Vault elsewhere.
+func environment() []string {
+	var kept []string
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "VAULT_") && !strings.HasPrefix(variable, "BAO_") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+func (s *Server) initialize(ctx context.Context) error {
+	keys, err := s.client.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
+	if err != nil {
+		return err
+	}
+	s.unseal, s.token = keys.KeysB64[0], keys.RootToken
+	s.client.SetToken(s.token)
+	return s.Unseal(ctx)
+}
+
+// Unseal unseals the server and waits until it is active.
+func (s *Server) Unseal(ctx context.Context) error {
+	if _, err := s.client.Sys().UnsealWithContext(ctx, s.unseal); err != nil {
+		return err
+	}
+	return s.process.waitUntil(ctx, "active", func() bool {
+		health, err := s.client.Sys().HealthWithContext(ctx)
+		return err == nil && health.Initialized && !health.Sealed && !health.Standby
+	})
+}
+
+// Seal seals the server.
+func (s *Server) Seal(ctx context.Context) error { return s.client.Sys().SealWithContext(ctx) }
+
+// Restart stops the server and starts it again on the same storage.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	return s.Unseal(ctx)
+}
+
+// Stop ends the server and its plugins.
+func (s *Server) Stop(ctx context.Context) error {
+	if s.process == nil {
+		return errNotRunning
+	}
+	return s.process.stop(ctx)
+}
+
+// Kill ends the server and its plugins at once.
+func (s *Server) Kill() {
+	if s.process != nil {
+		s.process.kill()
+	}
+}
+
+// Addr is the server's URL.
+func (s *Server) Addr() string { return "http://" + s.address }
+
+// Token is the root token.
+func (s *Server) Token() string { return s.token }
+
+// Binary is Vault's binary.
+func (s *Server) Binary() string { return s.options.Bin }
+
+// LogFile holds the server's log, with its plugins' in it.
+func (s *Server) LogFile() string { return filepath.Join(s.options.WorkDir, "vault.log") }
+
+// Client has the root token.
+func (s *Server) Client() *api.Client { return s.client }
+
+// RegisterPlugin enters a secrets engine into the catalog. The binary is in the
+// plugin directory.
+func (s *Server) RegisterPlugin(ctx context.Context, name, binary, version string) error {
+	content, err := os.ReadFile(binary) //nolint:gosec // the plugin under test
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(content)
+	return s.client.Sys().RegisterPluginWithContext(ctx, &api.RegisterPluginInput{
+		Name: name, Type: api.PluginTypeSecrets, Command: filepath.Base(binary),
+		SHA256: hex.EncodeToString(sum[:]), Version: version,
+	})
+}
+
+// EnableSecrets mounts a plugin.
+func (s *Server) EnableSecrets(ctx context.Context, path, plugin, version string) error {
+	return s.client.Sys().MountWithContext(ctx, path, &api.MountInput{
+		Type: plugin, Config: api.MountConfigInput{PluginVersion: version},
+	})
+}
+
+// AppRole makes an AppRole with the given policies and credentials for it.
+func (s *Server) AppRole(ctx context.Context, name string, policies ...string) (roleID, secretID string, err error) {
+	mounts, err := s.client.Sys().ListAuthWithContext(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if mounts["approle/"] == nil {
+		if err := s.client.Sys().EnableAuthWithOptionsWithContext(ctx, "approle", &api.EnableAuthOptions{Type: "approle"}); err != nil {
+			return "", "", err
+		}
+	}
+	path := "auth/approle/role/" + name
+	if _, err := s.client.Logical().WriteWithContext(ctx, path, map[string]any{"token_policies": policies}); err != nil {
+		return "", "", err
+	}
+	role, err := s.client.Logical().ReadWithContext(ctx, path+"/role-id")
+	if err != nil {
+		return "", "", err
+	}
+	secret, err := s.client.Logical().WriteWithContext(ctx, path+"/secret-id", nil)
+	if err != nil {
+		return "", "", err
+	}
+	roleID, okRole := role.Data["role_id"].(string)
+	secretID, okSecret := secret.Data["secret_id"].(string)
+	if !okRole || !okSecret {
+		return "", "", errors.New("AppRole answers without an ID")
+	}
+	return roleID, secretID, nil
+}

@@ -1,0 +1,221 @@
+package tenant
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Application is an application ("client") of the tenant. Its JSON form is in
+// visibility.go.
+type Application struct {
+	ClientID     string
+	Name         string
+	Description  string
+	AppType      string // native, spa, regular_web, non_interactive, or a legacy kind
+	ClientSecret string
+
+	// TokenEndpointAuthMethod is client_secret_post, client_secret_basic or none;
+	// "": absent. It and AuthenticationMethods exclude each other.
+	TokenEndpointAuthMethod string
+	// AuthenticationMethods is client_authentication_methods, with the keys
+	// private_key_jwt, tls_client_auth or self_signed_tls_client_auth; empty:
+	// absent. With any of them a secret is of no use.
+	AuthenticationMethods map[string]any
+
+	Global        bool
+	FirstParty    bool
+	Alg           string // jwt_configuration.alg
+	SecretEncoded bool   // jwt_configuration.secret_encoded; nothing here changes it
+	GrantTypes    []string
+
+	// Absent names JSON fields that this application's object never has.
+	Absent []string
+}
+
+func (a Application) clone() Application {
+	a.AuthenticationMethods = maps.Clone(a.AuthenticationMethods)
+	a.GrantTypes = slices.Clone(a.GrantTypes)
+	a.Absent = slices.Clone(a.Absent)
+	return a
+}
+
+// application is an Application with what the tenant knows of it.
+type application struct {
+	Application
+	grants  map[string]scopes // by audience
+	secrets []change          // in order; the last is the one that is set
+	certs   int               // how many signing certificates there have been
+}
+
+// AddApplication adds an application that may log in for Options.Audience, and
+// gives it with what was filled in: a random ClientID (32 alphanumerics) and
+// ClientSecret (64 characters), AppType regular_web, Alg RS256, all usual
+// GrantTypes, and client_secret_post (none for spa and native) unless it has
+// AuthenticationMethods or token_endpoint_auth_method in Absent. It panics if
+// the ClientID is taken.
+func (t *Tenant) AddApplication(app Application) Application {
+	app = app.clone()
+	fill := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	if app.ClientID == "" {
+		app.ClientID = randomAlphanumerics(32)
+	}
+	if app.ClientSecret == "" {
+		app.ClientSecret = randomText(64)
+	}
+	fill(&app.Name, "application "+app.ClientID[:min(6, len(app.ClientID))])
+	fill(&app.AppType, "regular_web")
+	fill(&app.Alg, "RS256")
+	if len(app.AuthenticationMethods) == 0 && !slices.Contains(app.Absent, "token_endpoint_auth_method") {
+		method := "client_secret_post"
+		if app.AppType == "spa" || app.AppType == "native" {
+			method = "none"
+		}
+		fill(&app.TokenEndpointAuthMethod, method)
+	}
+	if app.GrantTypes == nil {
+		app.GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
+	}
+	return t.add(app, t.audience, nil)
+}
+
+// AddManagementApplication adds a non_interactive application that may get
+// tokens for the Management API (Audience) with these scopes, and for nothing
+// else.
+func (t *Tenant) AddManagementApplication(granted ...string) Application {
+	return t.add(Application{
+		ClientID:                randomAlphanumerics(32),
+		Name:                    "management application",
+		AppType:                 "non_interactive",
+		ClientSecret:            randomText(64),
+		TokenEndpointAuthMethod: "client_secret_post",
+		FirstParty:              true,
+		Alg:                     "RS256",
+		GrantTypes:              []string{"client_credentials"},
+	}, t.Audience(), granted)
+}
+
+func (t *Tenant) add(app Application, audience string, granted scopes) Application {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.apps[app.ClientID] != nil {
+		panic(fmt.Sprintf("simulated tenant: there is already an application %q", app.ClientID))
+	}
+	added := &application{Application: app, grants: map[string]scopes{audience: slices.Clone(granted)}, certs: 1}
+	added.setSecret(app.ClientSecret, byAdding, t.now(), Propagation{})
+	t.apps[app.ClientID] = added
+	t.order = append(t.order, app.ClientID)
+	return app.clone()
+}
+
+// SetScopes grants an application these scopes of the Management API, in place
+// of those it had. Tokens that it has keep theirs: see ExpireTokens.
+func (t *Tenant) SetScopes(clientID string, granted ...string) {
+	t.withApplication(clientID, func(a *application) { a.grants[t.Audience()] = slices.Clone(granted) })
+}
+
+// RemoveApplication deletes an application. What it has counted stays.
+func (t *Tenant) RemoveApplication(clientID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.apps, clientID)
+	t.order = slices.DeleteFunc(t.order, func(id string) bool { return id == clientID })
+}
+
+// UpdateApplication changes an application's settings, all but its ClientID. A
+// new ClientSecret is one that is set in the dashboard. change must not call
+// the tenant.
+func (t *Tenant) UpdateApplication(clientID string, change func(*Application)) {
+	t.withApplication(clientID, func(a *application) {
+		app := a.Application.clone()
+		change(&app)
+		secret := app.ClientSecret
+		app.ClientID, app.ClientSecret = clientID, a.ClientSecret
+		a.Application = app.clone()
+		if secret != a.ClientSecret {
+			a.setSecret(secret, byDashboard, t.now(), t.propagation)
+		}
+	})
+}
+
+// Application gives an application; false if there is none.
+func (t *Tenant) Application(clientID string) (Application, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.apps[clientID]; a != nil {
+		return a.Application.clone(), true
+	}
+	return Application{}, false
+}
+
+// Secret gives the secret that is set now, "" if there is no such application.
+// While it propagates an earlier one may still be accepted.
+func (t *Tenant) Secret(clientID string) string {
+	app, _ := t.Application(clientID)
+	return app.ClientSecret
+}
+
+// SecretHistory gives all secrets that have been set, in order, also if one was
+// set again; nil if there is no such application.
+func (t *Tenant) SecretHistory(clientID string) []SecretChange {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.apps[clientID]
+	if a == nil {
+		return nil
+	}
+	history := make([]SecretChange, len(a.secrets))
+	for i, c := range a.secrets {
+		history[i] = c.SecretChange
+	}
+	return history
+}
+
+// SetSecretInDashboard sets a secret behind everybody's back. It propagates like
+// any other.
+func (t *Tenant) SetSecretInDashboard(clientID, secret string) {
+	t.withApplication(clientID, func(a *application) { a.setSecret(secret, byDashboard, t.now(), t.propagation) })
+}
+
+// withApplication calls f for an application with t.mu held. It panics if there
+// is none: a test that means another application is wrong.
+func (t *Tenant) withApplication(clientID string, f func(*application)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.apps[clientID]
+	if a == nil {
+		panic(fmt.Sprintf("simulated tenant: there is no application %q", clientID))
+	}
+	f(a)
+}
+
+// setSecret sets a secret. t.mu must be held, except for a new application.
+func (a *application) setSecret(value, by string, now time.Time, p Propagation) {
+	a.ClientSecret = value
+	a.secrets = append(a.secrets, change{SecretChange{At: now, Value: value, By: by}, p})
+}
+
+const (
+	alphanumerics = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	textAlphabet  = alphanumerics + "_-"
+)
+
+// randomText gives n characters of the alphabet of Auth0's own secrets.
+func randomText(n int) string { return randomOf(textAlphabet, n) }
+
+func randomAlphanumerics(n int) string { return randomOf(alphanumerics, n) }
+
+func randomOf(alphabet string, n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	for i, v := range b {
+		b[i] = alphabet[int(v)%len(alphabet)] // uneven for 62 characters; nothing depends on it
+	}
+	return string(b)
+}

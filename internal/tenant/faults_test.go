@@ -1,0 +1,217 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Every fault, met by a PATCH: what the client gets, and whether the secret is
+// set all the same.
+func TestFaults(t *testing.T) {
+	for kind, c := range map[FaultKind]struct {
+		committed bool
+		status    int // 0: no answer
+		check     func(*testing.T, result)
+	}{
+		RateLimited: {false, 429, func(t *testing.T, r result) {
+			assert.JSONEq(t, `{"statusCode":429,"error":"Too Many Requests","message":"Global limit has been reached","errorCode":"too_many_requests"}`, string(r.body))
+			assert.Equal(t, "7", r.header.Get("Retry-After"))
+			assert.Equal(t, "0", r.header.Get("X-RateLimit-Remaining"))
+		}},
+		ServerError: {false, 503, func(t *testing.T, r result) { assert.Equal(t, "Service Unavailable", r.object["error"]) }},
+		HTMLFromProxy: {false, 503, func(t *testing.T, r result) {
+			assert.Equal(t, "text/html; charset=utf-8", r.header.Get("Content-Type"))
+			assert.Contains(t, string(r.body), "<html>")
+			assert.Empty(t, r.header.Get("X-RateLimit-Limit"))
+		}},
+		TimeoutBeforeCommit:    {false, 0, isDeadline},
+		ResetBeforeCommit:      {false, 0, isReset},
+		ServerErrorAfterCommit: {true, 503, nil},
+		TimeoutAfterCommit:     {true, 0, isDeadline},
+		ResetAfterCommit:       {true, 0, isReset},
+		Truncated: {true, 200, func(t *testing.T, r result) {
+			require.ErrorIs(t, r.err, io.ErrUnexpectedEOF)
+			assert.NotEmpty(t, r.body)
+			assert.False(t, json.Valid(r.body))
+		}},
+		Huge: {true, 200, func(t *testing.T, r result) {
+			assert.Greater(t, len(r.body), 4<<20)
+			assert.Equal(t, "new", r.object["client_secret"])
+		}},
+		NotJSON:     {true, 200, func(t *testing.T, r result) { assert.NotEmpty(t, r.body); assert.False(t, json.Valid(r.body)) }},
+		EmptyAnswer: {true, 200, func(t *testing.T, r result) { assert.Empty(t, r.body) }},
+		SecretMissingInAnswer: {true, 200, func(t *testing.T, r result) {
+			assert.Len(t, r.object, 10)
+			assert.NotContains(t, r.object, "client_secret")
+		}},
+		Slow: {true, 200, func(t *testing.T, r result) { assert.Equal(t, "new", r.object["client_secret"]) }},
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			f := start(t, allScopes...)
+			app := f.AddApplication(Application{})
+			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, RetryAfter: 6500 * time.Millisecond}
+			if kind == Slow {
+				fault.Delay = 20 * time.Millisecond
+			}
+			if c.status/100 == 5 {
+				fault.Status = c.status
+			}
+			f.Inject(fault)
+
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if kind == TimeoutBeforeCommit || kind == TimeoutAfterCommit {
+				ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+			}
+			before := time.Now()
+			got := f.apiAs(ctx, f.token, http.MethodPatch, "clients/"+app.ClientID, `{"client_secret":"new"}`)
+			assert.Equal(t, c.status, got.status)
+			assert.GreaterOrEqual(t, time.Since(before), fault.Delay)
+			if c.check != nil {
+				c.check(t, got)
+			}
+
+			want := []string{app.ClientSecret}
+			if c.committed {
+				want = append(want, "new")
+			}
+			assert.Equal(t, want, f.values(app.ClientID))
+			entry := f.Journal()[0]
+			assert.Equal(t, Entry{At: f.clock.Now(), Method: "PATCH", Path: "/api/v2/clients/" + app.ClientID, ClientID: app.ClientID, Status: c.status, Fault: kind}, entry)
+
+			assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "next").status, "the fault was for one request")
+		})
+	}
+}
+
+func isDeadline(t *testing.T, r result) { assert.ErrorIs(t, r.err, context.DeadlineExceeded) }
+
+func isReset(t *testing.T, r result) {
+	assert.True(t, errors.Is(r.err, syscall.ECONNRESET) || errors.Is(r.err, io.EOF), "%v", r.err)
+	assert.NotErrorIs(t, r.err, context.DeadlineExceeded)
+}
+
+func TestFaultsWithTheirDefaults(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	for kind, status := range map[FaultKind]int{RateLimited: 429, ServerError: 500, HTMLFromProxy: 502} {
+		off := f.Inject(Fault{Kind: kind})
+		got := f.api(http.MethodGet, "clients/"+app.ClientID, "")
+		assert.Equal(t, status, got.status, kind)
+		assert.Empty(t, got.header.Get("Retry-After"), kind)
+		got = f.logIn(app.ClientID, app.ClientSecret, "", nil)
+		assert.Equal(t, status, got.status, kind)
+		off()
+		off()
+		assert.Equal(t, http.StatusOK, f.api(http.MethodGet, "clients/"+app.ClientID, "").status, kind)
+	}
+	f.Inject(Fault{Kind: HTMLFromProxy, Status: http.StatusOK})
+	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "new").status)
+	assert.Equal(t, []string{app.ClientSecret}, f.values(app.ClientID), "a proxy that says 200 has changed nothing")
+	assert.Panics(t, func() { f.Inject(Fault{}) })
+	assert.Panics(t, func() { f.Inject(Fault{Kind: Slow, Endpoint: "nowhere"}) })
+}
+
+func TestFaultsAreForWhatTheySay(t *testing.T) {
+	f := start(t, allScopes...)
+	app, other := f.AddApplication(Application{}), f.AddApplication(Application{})
+	request := map[Endpoint]func(Application) result{
+		Token:             func(a Application) result { return f.logIn(a.ClientID, f.Secret(a.ClientID), "", nil) },
+		ReadApplication:   func(a Application) result { return f.api(http.MethodGet, "clients/"+a.ClientID, "") },
+		UpdateApplication: func(a Application) result { return f.patch(a.ClientID, "new") },
+		RotateSecret: func(a Application) result {
+			return f.api(http.MethodPost, "clients/"+a.ClientID+"/rotate-secret", "")
+		},
+	}
+	for _, named := range endpoints {
+		f.Inject(Fault{Endpoint: named, ClientID: app.ClientID, Kind: ServerError})
+		for endpoint, send := range request {
+			meets := named == endpoint || named == Any || named == "" || named == AnyManagement && endpoint != Token
+			assert.Equal(t, meets, send(app).status == 500, "%s with a fault for %q", endpoint, named)
+			assert.Equal(t, http.StatusOK, send(other).status, "of another application")
+		}
+		f.ClearFaults()
+	}
+}
+
+// A request that is refused anyway does not use up a fault of the answer.
+func TestFaultsAfterTheCommitWaitForOne(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	f.Inject(Fault{Kind: ServerErrorAfterCommit, Times: 1})
+	f.ExpireTokens()
+	assert.Equal(t, http.StatusUnauthorized, f.patch(app.ClientID, "new").status)
+	assert.Empty(t, f.Journal()[0].Fault)
+	f.ClearFaults()
+	f.token = f.tokenFor(allScopes...)
+	f.Inject(Fault{Endpoint: UpdateApplication, Kind: ServerErrorAfterCommit, Times: 1})
+	assert.Equal(t, http.StatusNotFound, f.patch("nobody", "new").status)
+	assert.Equal(t, http.StatusInternalServerError, f.patch(app.ClientID, "new").status)
+	assert.Equal(t, "new", f.Secret(app.ClientID))
+}
+
+// What is slow happens also if nobody waits for it.
+func TestSlowRequestsCommitWithoutTheirClient(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	f.Inject(Fault{Kind: Slow, Delay: 150 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	got := f.apiAs(ctx, f.token, http.MethodPatch, "clients/"+app.ClientID, `{"client_secret":"late"}`)
+	require.ErrorIs(t, got.err, context.DeadlineExceeded)
+	assert.Equal(t, app.ClientSecret, f.Secret(app.ClientID))
+	assert.Eventually(t, func() bool { return f.Secret(app.ClientID) == "late" }, 10*time.Second, time.Millisecond)
+}
+
+func TestDownCutsAndComesBack(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	f.Inject(Fault{Endpoint: ReadApplication, Kind: TimeoutBeforeCommit, Times: 1})
+	held := make(chan result, 1)
+	go func() { held <- f.apiAs(context.Background(), f.token, http.MethodGet, "clients/"+app.ClientID, "") }()
+	require.Eventually(t, func() bool { return len(f.Journal()) == 1 }, 10*time.Second, time.Millisecond)
+
+	f.SetDown(true)
+	assert.Error(t, (<-held).err, "an existing connection is cut")
+	for range 3 {
+		require.Error(t, f.patch(app.ClientID, "new").err)
+	}
+	f.SetDown(false)
+	assert.Equal(t, []string{app.ClientSecret}, f.values(app.ClientID))
+	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "new").status)
+}
+
+func TestCloseLetsGoWhatIsHeld(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	f.Inject(Fault{Endpoint: UpdateApplication, Kind: TimeoutAfterCommit})
+	f.Inject(Fault{Endpoint: ReadApplication, Kind: Slow, Delay: time.Hour})
+	ended := make(chan error, 2)
+	for _, method := range []string{http.MethodPatch, http.MethodGet} {
+		go func() {
+			ended <- f.apiAs(context.Background(), f.token, method, "clients/"+app.ClientID, `{"client_secret":"new"}`).err
+		}()
+	}
+	require.Eventually(t, func() bool { return len(f.Journal()) == 2 }, 10*time.Second, time.Millisecond)
+	f.Close()
+	require.Error(t, <-ended)
+	require.Error(t, <-ended)
+	f.Close()
+}
+
+func TestStartsOnLoopbackOnly(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", ":0", "192.0.2.1:0", "nonsense"} {
+		_, err := Start(Options{Addr: addr})
+		assert.Error(t, err, addr)
+	}
+}

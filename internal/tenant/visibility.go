@@ -1,0 +1,101 @@
+package tenant
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// scopes are what a token may do, such as update:client_keys.
+type scopes []string
+
+func (s scopes) any(wanted ...string) bool {
+	return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(s, w) })
+}
+
+// readScopes are those that each let a token read applications at all.
+var readScopes = []string{"read:clients", "read:client_keys", "read:client_credentials"}
+
+// Which scopes show which fields. What a token may not see is
+// absent, not null. A token that may only write sees the open fields in the
+// answer to that.
+var (
+	openFields    = []string{"client_id", "app_type", "name", "description"}
+	settingFields = []string{
+		"global", "jwt_configuration", "token_endpoint_auth_method", "is_first_party", "grant_types",
+	}
+	settingScopes = []string{"read:clients", "read:client_keys"}
+	secretFields  = []string{"client_secret", "client_authentication_methods", "signing_keys"}
+	secretScopes  = []string{"read:client_keys", "read:client_credentials"}
+)
+
+// object gives the application as a token with these scopes sees it. t.mu must
+// be held. With all scopes:
+//
+//	{"client_id":"32 alphanumerics","name":"...","description":"","app_type":"regular_web",
+//	 "token_endpoint_auth_method":"client_secret_post","is_first_party":true,"global":false,
+//	 "jwt_configuration":{"alg":"RS256","secret_encoded":false,"lifetime_in_seconds":36000},
+//	 "grant_types":["client_credentials"],
+//	 "client_secret":"64 characters","signing_keys":[{"cert":"..."}]}
+func (a *application) object(granted scopes) map[string]any {
+	all := map[string]any{
+		"client_id":                     a.ClientID,
+		"name":                          a.Name,
+		"description":                   a.Description,
+		"app_type":                      a.AppType,
+		"global":                        a.Global,
+		"is_first_party":                a.FirstParty,
+		"jwt_configuration":             map[string]any{"alg": a.Alg, "secret_encoded": a.SecretEncoded, "lifetime_in_seconds": 36000},
+		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod,
+		"client_authentication_methods": a.AuthenticationMethods,
+		"grant_types":                   a.GrantTypes,
+		"client_secret":                 a.ClientSecret,
+		"signing_keys":                  []map[string]any{{"cert": fmt.Sprintf("simulated certificate %d of %s", a.certs, a.ClientID)}},
+	}
+	if a.TokenEndpointAuthMethod == "" {
+		delete(all, "token_endpoint_auth_method")
+	}
+	if len(a.AuthenticationMethods) == 0 {
+		delete(all, "client_authentication_methods")
+	}
+	maps.DeleteFunc(all, func(name string, _ any) bool {
+		switch {
+		case slices.Contains(a.Absent, name):
+			return true
+		case slices.Contains(openFields, name):
+			return false
+		case slices.Contains(settingFields, name):
+			return !granted.any(settingScopes...)
+		case slices.Contains(secretFields, name):
+			return !granted.any(secretScopes...)
+		}
+		return true
+	})
+	return all
+}
+
+// fields is what a request wants of an object.
+type fields struct {
+	names   []string // none: all
+	exclude bool     // all but these
+}
+
+// readFields reads fields (comma-separated) and include_fields (true or false).
+func readFields(query url.Values) (fields, *answer) {
+	include, bad := readBool(query, "include_fields", true)
+	if bad != nil {
+		return fields{}, bad
+	}
+	names := strings.FieldsFunc(query.Get("fields"), func(r rune) bool { return r == ',' })
+	return fields{names: names, exclude: !include}, nil
+}
+
+// of takes what is wanted out of an object, which it changes.
+func (f fields) of(object map[string]any) map[string]any {
+	if len(f.names) > 0 {
+		maps.DeleteFunc(object, func(name string, _ any) bool { return slices.Contains(f.names, name) == f.exclude })
+	}
+	return object
+}
