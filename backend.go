@@ -15,6 +15,7 @@
 //	scheduler.go       calls it when something is due
 //	serving.go         what creds/ and static-creds/ hand out, from memory
 //	application.go     whether an application can be a role
+//	config.go          what a configuration is and how it is verified
 //	roles.go           making, changing and deleting roles
 //	storage.go         what is stored
 package auth0secrets
@@ -142,7 +143,7 @@ func newBackend(now func() time.Time) *backend {
 
 // initialize starts the scheduler. Vault calls it after unseal, mount and reload.
 func (b *backend) initialize(_ context.Context, req *logical.InitializationRequest) error {
-	b.startScheduler(req.Storage)
+	b.startScheduler(req.Storage) //nolint:contextcheck // it outlives the request
 	return nil
 }
 
@@ -154,7 +155,7 @@ func (b *backend) periodic(_ context.Context, req *logical.Request) error {
 		return nil
 	}
 	b.askMaxLeaseTTL()
-	b.startScheduler(req.Storage)
+	b.startScheduler(req.Storage) //nolint:contextcheck // it outlives the request
 	b.scheduler.wake()
 	return nil
 }

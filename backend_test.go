@@ -402,5 +402,3 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, test)
 }
-
-var errStorage = errors.New("storage is gone")

@@ -26,7 +26,7 @@ Answers as creds/ does, but without a lease: for readers that go by ttl, such as
 the Vault Secrets Operator and consul-template. Read again after ttl seconds.`
 
 	// secretTypeCredentials marks the leases of creds/.
-	secretTypeCredentials = "auth0_client_secrets" //nolint:gosec // a type, not a secret
+	secretTypeCredentials = "auth0_client_secrets"
 )
 
 func (b *backend) pathCreds() []*framework.Path {

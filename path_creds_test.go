@@ -95,7 +95,7 @@ func TestStaticCredsReaderIsNeverWrong(t *testing.T) {
 			if !time.Now().Before(readAgain) {
 				data := env.read("static-creds/app")
 				held = data[fieldClientSecrets].([]string)
-				readAgain = time.Now().Add(time.Duration(data[fieldTTL].(int64)) * time.Second)
+				readAgain = time.Now().Add(time.Duration(data[fieldTTL].(int64) * int64(time.Second)))
 			}
 			require.Contains(t, held, env.auth0.secret(testAppID))
 			sleep(time.Second)
@@ -186,7 +186,7 @@ func TestLoadOvertakenByAChangeIsNotKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServedSets(time.Now)
-			_, err := s.get(t.Context(), "app", func(ctx context.Context) (*roleEntry, error) {
+			_, err := s.get(t.Context(), "app", func(context.Context) (*roleEntry, error) {
 				c.change(s)
 				return old, nil
 			})

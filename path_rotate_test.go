@@ -154,7 +154,7 @@ func TestUnclearAnswerIsNeverANo(t *testing.T) {
 func TestRefusalIsShownAndHeals(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
-		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+		env.auth0.interfereWith(func(_, _ string, _ func()) error {
 			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope, expected any of: update:client_keys")
 		})
 		env.refused(400, "expected any of: update:client_keys", logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
@@ -278,7 +278,7 @@ func TestReadersDoNotWaitForAuth0(t *testing.T) {
 		env.auth0.add("other", "other-secret")
 		env.write("roles/other", map[string]any{fieldClientID: "other", fieldTTL: 60})
 		release := make(chan struct{})
-		env.auth0.interfereWith(func(op, clientID string, _ func()) error {
+		env.auth0.interfereWith(func(_, clientID string, _ func()) error {
 			if clientID == testAppID {
 				<-release
 			}

@@ -21,7 +21,7 @@ import (
 func TestEveryLiveLeaseHoldsTheAcceptedSecret(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) { walk(t, rand.New(rand.NewPCG(seed, 0))) }) //nolint:gosec // repeatable on purpose
+			bubble(t, func(t *testing.T) { walk(t, rand.New(rand.NewPCG(seed, 0))) })
 		})
 	}
 }

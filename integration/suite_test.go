@@ -68,7 +68,7 @@ func router(t *testing.T) *framework.Backend {
 }
 
 func pathsOf(r interface{ Route(string) *framework.Path }) []*framework.Path {
-	var paths []*framework.Path
+	paths := make([]*framework.Path, 0, 6)
 	for _, path := range []string{"config", "roles/", "roles/x", "creds/x", "static-creds/x", "rotate/x"} {
 		paths = append(paths, r.Route(path))
 	}
@@ -218,33 +218,29 @@ func (s *suite) errorsInLog() []string {
 }
 
 // finish stops the stack, and searches all logs, which are at trace level, for
-// every secret there was.
+// every secret there was: client secrets, served or not, and tokens.
 func (s *suite) finish() {
-	secrets := map[string]bool{}
+	secrets := s.Tenant.EverySecret()
 	for secret := range s.seen {
-		secrets[secret] = true
-	}
-	applications := []string{s.Engine.ClientID}
-	for app := range s.Tenant.Stats().PerApplication {
-		applications = append(applications, app)
-	}
-	for _, app := range applications {
-		for _, change := range s.Tenant.SecretHistory(app) {
-			secrets[change.Value] = true
-		}
+		secrets = append(secrets, secret)
 	}
 	files := s.logFiles()
 	s.Stop(context.Background())
-	require.GreaterOrEqual(s.t, len(secrets), 1)
+	found := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(s.t, err)
-		for secret := range secrets {
+		for line := range strings.Lines(string(text)) {
+			found["trace"] = found["trace"] || strings.Contains(line, "[TRACE]")
+			found["plugin"] = found["plugin"] || strings.Contains(line, devstack.PluginName+":")
+		}
+		for _, secret := range secrets {
 			if strings.Contains(string(text), secret) {
 				s.t.Errorf("a secret (fingerprint %s) is in %s", devstack.Fingerprint(secret), filepath.Base(file))
 			}
 		}
 	}
+	require.Equal(s.t, map[string]bool{"trace": true, "plugin": true}, found, "or there was nothing to find")
 	s.t.Logf("searched %d logs for %d secrets", len(files), len(secrets))
 }
 

@@ -32,8 +32,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -116,7 +116,7 @@ func show(out io.Writer, kind string, app tenant.Application) {
 // removes it if it is temporary.
 func writeCA(name, pem string) (file string, remove func(), err error) {
 	if name != "" {
-		return name, func() {}, os.WriteFile(name, []byte(pem), 0o644) // public
+		return name, func() {}, os.WriteFile(name, []byte(pem), 0o644) //nolint:gosec // public
 	}
 	f, err := os.CreateTemp("", "simulated-tenant-ca-*.pem")
 	if err != nil {
@@ -141,7 +141,7 @@ func serveControl(addr string, handler http.Handler) (at net.Addr, stop func(), 
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, nil, fmt.Errorf("%s is not on loopback", addr)
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", addr) //nolint:noctx // there is nothing to wait for
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,7 +26,7 @@ import (
 )
 
 func TestRequestsAreWhatAuth0Documents(t *testing.T) {
-	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
+	tn := newTenant(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, fmt.Sprintf(`{"client_id":%q,"client_secret":"s3cret-new"}`, "a/b c"))
 	})
 	c := tn.client(t)
@@ -130,7 +130,7 @@ func TestNothingIsSentForSenselessArguments(t *testing.T) {
 }
 
 // All three calls, for what is true of each of them.
-func eachCall(c *Client, ctx context.Context) map[string]error {
+func eachCall(ctx context.Context, c *Client) map[string]error {
 	_, get := c.Application(ctx, appID)
 	set := c.SetSecret(ctx, appID, "s3cret-new")
 	_, rotate := c.RotateSecret(ctx, appID)
@@ -171,18 +171,18 @@ func TestOnlyAuth0sOwnWordIsARefusal(t *testing.T) {
 		"200 about another client": {replies(200, `{"client_id":"other"}`), Ambiguous, 200, "", "the answer is about another client"},
 		"200 too long":             {replies(200, `{"client_id":"app1234567890"}`+strings.Repeat(" ", maxBody)), Ambiguous, 200, "", "the answer could not be read: the answer is too long"},
 		"4xx too long":             {replies(404, refusal(404, "inexistent_client", "m")+strings.Repeat(" ", maxBody)), Ambiguous, 404, "", "the answer could not be read: the answer is too long"},
-		"200 whose connection broke": {func(w http.ResponseWriter, r *http.Request) {
+		"200 whose connection broke": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "999")
 			reply(w, 200, `{}`)
 		}, Ambiguous, 200, "", "the answer could not be read: unexpected EOF"},
-		"4xx whose connection broke": {func(w http.ResponseWriter, r *http.Request) {
+		"4xx whose connection broke": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "999")
 			reply(w, 404, refusal(404, "inexistent_client", "m"))
 		}, Ambiguous, 404, "", "the answer could not be read: unexpected EOF"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for op, err := range eachCall(newTenant(t, tt.api).client(t), t.Context()) {
+			for op, err := range eachCall(t.Context(), newTenant(t, tt.api).client(t)) {
 				e := asError(t, err)
 				assert.Equal(t, tt.class.String(), e.Class.String(), op)
 				assert.Equal(t, Error{Class: tt.class, Op: op, Status: tt.status, Code: tt.code, Message: tt.message, cause: e.cause}, *e)
@@ -207,7 +207,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 	tn := newTenant(t, redirect)
 	c := tn.client(t)
-	for op, err := range eachCall(c, t.Context()) {
+	for op, err := range eachCall(t.Context(), c) {
 		e := asError(t, err)
 		assert.Equal(t, Ambiguous, e.Class, op)
 		assert.Equal(t, 307, e.Status, op)
@@ -395,7 +395,7 @@ func TestNoLogLevelShowsASecretOrToken(t *testing.T) {
 	var out bytes.Buffer
 	cfg := tn.config()
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Trace})
-	for _, err := range eachCall(newClient(t, cfg), t.Context()) {
+	for _, err := range eachCall(t.Context(), newClient(t, cfg)) {
 		require.Error(t, err)
 	}
 	assert.Contains(t, out.String(), "set secret")

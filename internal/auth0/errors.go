@@ -17,14 +17,14 @@ import (
 type Class int
 
 const (
-	// Ambiguous: whether the request took effect is not known. The zero value,
-	// since it is the safe thing to assume.
+	// Ambiguous means that it is not known whether the request took effect. The
+	// zero value, since it is the safe thing to assume.
 	Ambiguous Class = iota
-	// Refused: it is certain that the request did not take effect, because
+	// Refused means that the request certainly did not take effect, because
 	// Auth0 said so or because it was never sent.
 	Refused
-	// Limited: turned away by the rate limit (429), or held back here because
-	// of it. To be sent again after Error.RetryAfter.
+	// Limited means that the rate limit turned it away (429), or that it was held
+	// back here because of it. To be sent again after Error.RetryAfter.
 	Limited
 )
 

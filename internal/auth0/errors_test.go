@@ -63,7 +63,7 @@ func TestMessagesAreCleaned(t *testing.T) {
 
 func TestUpstreamTextHoldsNoSecret(t *testing.T) {
 	tn := newTenant(t, replies(400, refusal(400, "s3cret-new", "secret s3cret-new of "+engineSecret+" by token-1\n%s")))
-	for op, err := range eachCall(tn.client(t), t.Context()) {
+	for op, err := range eachCall(t.Context(), tn.client(t)) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			text := fmt.Sprintf(verb, err)
 			assert.NotContains(t, text, "token-1", op)

@@ -132,7 +132,7 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 		if t := tc.cached(); t != nil {
 			return t, nil
 		}
-		fetchCtx, cancel := context.WithTimeout(context.Background(), tc.timeout)
+		fetchCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
 		defer cancel()
 		t, err := tc.fetch(fetchCtx)
 		if err != nil {

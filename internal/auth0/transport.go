@@ -96,7 +96,7 @@ func newRetryingClient(once *http.Client) (*retryablehttp.Client, *http.Client) 
 // It never returns an error: with one the answer's body would not be closed.
 func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // the caller sees the request's own error
 	}
 	if err == nil {
 		return resp.StatusCode >= 500, nil

@@ -133,7 +133,7 @@ func (t *Tenant) RemoveApplication(clientID string) {
 // the tenant.
 func (t *Tenant) UpdateApplication(clientID string, change func(*Application)) {
 	t.withApplication(clientID, func(a *application) {
-		app := a.Application.clone()
+		app := a.clone()
 		change(&app)
 		secret := app.ClientSecret
 		app.ClientID, app.ClientSecret = clientID, a.ClientSecret
@@ -149,7 +149,7 @@ func (t *Tenant) Application(clientID string) (Application, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a := t.apps[clientID]; a != nil {
-		return a.Application.clone(), true
+		return a.clone(), true
 	}
 	return Application{}, false
 }

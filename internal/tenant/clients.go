@@ -155,13 +155,14 @@ func checkPatch(sent map[string]json.RawMessage) *answer {
 			want, known = "string", true
 		}
 		var bad answer
-		if found := jsonType(raw); !known {
+		switch found := jsonType(raw); {
+		case !known:
 			bad = invalidBody(fmt.Sprintf("'Additional properties not allowed: %s'.", name))
-		} else if found != want {
+		case found != want:
 			bad = invalidBody(fmt.Sprintf("'Expected type %s but found type %s' on property %s.", want, found, name))
-		} else if name != "client_secret" {
+		case name != "client_secret":
 			continue
-		} else {
+		default:
 			var secret string
 			_ = json.Unmarshal(raw, &secret)
 			switch n := utf8.RuneCountInString(secret); {

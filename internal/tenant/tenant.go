@@ -262,7 +262,7 @@ func listenOnLoopback(addr string) (net.Listener, error) {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("%s is not on loopback", addr)
 	}
-	return net.Listen("tcp", addr)
+	return net.Listen("tcp", addr) //nolint:noctx // there is nothing to wait for
 }
 
 // pool gives the CA as a pool of roots.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -128,19 +129,18 @@ func leaveRunning(ctx context.Context, stack *devstack.Stack) error {
 	fmt.Printf(`
 Vault runs with the engine mounted at %[1]s/ and configured. In another terminal:
 
-  export VAULT_ADDR=%[2]s
-  export VAULT_TOKEN=%[3]s
+  export VAULT_ADDR=%[2]s VAULT_TOKEN=%[3]s PATH=%[4]s:$PATH
 
-  %[4]s read  %[1]s/config
-  %[4]s write %[1]s/roles/%[5]s client_id=%[6]s ttl=1m
-  %[4]s read  %[1]s/creds/%[5]s
-  %[4]s write -f %[1]s/rotate/%[5]s
-  %[4]s read  %[1]s/roles/%[5]s
-  %[4]s write %[1]s/rotate/%[5]s force=true
-  %[4]s path-help %[1]s
+  vault read  %[1]s/config
+  vault write %[1]s/roles/%[5]s client_id=%[6]s ttl=1m
+  vault read  %[1]s/creds/%[5]s
+  vault write -f %[1]s/rotate/%[5]s
+  vault read  %[1]s/roles/%[5]s
+  vault write %[1]s/rotate/%[5]s force=true
+  vault path-help %[1]s
 
 The simulated Auth0 tenant is https://%[7]s. Ctrl-C stops everything.
-`, devstack.Mount, stack.Vault.Addr(), stack.Vault.Token(), stack.Vault.Binary(), role, app.ClientID, stack.Tenant.Domain())
+`, devstack.Mount, stack.Vault.Addr(), stack.Vault.Token(), filepath.Dir(stack.Vault.Binary()), role, app.ClientID, stack.Tenant.Domain())
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -34,7 +34,7 @@ func (s *scene) name(secret string) string {
 		return "-"
 	}
 	if s.names[secret] == "" {
-		s.names[secret] = string(rune('A' + len(s.names)))
+		s.names[secret] = string("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[len(s.names)%26])
 	}
 	return s.names[secret]
 }

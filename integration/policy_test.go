@@ -1,0 +1,82 @@
+//go:build integration
+
+package integration
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/devstack"
+)
+
+// readmePolicies are the policies that the README gives: for an operator, and
+// for an application.
+func readmePolicies(t *testing.T) (operator, application string) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	section := regexp.MustCompile("(?s)## Policies\n.*?```hcl\n(.*?)```.*?```hcl\n(.*?)```").FindSubmatch(readme)
+	require.Len(t, section, 3)
+	return string(section[1]), string(section[2])
+}
+
+// TestPoliciesOfTheReadme let each do its work, and nothing else.
+func TestPoliciesOfTheReadme(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", nil)
+	shop, other := s.addApplication(nil), s.addApplication(nil)
+	s.write("roles/other", map[string]any{"client_id": other.ClientID})
+	operatorPolicy, applicationPolicy := readmePolicies(t)
+	operator, application := s.clientWith("operator", operatorPolicy), s.clientWith("application", applicationPolicy)
+
+	_, err := operator.WriteWithContext(t.Context(), devstack.Mount+"/roles/shop", map[string]any{"client_id": shop.ClientID})
+	require.NoError(t, err)
+	listed, err := operator.ListWithContext(t.Context(), devstack.Mount+"/roles")
+	require.NoError(t, err)
+	assert.Equal(t, []any{"other", "shop"}, listed.Data["keys"])
+	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
+	require.NoError(t, err)
+	for _, path := range []string{"creds/shop", "static-creds/shop"} {
+		_, err = operator.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
+		denied(t, err)
+	}
+
+	lease, err := application.ReadWithContext(t.Context(), devstack.Mount+"/creds/shop")
+	require.NoError(t, err)
+	for _, secret := range lease.Data["client_secrets"].([]any) {
+		s.seen[secret.(string)] = true
+	}
+	assert.Equal(t, shop.ClientSecret, lease.Data["client_secret"])
+	for _, path := range []string{"creds/other", "static-creds/shop", "roles/shop", "rotate/shop", "config"} {
+		_, err = application.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
+		denied(t, err)
+	}
+	_, err = application.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
+	denied(t, err)
+}
+
+// clientWith is a client of Vault with a token that has one policy.
+func (s *suite) clientWith(name, policy string) *api.Logical {
+	s.t.Helper()
+	client := s.Vault.Client()
+	require.NoError(s.t, client.Sys().PutPolicyWithContext(s.t.Context(), name, policy))
+	token, err := client.Auth().Token().CreateWithContext(s.t.Context(), &api.TokenCreateRequest{Policies: []string{name}, NoDefaultPolicy: true})
+	require.NoError(s.t, err)
+	limited, err := client.Clone()
+	require.NoError(s.t, err)
+	limited.SetToken(token.Auth.ClientToken)
+	return limited.Logical()
+}
+
+func denied(t *testing.T, err error) {
+	t.Helper()
+	var answer *api.ResponseError
+	require.ErrorAs(t, err, &answer)
+	require.Equal(t, http.StatusForbidden, answer.StatusCode)
+}
