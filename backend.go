@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/errutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
@@ -139,6 +140,23 @@ func newBackend(now func() time.Time) *backend {
 		Clean:          b.clean,
 	}
 	return b
+}
+
+// HandleExistenceCheck and HandleRequest refuse secrets of another type than
+// string before the SDK does: its error quotes the value, and Vault logs it.
+func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
+	if err := checkSecretType(req); err != nil {
+		return false, false, errutil.UserError{Err: err.Error()}
+	}
+	return b.Backend.HandleExistenceCheck(ctx, req)
+}
+
+// HandleRequest is explained at HandleExistenceCheck.
+func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	if err := checkSecretType(req); err != nil {
+		return nil, err
+	}
+	return b.Backend.HandleRequest(ctx, req)
 }
 
 // initialize starts the scheduler. Vault calls it after unseal, mount and reload.

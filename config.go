@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	minRequestTimeout   = time.Second
-	maxRequestTimeout   = 5 * time.Minute
-	maxPropagationDelay = time.Hour
+	minRequestTimeout = time.Second
+	maxRequestTimeout = time.Minute
 )
 
 // updatedConfig is what is stored, changed by what was sent and nothing else.

@@ -56,6 +56,15 @@ func checkInput(req *logical.Request, d *framework.FieldData) error {
 	return nil
 }
 
+// checkSecretType refuses a secret that is not a string, without quoting it.
+func checkSecretType(req *logical.Request) error {
+	value, sent := req.Data[fieldClientSecret]
+	if _, isString := value.(string); sent && value != nil && !isString {
+		return badRequest("%s must be a string", fieldClientSecret)
+	}
+	return nil
+}
+
 func knownFields(d *framework.FieldData) string {
 	known := make([]string, 0, len(d.Schema))
 	for field := range d.Schema {

@@ -139,21 +139,23 @@ func TestRoleRefusesWrongInput(t *testing.T) {
 		data map[string]any
 		text string
 	}{
-		"no application":      {map[string]any{}, "client_id is missing"},
-		"unknown application": {map[string]any{fieldClientID: "unknown"}, `application "unknown" does not exist in the tenant`},
-		"not a client id":     {map[string]any{fieldClientID: "../config"}, "is not a client ID"},
-		"the engine's own":    {map[string]any{fieldClientID: testEngineID}, "is the engine's own"},
-		"unknown field":       {map[string]any{fieldClientID: testAppID, "period": 5}, `unknown field "period"`},
-		"other name":          {map[string]any{fieldClientID: testAppID, fieldName: "other"}, "differs from the one in the path"},
-		"short ttl":           {map[string]any{fieldClientID: testAppID, fieldTTL: 9}, "ttl must be at least 10s"},
-		"zero ttl":            {map[string]any{fieldClientID: testAppID, fieldTTL: 0}, "ttl must be at least 10s"},
-		"ttl above the mount": {map[string]any{fieldClientID: testAppID, fieldTTL: "25h"}, "is above the longest lease that this mount allows, 24h0m0s"},
-		"short period":        {map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 119}, "at least twice the ttl"},
-		"unknown source":      {map[string]any{fieldClientID: testAppID, fieldSecretSource: "okta"}, `secret_source "okta" is not known`},
-		"empty secret":        {map[string]any{fieldClientID: testAppID, fieldClientSecret: ""}, "client_secret is empty"},
-		"contradiction":       {map[string]any{fieldClientID: testAppID, fieldClientSecret: "x", fieldSkipImport: true}, "contradict each other"},
-		"not the present one": {map[string]any{fieldClientID: testAppID, fieldClientSecret: "wrong"}, "is not the application's present secret"},
-		"null":                {map[string]any{fieldClientID: testAppID, fieldTTL: nil}, `field "ttl" is null`},
+		"no application":         {map[string]any{}, "client_id is missing"},
+		"unknown application":    {map[string]any{fieldClientID: "unknown"}, `application "unknown" does not exist in the tenant`},
+		"not a client id":        {map[string]any{fieldClientID: "../config"}, "is not a client ID"},
+		"the engine's own":       {map[string]any{fieldClientID: testEngineID}, "is the engine's own"},
+		"unknown field":          {map[string]any{fieldClientID: testAppID, "period": 5}, `unknown field "period"`},
+		"other name":             {map[string]any{fieldClientID: testAppID, fieldName: "other"}, "differs from the one in the path"},
+		"short ttl":              {map[string]any{fieldClientID: testAppID, fieldTTL: 9}, "ttl must be at least 10s"},
+		"zero ttl":               {map[string]any{fieldClientID: testAppID, fieldTTL: 0}, "ttl must be at least 10s"},
+		"ttl above the mount":    {map[string]any{fieldClientID: testAppID, fieldTTL: "25h"}, "is above the longest lease that this mount allows, 24h0m0s"},
+		"short period":           {map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 119}, "at least twice the ttl"},
+		"period beyond reason":   {map[string]any{fieldClientID: testAppID, fieldRotationPeriod: "90000h"}, "must be at most 87600h"},
+		"secret of another type": {map[string]any{fieldClientID: testAppID, fieldClientSecret: []any{testEngineSecret}}, "client_secret must be a string"},
+		"unknown source":         {map[string]any{fieldClientID: testAppID, fieldSecretSource: "okta"}, `secret_source "okta" is not known`},
+		"empty secret":           {map[string]any{fieldClientID: testAppID, fieldClientSecret: ""}, "client_secret is empty"},
+		"contradiction":          {map[string]any{fieldClientID: testAppID, fieldClientSecret: "x", fieldSkipImport: true}, "contradict each other"},
+		"not the present one":    {map[string]any{fieldClientID: testAppID, fieldClientSecret: "wrong"}, "is not the application's present secret"},
+		"null":                   {map[string]any{fieldClientID: testAppID, fieldTTL: nil}, `field "ttl" is null`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := configuredEnv(t)

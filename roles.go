@@ -35,6 +35,9 @@ func checkClientID(clientID string) error {
 	return badRequest("%s %q is not a client ID: those are letters, digits, - and _", fieldClientID, clientID)
 }
 
+// maxRotationPeriod is more than anybody should want.
+const maxRotationPeriod = 10 * 365 * 24 * time.Hour
+
 // apply changes a role's settings by what was sent, and refuses what does not
 // fit together then.
 func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
@@ -53,6 +56,8 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
 	case s.ttlSent && role.TTL > maxLease:
 		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
 			fieldTTL, role.TTL, maxLease)
+	case role.RotationPeriod > maxRotationPeriod:
+		return badRequest("%s must be at most %s", fieldRotationPeriod, maxRotationPeriod)
 	case role.RotationPeriod != 0 && role.RotationPeriod < 2*role.TTL:
 		return badRequest("%s %s is too short: it must be 0, or at least twice the %s of %s, or a rotation would be due before the last one is through",
 			fieldRotationPeriod, role.RotationPeriod, fieldTTL, role.TTL)
@@ -265,9 +270,9 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bo
 	return b.advance(work, role, requested)
 }
 
-// upstreamPatience bounds work that goes on beyond its request: a few requests
-// to Auth0 at the default time-out.
-const upstreamPatience = 5 * time.Minute
+// upstreamPatience bounds work that goes on beyond its request: the two
+// requests to Auth0 that an attempt consists of at most.
+const upstreamPatience = 2 * maxRequestTimeout
 
 // beyondRequest is a context for work whose outcome has to be stored even if
 // the caller has gone.

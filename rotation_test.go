@@ -282,6 +282,26 @@ func TestUnreadableStorageIsTriedAgain(t *testing.T) {
 	})
 }
 
+// TestFailureThatCannotBeStoredIsNotRetriedInALoop: Auth0 must not be flooded
+// while storage is broken.
+func TestFailureThatCannotBeStoredIsNotRetriedInALoop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if env.auth0.count("set") > 1000 {
+				time.Sleep(time.Hour) // a loop without a pause would never end in a bubble
+			}
+			return noAnswer(op)
+		})
+		_, err := env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
+		require.Error(t, err)
+		env.storage.FailPut(true)
+		sleep(time.Hour)
+		assert.LessOrEqual(t, env.auth0.count("set"), 1+int(time.Hour/storageRetry))
+		env.storage.FailPut(false)
+	})
+}
+
 func TestEntryOfANewerFormatIsRefusedNotGuessed(t *testing.T) {
 	env := configuredEnv(t)
 	entry, err := logical.StorageEntryJSON(storageRoles+"app", map[string]any{"format": entryFormat + 1, "client_id": testAppID})

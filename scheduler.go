@@ -165,7 +165,7 @@ func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name st
 // The error of Auth0 that it returns is stored and will be retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, state rotationState) error {
 	wake, err := b.rotate(ctx, role, state)
-	if err != nil && wake.IsZero() {
+	if err != nil && !wake.After(b.now()) { // not even the failure could be stored
 		b.scheduler.retryLater(ctx, role.name, err)
 		return err
 	}

@@ -47,8 +47,14 @@ const (
 	// minLease is the shortest lease and the shortest ttl of a role.
 	minLease = 10 * time.Second
 
+	// A wait after a failure is between these. One that looks longer was stored
+	// before the clock was set back, and is over.
 	backoffMin = 10 * time.Second
 	backoffMax = time.Hour
+
+	// maxPropagationDelay is the longest settling phase. One that looks longer
+	// was stored before the clock was set back, and is over.
+	maxPropagationDelay = time.Hour
 )
 
 // secretVersion is one client secret of an application.
@@ -206,7 +212,7 @@ func decideStaged(st rotationState, clk rotationClock) rotationDecision {
 
 // decideUpstream holds an action back while an earlier failure is waited out.
 func decideUpstream(st rotationState, action rotationAction, clk rotationClock) rotationDecision {
-	if clk.Now.Before(st.RetryAt) {
+	if wait := st.RetryAt.Sub(clk.Now); wait > 0 && wait <= backoffMax {
 		return rotationDecision{State: st, Wake: st.RetryAt}
 	}
 	return rotationDecision{State: st, Action: action}
@@ -214,7 +220,7 @@ func decideUpstream(st rotationState, action rotationAction, clk rotationClock) 
 
 // settled ends the settling phase when its time has come.
 func (s rotationState) settled(now time.Time) rotationState {
-	if !s.SettledAt.IsZero() && !now.Before(s.SettledAt) {
+	if left := s.SettledAt.Sub(now); !s.SettledAt.IsZero() && (left <= 0 || left > maxPropagationDelay) {
 		s.Previous, s.SettledAt = nil, time.Time{}
 	}
 	return s
@@ -328,7 +334,7 @@ type failure struct {
 func (s rotationState) failed(f failure, now time.Time) rotationState {
 	s.LastError = f.Text
 	if f.Outcome == outcomeLimited {
-		s.RetryAt = now.Add(f.RetryAfter)
+		s.RetryAt = now.Add(min(f.RetryAfter, backoffMax))
 		return s.withoutFirstIntent()
 	}
 	s.Failures++

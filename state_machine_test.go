@@ -232,4 +232,9 @@ func TestClockSetBackDoesNotShortenOrStallStaging(t *testing.T) {
 	assert.Equal(t, epoch.Add(set.TTL), st.readyAt(clk))
 	clk.Now = epoch.Add(set.TTL + handOutMargin)
 	assert.Equal(t, actionSetSecret, decideRotation(set, st, clk).Action)
+
+	st = st.failed(failure{Outcome: outcomeUnclear}, epoch.Add(24*time.Hour))
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, clk).Action, "nor does a retry wait for the old time")
+	st = steadyState().accepted(set, "two", epoch.Add(24*time.Hour))
+	assert.Equal(t, phaseSteady, decideRotation(set, st, clk).State.phase(), "nor settling")
 }
