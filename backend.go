@@ -88,7 +88,7 @@ type backend struct {
 	// connection is the client of the stored configuration, nil until needed
 	// and after the configuration has changed.
 	connectionLock sync.Mutex
-	connection     *connection
+	connection     atomic.Pointer[connection]
 
 	// maxLease is the mount's longest lease, as last asked: asking is a call
 	// to Vault.
@@ -161,7 +161,7 @@ func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 
 // initialize starts the scheduler. Vault calls it after unseal, mount and reload.
 func (b *backend) initialize(_ context.Context, req *logical.InitializationRequest) error {
-	b.startScheduler(req.Storage) //nolint:contextcheck // it outlives the request
+	b.startScheduler(req.Storage)
 	return nil
 }
 
@@ -173,7 +173,7 @@ func (b *backend) periodic(_ context.Context, req *logical.Request) error {
 		return nil
 	}
 	b.askMaxLeaseTTL()
-	b.startScheduler(req.Storage) //nolint:contextcheck // it outlives the request
+	b.startScheduler(req.Storage)
 	b.scheduler.wake()
 	return nil
 }
@@ -219,10 +219,13 @@ func (b *backend) askMaxLeaseTTL() time.Duration {
 
 // connect is the stored configuration and the client for it.
 func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connection, error) {
+	if conn := b.connection.Load(); conn != nil {
+		return conn, nil
+	}
 	b.connectionLock.Lock()
 	defer b.connectionLock.Unlock()
-	if b.connection != nil {
-		return b.connection, nil
+	if conn := b.connection.Load(); conn != nil {
+		return conn, nil
 	}
 	config, err := readConfig(ctx, storage)
 	if err != nil {
@@ -236,8 +239,9 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 	if err != nil {
 		return nil, err
 	}
-	b.connection = &connection{config: config, api: api}
-	return b.connection, nil
+	conn := &connection{config: config, api: api}
+	b.connection.Store(conn)
+	return conn, nil
 }
 
 // disconnect makes the next connect read the configuration anew. Calls under
@@ -245,9 +249,8 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 func (b *backend) disconnect() {
 	b.connectionLock.Lock()
 	defer b.connectionLock.Unlock()
-	if b.connection != nil {
-		b.connection.api.Close()
-		b.connection = nil
+	if conn := b.connection.Swap(nil); conn != nil {
+		conn.api.Close()
 	}
 }
 

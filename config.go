@@ -53,6 +53,9 @@ func updatedConfig(stored *configEntry, d *framework.FieldData) (*configEntry, e
 	if value, ok := sentBool(d, fieldVerifyConnection); ok {
 		config.VerifyConnection = value
 	}
+	if value, ok := sentBool(d, fieldDisableRotation); ok {
+		config.Disabled = value
+	}
 	return &config, config.check()
 }
 

@@ -24,8 +24,13 @@ const (
 	fieldTTL            = "ttl"
 	fieldRotationPeriod = "rotation_period"
 	fieldSecretSource   = "secret_source"
-	fieldSkipImport     = "skip_import"
-	fieldForce          = "force"
+
+	fieldRotationSchedule = "rotation_schedule"
+	fieldRotationWindow   = "rotation_window"
+	fieldDisableRotation  = "disable_automated_rotation"
+
+	fieldSkipImport = "skip_import"
+	fieldForce      = "force"
 
 	fieldFallbackClientSecret = "fallback_client_secret"
 	fieldClientSecrets        = "client_secrets"
@@ -56,13 +61,18 @@ const (
 	descVerifyConnection = "Whether a write of this configuration first gets a Management API token, and is refused if that fails."
 	descScopes           = "Scopes that Auth0 granted when the configuration was last verified."
 
-	descRoleClientID   = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
-	descImportSecret   = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
-	descTTL            = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect."
-	descRotationPeriod = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl."
-	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
-	descSkipImport     = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
-	descForce          = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
+	descRoleClientID     = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
+	descImportSecret     = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
+	descTTL              = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect."
+	descRotationPeriod   = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl."
+	descRotationSchedule = "When the client secret is rotated, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
+	descRotationWindow   = "How long after its time a scheduled rotation may still take effect; after that it waits for the next time. At least 1h; 0: no limit. Only with rotation_schedule."
+	descDisableRotation  = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
+	descDisableMount     = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
+
+	descSecretSource = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
+	descSkipImport   = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
+	descForce        = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
 
 	descCredsTTL            = "Seconds until these credentials should be read again, at least 1."
 	descCredsSecret         = "The client secret to try first."

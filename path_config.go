@@ -48,6 +48,7 @@ func (b *backend) pathConfig() []*framework.Path {
 			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
 			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
 			fieldVerifyConnection: boolField(descVerifyConnection, true),
+			fieldDisableRotation:  boolField(descDisableMount, false),
 		},
 		ExistenceCheck: b.configExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -66,6 +67,7 @@ func (b *backend) pathConfig() []*framework.Path {
 						fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
 						fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
 						fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
+						fieldDisableRotation:  required(boolField(descDisableMount, false)),
 						fieldScopes:           required(listField(descScopes)),
 					},
 				}}},
@@ -107,6 +109,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldRequestTimeout:   inSeconds(config.RequestTimeout),
 		fieldPropagationDelay: inSeconds(config.PropagationDelay),
 		fieldVerifyConnection: config.VerifyConnection,
+		fieldDisableRotation:  config.Disabled,
 		fieldScopes:           scopes,
 	}}, nil
 }
@@ -143,6 +146,12 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 		return nil, err
 	}
 	b.disconnect()
+	if _, err := b.connect(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	if stored != nil && stored.Disabled != config.Disabled {
+		b.scheduler.revisit()
+	}
 	if len(warnings) == 0 {
 		return nil, nil
 	}

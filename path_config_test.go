@@ -23,7 +23,7 @@ func TestConfigShowsEverythingButTheSecret(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		fieldDomain: testDomain, fieldClientID: testEngineID, fieldAudience: "https://" + testDomain + "/api/v2/",
 		fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
-		fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
+		fieldDisableRotation: false, fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 	}, env.read("config"))
 }
 

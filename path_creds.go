@@ -64,6 +64,7 @@ func credentialFields() map[string]*framework.FieldSchema {
 		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
 		fieldClientSecrets:        required(listField(descClientSecrets)),
 		fieldRotationPeriod:       required(intField(descCredsRotationPeriod)),
+		fieldRotationSchedule:     stringField(descRotationSchedule),
 		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
 		fieldTTL:                  required(intField(descCredsTTL)),
 	}
@@ -86,7 +87,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 	if err != nil {
 		return nil, err
 	}
-	lease := set.lease(b.now(), b.maxLeaseTTL()).Truncate(time.Second)
+	lease := set.lease(b.now(), b.mountSettings(), b.maxLeaseTTL()).Truncate(time.Second)
 	resp := b.Secret(secretTypeCredentials).Response(set.answer(lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	return resp, nil
@@ -97,7 +98,7 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	if err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: set.answer(set.readAgain(b.now(), b.maxLeaseTTL()))}, nil
+	return &logical.Response{Data: set.answer(set.readAgain(b.now(), b.mountSettings(), b.maxLeaseTTL()))}, nil
 }
 
 // servedSet is what the named role hands out now.

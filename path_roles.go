@@ -68,10 +68,13 @@ func (b *backend) pathRole() *framework.Path {
 		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role", Action: "Create", ItemType: "Role"},
 		Fields: map[string]*framework.FieldSchema{
-			fieldName:           nameField(),
-			fieldClientID:       stringField(descRoleClientID),
-			fieldTTL:            durationField(descTTL, defaultTTL),
-			fieldRotationPeriod: durationField(descRotationPeriod, 0),
+			fieldName:             nameField(),
+			fieldClientID:         stringField(descRoleClientID),
+			fieldTTL:              durationField(descTTL, defaultTTL),
+			fieldRotationPeriod:   durationField(descRotationPeriod, 0),
+			fieldRotationSchedule: stringField(descRotationSchedule),
+			fieldRotationWindow:   durationField(descRotationWindow, 0),
+			fieldDisableRotation:  boolField(descDisableRotation, false),
 			fieldSecretSource: {
 				Type: framework.TypeString, Description: descSecretSource,
 				Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
@@ -111,6 +114,9 @@ func roleAnswerFields() map[string]*framework.FieldSchema {
 	fields[fieldClientID] = required(stringField(descRoleClientID))
 	fields[fieldTTL] = required(intField(descTTL + " In seconds."))
 	fields[fieldRotationPeriod] = required(intField(descRotationPeriod + " In seconds."))
+	fields[fieldRotationSchedule] = required(stringField(descRotationSchedule))
+	fields[fieldRotationWindow] = required(intField(descRotationWindow + " In seconds."))
+	fields[fieldDisableRotation] = required(boolField(descDisableRotation, false))
 	fields[fieldSecretSource] = required(stringField(descSecretSource))
 	return fields
 }
@@ -133,10 +139,17 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	if err != nil || set == nil {
 		return nil, err
 	}
-	entry, data := set.role, b.timeline(set)
+	mount, err := b.loadMountSettings(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	entry, data := set.role, b.timeline(set, mount)
 	data[fieldClientID] = entry.ClientID
 	data[fieldTTL] = inSeconds(entry.TTL)
 	data[fieldRotationPeriod] = inSeconds(entry.RotationPeriod)
+	data[fieldRotationSchedule] = entry.RotationSchedule
+	data[fieldRotationWindow] = inSeconds(entry.RotationWindow)
+	data[fieldDisableRotation] = entry.Disabled
 	data[fieldSecretSource] = string(entry.SecretSource)
 	resp := &logical.Response{Data: data}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
@@ -195,6 +208,9 @@ func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
 	s.clientID, s.clientIDSent = sentString(d, fieldClientID)
 	s.ttl, s.ttlSent = sentDuration(d, fieldTTL)
 	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
+	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
+	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
+	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
 	secret, secretSent := sentString(d, fieldClientSecret)
 	s.clientSecret, s.clientSecretSent = sensitive(secret), secretSent
 	s.skipImport, _ = sentBool(d, fieldSkipImport)

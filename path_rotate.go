@@ -66,7 +66,7 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 	if err := b.requestRotation(ctx, role, force); err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: b.timeline(role.set), Warnings: warnings}, nil
+	return &logical.Response{Data: b.timeline(role.set, b.mountSettings()), Warnings: warnings}, nil
 }
 
 func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -78,7 +78,11 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 	if set == nil {
 		return nil, unknownRole(name)
 	}
-	return &logical.Response{Data: b.timeline(set)}, nil
+	mount, err := b.loadMountSettings(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	return &logical.Response{Data: b.timeline(set, mount)}, nil
 }
 
 // rotateWarnings say what is surprising about the rotation that is asked for.

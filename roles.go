@@ -2,10 +2,12 @@ package auth0secrets
 
 import (
 	"context"
+	"math"
 	"regexp"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/rotation"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
@@ -18,6 +20,12 @@ type sentRole struct {
 	ttlSent          bool
 	period           time.Duration
 	periodSent       bool
+	schedule         string
+	scheduleSent     bool
+	window           time.Duration
+	windowSent       bool
+	disabled         bool
+	disabledSent     bool
 	source           secretSource // "": not sent
 	clientSecret     sensitive
 	clientSecretSent bool
@@ -40,7 +48,7 @@ const maxRotationPeriod = 10 * 365 * 24 * time.Hour
 
 // apply changes a role's settings by what was sent, and refuses what does not
 // fit together then.
-func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
+func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time) error {
 	if s.ttlSent {
 		role.TTL = s.ttl
 	}
@@ -49,6 +57,12 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
 	}
 	if s.source != "" {
 		role.SecretSource = s.source
+	}
+	if s.disabledSent {
+		role.Disabled = s.disabled
+	}
+	if err := s.applySchedule(role, now); err != nil {
+		return err
 	}
 	switch {
 	case role.TTL < minLease:
@@ -62,7 +76,67 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration) error {
 		return badRequest("%s %s is too short: it must be 0, or at least twice the %s of %s, or a rotation would be due before the last one is through",
 			fieldRotationPeriod, role.RotationPeriod, fieldTTL, role.TTL)
 	}
+	return checkSchedule(role, now)
+}
+
+// applySchedule changes when a role rotates by itself. A new schedule counts
+// from now: setting it never makes a rotation due.
+func (s *sentRole) applySchedule(role *roleEntry, now time.Time) error {
+	if s.scheduleSent && s.schedule != role.RotationSchedule {
+		if err := role.setSchedule(s.schedule); err != nil {
+			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
+				fieldRotationSchedule, s.schedule, err)
+		}
+		role.ScheduledFrom = now
+	}
+	if s.windowSent {
+		role.RotationWindow = s.window
+	}
+	if s.scheduleSent && s.schedule == "" && !s.windowSent {
+		role.RotationWindow = 0 // nothing is left that it could be the window of
+	}
 	return nil
+}
+
+// checkSchedule judges what is to be stored, however it came about.
+func checkSchedule(role *roleEntry, now time.Time) error {
+	switch {
+	case role.RotationSchedule != "" && role.RotationPeriod != 0:
+		return badRequest("%s and %s exclude each other: to change from one to the other, send %s=0 or an empty %s in the same request",
+			fieldRotationPeriod, fieldRotationSchedule, fieldRotationPeriod, fieldRotationSchedule)
+	case role.RotationWindow != 0 && role.RotationSchedule == "":
+		return badRequest("%s is only for roles with %s", fieldRotationWindow, fieldRotationSchedule)
+	case role.schedule == nil:
+		return nil
+	}
+	if role.RotationWindow != 0 {
+		if err := rotation.DefaultScheduler.ValidateRotationWindow(int(inSeconds(role.RotationWindow))); err != nil {
+			return badRequest("%s: %s", fieldRotationWindow, err)
+		}
+	}
+	if gap := shortestGap(role.schedule, now); gap < 2*role.TTL {
+		return badRequest("%s %q has rotations %s apart: that must be at least twice the %s of %s, or a rotation would be due before the last one is through",
+			fieldRotationSchedule, role.RotationSchedule, gap, fieldTTL, role.TTL)
+	}
+	return nil
+}
+
+// shortestGap is the shortest time between two of the schedule's next times: 0
+// if it has none.
+func shortestGap(s schedule, now time.Time) time.Duration {
+	at := s.Next(now)
+	if at.IsZero() {
+		return 0
+	}
+	shortest := time.Duration(math.MaxInt64)
+	for range 400 { // more than a year of days
+		next := s.Next(at)
+		if next.IsZero() {
+			break
+		}
+		shortest, at = min(shortest, next.Sub(at)), next
+	}
+	return shortest
 }
 
 // createRole makes a role of an application. The role's lock is held.
@@ -75,7 +149,7 @@ func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := checkClientID(entry.ClientID); err != nil {
 		return nil, err
 	}
-	if err := sent.apply(entry, maxLease); err != nil {
+	if err := sent.apply(entry, maxLease, b.now()); err != nil {
 		return nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
@@ -211,7 +285,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 		warnings = append(warnings, fieldSkipImport+" has no effect on a role that exists: nothing was rotated")
 	}
 	entry := *role.entry
-	if err := sent.apply(&entry, b.askMaxLeaseTTL()); err != nil {
+	if err := sent.apply(&entry, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
 	if entry.TTL != role.entry.TTL {

@@ -73,11 +73,11 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, next rotati
 // an answer of Auth0 that nobody waits for is an unclear one.
 func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationState) (wake time.Time, err error) {
 	for {
-		propagation, err := b.propagationDelay(ctx, role.storage)
+		mount, err := b.loadMountSettings(ctx, role.storage)
 		if err != nil {
 			return time.Time{}, err
 		}
-		settings := role.entry.settings(propagation)
+		settings := role.entry.settings(mount)
 		decision := decideRotation(settings, state, role.set.clock(b.now()))
 		if decision.Action == actionGenerateSecret {
 			err = b.stage(ctx, role, settings, decision.State)
@@ -100,17 +100,22 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationSta
 	}
 }
 
-// propagationDelay is the mount's. Without a configuration no secret can be
-// sent, so its default serves.
-func (b *backend) propagationDelay(ctx context.Context, storage logical.Storage) (time.Duration, error) {
-	conn, err := b.connect(ctx, storage)
+// loadMountSettings is what the configuration says of all roles. Without one no
+// secret can be sent, so its defaults serve.
+func (b *backend) loadMountSettings(ctx context.Context, storage logical.Storage) (mountSettings, error) {
+	_, err := b.connect(ctx, storage)
 	var coded logical.HTTPCodedError
-	switch {
-	case err == nil:
-		return conn.config.PropagationDelay, nil
-	case errors.As(err, &coded):
-		return defaultPropagationDelay, nil
-	default:
-		return 0, err
+	if err != nil && !errors.As(err, &coded) {
+		return mountSettings{}, err
 	}
+	return b.mountSettings(), nil
+}
+
+// mountSettings is what is in memory of the configuration. A reader who comes
+// before anything has loaded it is told of schedules as if none were paused.
+func (b *backend) mountSettings() mountSettings {
+	if conn := b.connection.Load(); conn != nil {
+		return mountSettings{PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled}
+	}
+	return mountSettings{PropagationDelay: defaultPropagationDelay}
 }

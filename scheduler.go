@@ -29,11 +29,19 @@ type scheduler struct {
 	b   *backend
 	now func() time.Time
 
-	mu      sync.Mutex
-	due     *queue.PriorityQueue // key: role; priority: due time in Unix nanoseconds
-	woken   chan struct{}
-	cancel  context.CancelFunc // nil: not running
-	stopped sync.WaitGroup
+	woken chan struct{}
+
+	mu  sync.Mutex
+	due *queue.PriorityQueue // key: role; priority: due time in Unix nanoseconds
+	run *schedulerRun        // nil: not running
+}
+
+// schedulerRun is the time between a start and a stop.
+type schedulerRun struct {
+	ctx     context.Context // the run's lifetime, not a call's
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	storage logical.Storage
 }
 
 func newScheduler(b *backend, now func() time.Time) *scheduler {
@@ -44,27 +52,35 @@ func newScheduler(b *backend, now func() time.Time) *scheduler {
 func (s *scheduler) start(storage logical.Storage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cancel != nil {
+	if s.run != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.stopped.Go(func() { s.rebuild(ctx, storage) })
-	s.stopped.Go(func() { s.run(ctx, storage) })
+	run := &schedulerRun{ctx: ctx, cancel: cancel, storage: storage}
+	run.work.Go(func() { s.rebuild(run, s.scheduleNew) })
+	run.work.Go(func() { s.loop(run) })
+	s.run = run
 }
 
 // stop ends the background work and waits for it.
 func (s *scheduler) stop() {
 	s.mu.Lock()
-	cancel := s.cancel
+	run := s.run
+	s.run = nil
 	s.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		s.stopped.Wait()
+	if run != nil {
+		run.cancel()
+		run.work.Wait()
 	}
+}
+
+// revisit looks at every role again, because something has changed for all.
+func (s *scheduler) revisit() {
 	s.mu.Lock()
-	s.cancel = nil
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if run := s.run; run != nil {
+		run.work.Go(func() { s.rebuild(run, s.schedule) })
+	}
 }
 
 // wake makes the scheduler look at the clock and the index again.
@@ -116,13 +132,13 @@ func (s *scheduler) takeDue() (names []string, next time.Time) {
 	return names, time.Time{}
 }
 
-func (s *scheduler) run(ctx context.Context, storage logical.Storage) {
+func (s *scheduler) loop(run *schedulerRun) {
 	slots := make(chan struct{}, concurrentRotations)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-run.ctx.Done():
 			return
 		case <-timer.C:
 		case <-s.woken:
@@ -131,12 +147,12 @@ func (s *scheduler) run(ctx context.Context, storage logical.Storage) {
 		for _, name := range names {
 			select {
 			case slots <- struct{}{}:
-			case <-ctx.Done():
+			case <-run.ctx.Done():
 				return
 			}
-			s.stopped.Go(func() {
+			run.work.Go(func() {
 				defer func() { <-slots }()
-				s.attend(ctx, storage, name)
+				s.attend(run.ctx, run.storage, name)
 			})
 		}
 		if !next.IsZero() {
@@ -182,13 +198,14 @@ func (s *scheduler) retryLater(ctx context.Context, name string, err error) {
 
 // rebuild fills the index from storage, and the memory from which credentials
 // are read with it. Reads do not wait for it.
-func (s *scheduler) rebuild(ctx context.Context, storage logical.Storage) {
+func (s *scheduler) rebuild(run *schedulerRun, schedule func(string, time.Time)) {
+	ctx := run.ctx
 	for ctx.Err() == nil {
-		names, err := storage.List(ctx, storageRoles)
+		names, err := run.storage.List(ctx, storageRoles)
 		if err == nil {
 			for _, name := range names {
 				if !strings.HasSuffix(name, "/") {
-					s.scheduleNew(name, s.now())
+					schedule(name, s.now())
 				}
 			}
 			return

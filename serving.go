@@ -133,8 +133,8 @@ func (set *servedSet) stages(version int) bool {
 }
 
 // untilChange is how long the set stays as it is. False: no change is planned.
-func (set *servedSet) untilChange(now time.Time) (time.Duration, bool) {
-	return set.role.Rotation.untilSetChanges(set.role.settings(0), set.clock(now))
+func (set *servedSet) untilChange(now time.Time, mount mountSettings) (time.Duration, bool) {
+	return set.role.Rotation.untilSetChanges(set.role.settings(mount), set.clock(now))
 }
 
 // clock is the state machine's view of time for this set.
@@ -144,9 +144,9 @@ func (set *servedSet) clock(now time.Time) rotationClock {
 
 // readAgain is how long a reader without a lease may keep the set: until it
 // changes, at most the role's ttl, at least a second.
-func (set *servedSet) readAgain(now time.Time, maxTTL time.Duration) time.Duration {
+func (set *servedSet) readAgain(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
 	ttl := min(set.role.TTL, maxTTL)
-	if change, planned := set.untilChange(now); planned {
+	if change, planned := set.untilChange(now, mount); planned {
 		ttl = min(ttl, change)
 	}
 	return max(ttl, time.Second)
@@ -155,10 +155,10 @@ func (set *servedSet) readAgain(now time.Time, maxTTL time.Duration) time.Durati
 // lease is how long a reader with a lease may keep the set: the role's ttl,
 // which a staged rotation waits for. Where nothing can be staged, leases count
 // down to the rotation, so that their holders read again just after it.
-func (set *servedSet) lease(now time.Time, maxTTL time.Duration) time.Duration {
+func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
 	ttl := min(set.role.TTL, maxTTL)
 	if set.role.SecretSource == sourceAuth0 {
-		if change, planned := set.untilChange(now); planned {
+		if change, planned := set.untilChange(now, mount); planned {
 			ttl = max(min(ttl, change), min(ttl, minLease))
 		}
 	}
@@ -187,17 +187,31 @@ func credentials(role *roleEntry) map[string]any {
 	if len(values) > 1 {
 		second = values[1]
 	}
-	period := role.RotationPeriod
-	if period == 0 {
-		period = role.TTL
-	}
-	return map[string]any{
+	data := map[string]any{
 		fieldDomain:               role.Domain,
 		fieldClientID:             role.ClientID,
 		fieldClientSecret:         first,
 		fieldFallbackClientSecret: second,
 		fieldClientSecrets:        values,
-		fieldRotationPeriod:       inSeconds(period),
+		fieldRotationPeriod:       inSeconds(presentPeriod(role)),
 		fieldLastVaultRotation:    inRFC3339(role.Rotation.LastRotation),
 	}
+	if role.RotationSchedule != "" {
+		data[fieldRotationSchedule] = role.RotationSchedule
+	}
+	return data
+}
+
+// presentPeriod is the time between rotations as readers are told. Of a role
+// that has a schedule it is the present interval; of one that is rotated by
+// hand its ttl, since its credentials may change at any time.
+func presentPeriod(role *roleEntry) time.Duration {
+	if role.schedule != nil {
+		last := later(role.Rotation.LastRotation, role.ScheduledFrom)
+		return max(role.schedule.Next(last).Sub(last), time.Second)
+	}
+	if role.RotationPeriod > 0 {
+		return role.RotationPeriod
+	}
+	return role.TTL
 }

@@ -66,10 +66,25 @@ type secretVersion struct {
 // rotationSettings is the part of a role's and the mount's settings that
 // decides when and how a rotation happens.
 type rotationSettings struct {
-	TTL              time.Duration // of a lease
-	RotationPeriod   time.Duration // 0: manual only
+	TTL time.Duration // of a lease
+	// RotationPeriod or Schedule says when a rotation takes effect by itself.
+	// Neither: only on request.
+	RotationPeriod time.Duration
+	Schedule       schedule
+	// ScheduledFrom is when the schedule was set: earlier times do not count.
+	ScheduledFrom time.Time
+	// Window is how long after its time a scheduled rotation may still take
+	// effect. 0: at any time.
+	Window time.Duration
+	// Paused: nothing begins or takes effect by itself.
+	Paused           bool
 	Source           secretSource
 	PropagationDelay time.Duration // until a new secret is accepted everywhere at Auth0
+}
+
+// schedule gives the next time after another; zero if there is none.
+type schedule interface {
+	Next(after time.Time) time.Time
 }
 
 // rotationClock is what the machine knows of time.
@@ -103,6 +118,9 @@ type rotationState struct {
 	// not to wait for leases.
 	Requested bool `json:"requested,omitempty"`
 	Forced    bool `json:"forced,omitempty"`
+	// Scheduled is set while Next is staged by schedule: it is also the
+	// schedule, and not only the leases, that says when it takes effect.
+	Scheduled bool `json:"scheduled,omitempty"`
 
 	// Asked counts the rotate-secret requests under the present intent, counted
 	// before they are sent. 0: no intent.
@@ -181,7 +199,7 @@ func decideRotation(set rotationSettings, st rotationState, clk rotationClock) r
 	st = st.settled(clk.Now)
 	switch {
 	case st.Next != nil:
-		return decideStaged(st, clk)
+		return decideStaged(set, st, clk)
 	case st.Asked > 0:
 		return decideUpstream(st, actionReadBack, clk)
 	case !st.SettledAt.IsZero() && !st.Forced:
@@ -201,11 +219,9 @@ func decideRotation(set rotationSettings, st rotationState, clk rotationClock) r
 	return d
 }
 
-func decideStaged(st rotationState, clk rotationClock) rotationDecision {
-	if !st.Forced {
-		if at := st.readyAt(clk).Add(handOutMargin); clk.Now.Before(at) {
-			return rotationDecision{State: st, Wake: at}
-		}
+func decideStaged(set rotationSettings, st rotationState, clk rotationClock) rotationDecision {
+	if at, planned := st.activateAt(set, clk); !planned || clk.Now.Before(at) {
+		return rotationDecision{State: st, Wake: at}
 	}
 	return decideUpstream(st, actionSetSecret, clk)
 }
@@ -232,22 +248,70 @@ func (s rotationState) rotationDue(set rotationSettings, now time.Time) (time.Ti
 	if s.Requested {
 		return now, true
 	}
-	at, ok := s.nextRotation(set)
+	at, ok := s.nextRotation(set, now)
 	if !ok {
 		return time.Time{}, false
 	}
-	if set.Source == sourceVault {
-		at = at.Add(-s.holdersTTL(set, now) - handOutMargin)
-	}
-	return at, true
+	return at.Add(-s.leadTime(set, now)), true
 }
 
-// nextRotation is when Auth0 is to get the next secret by schedule.
-func (s rotationState) nextRotation(set rotationSettings) (time.Time, bool) {
-	if set.RotationPeriod <= 0 || s.LastRotation.IsZero() {
+// nextRotation is when the next rotation by schedule takes effect, if it is not
+// begun yet.
+func (s rotationState) nextRotation(set rotationSettings, now time.Time) (time.Time, bool) {
+	return s.takesEffect(set, now.Add(s.leadTime(set, now)))
+}
+
+// leadTime is how long a rotation has to begin before it takes effect.
+func (s rotationState) leadTime(set rotationSettings, now time.Time) time.Duration {
+	if set.Source != sourceVault {
+		return 0
+	}
+	return s.holdersTTL(set, now) + handOutMargin
+}
+
+// takesEffect is the first time, not before the earliest one, at which the
+// schedule lets a rotation take effect. False: none.
+func (s rotationState) takesEffect(set rotationSettings, earliest time.Time) (time.Time, bool) {
+	var at time.Time
+	switch {
+	case set.Paused || s.LastRotation.IsZero():
+		return time.Time{}, false
+	case set.RotationPeriod > 0:
+		at = s.LastRotation.Add(set.RotationPeriod)
+	case set.Schedule != nil:
+		at = set.Schedule.Next(later(s.LastRotation, set.ScheduledFrom))
+		if set.Window > 0 && !at.Add(set.Window).After(earliest) {
+			at = set.Schedule.Next(earliest.Add(-set.Window)) // that one was missed
+		}
+	}
+	if at.IsZero() {
 		return time.Time{}, false
 	}
-	return s.LastRotation.Add(set.RotationPeriod), true
+	return later(at, earliest), true
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// activateAt is when the staged secret is set in Auth0: at once if forced, when
+// no live lease lacks it otherwise, and, if it was staged by schedule, not
+// before the schedule lets it. False: not until the settings change.
+func (s rotationState) activateAt(set rotationSettings, clk rotationClock) (time.Time, bool) {
+	if s.Forced {
+		return clk.Now, true
+	}
+	// Relative to now, by the monotonic clock: a step of the wall clock, by which
+	// the schedule goes, must not shorten the wait for leases.
+	at := clk.Now.Add(s.readyAt(clk).Add(handOutMargin).Sub(clk.Now))
+	scheduled := set.RotationPeriod > 0 || set.Schedule != nil
+	if !s.Scheduled || !scheduled && !set.Paused {
+		return at, true // a schedule that was taken away leaves what has begun
+	}
+	return s.takesEffect(set, later(at, clk.Now))
 }
 
 // readyAt is when no live lease lacks Next any more. A time of staging that
@@ -285,7 +349,7 @@ func (s rotationState) requested(force bool) rotationState {
 func (s rotationState) staged(set rotationSettings, next sensitive, now time.Time) rotationState {
 	s.Next = &secretVersion{Version: s.version() + 1, Value: next}
 	s.StagedAt, s.StagedTTL = now, s.holdersTTL(set, now)
-	s.Requested = false
+	s.Requested, s.Scheduled = false, !s.Requested
 	if s.Current == nil || s.OwnSecret {
 		s.Forced = true // no holder to wait for, or none that could still log in
 	}
@@ -386,16 +450,18 @@ func retryBackoff(failures int, jitter float64) time.Duration {
 // time, never the time to the one after it.
 func (s rotationState) untilSetChanges(set rotationSettings, clk rotationClock) (time.Duration, bool) {
 	var at time.Time
-	switch due, scheduled := s.rotationDue(set, clk.Now); {
-	case s.Next != nil && !s.Forced:
-		at = s.readyAt(clk).Add(handOutMargin)
-	case s.Next != nil, s.Asked > 0:
+	planned := true
+	switch {
+	case s.Next != nil:
+		at, planned = s.activateAt(set, clk)
+	case s.Asked > 0:
 		at = clk.Now
 	case !s.SettledAt.IsZero():
 		at = s.SettledAt
-	case scheduled:
-		at = due
 	default:
+		at, planned = s.rotationDue(set, clk.Now)
+	}
+	if !planned {
 		return 0, false
 	}
 	if at.After(clk.Now) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/rotation"
 )
 
 // What the engine stores, all of it encrypted by Vault and seal-wrapped where
@@ -36,6 +37,7 @@ type configEntry struct {
 	RequestTimeout   time.Duration `json:"request_timeout"`
 	PropagationDelay time.Duration `json:"propagation_delay"`
 	VerifyConnection bool          `json:"verify_connection"`
+	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
 	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
 	// never verified, or not said.
 	Scopes []string `json:"scopes,omitempty"`
@@ -48,16 +50,46 @@ type roleEntry struct {
 	ClientID       string        `json:"client_id"`
 	TTL            time.Duration `json:"ttl"`
 	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
-	SecretSource   secretSource  `json:"secret_source"`
+	// RotationSchedule is a cron expression, taken in UTC, and in force since
+	// ScheduledFrom.
+	RotationSchedule string        `json:"rotation_schedule,omitempty"`
+	ScheduledFrom    time.Time     `json:"scheduled_from,omitzero"`
+	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
+	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
+	SecretSource     secretSource  `json:"secret_source"`
 	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
 	SecretEncoded bool          `json:"secret_encoded,omitempty"`
 	Rotation      rotationState `json:"rotation"`
+
+	schedule schedule // RotationSchedule, parsed; nil: none
 }
 
-func (r *roleEntry) settings(propagation time.Duration) rotationSettings {
+// mountSettings is what the configuration of the mount says of all roles.
+type mountSettings struct {
+	PropagationDelay time.Duration
+	Paused           bool
+}
+
+func (r *roleEntry) settings(mount mountSettings) rotationSettings {
 	return rotationSettings{
-		TTL: r.TTL, RotationPeriod: r.RotationPeriod, Source: r.SecretSource, PropagationDelay: propagation,
+		TTL: r.TTL, RotationPeriod: r.RotationPeriod, Source: r.SecretSource,
+		Schedule: r.schedule, ScheduledFrom: r.ScheduledFrom, Window: r.RotationWindow,
+		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay,
 	}
+}
+
+// setSchedule takes a cron expression; "" is none.
+func (r *roleEntry) setSchedule(expression string) error {
+	r.RotationSchedule, r.schedule = expression, nil
+	if expression == "" {
+		return nil
+	}
+	parsed, err := rotation.DefaultScheduler.Parse(expression)
+	if err != nil {
+		return err
+	}
+	r.schedule = parsed
+	return nil
 }
 
 // applicationEntry reserves an application for a role. It stays when the role
@@ -104,7 +136,11 @@ func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntr
 }
 
 func readRole(ctx context.Context, storage logical.Storage, name string) (*roleEntry, error) {
-	return readEntry(ctx, storage, storageRoles+name, func(r *roleEntry) int { return r.Format })
+	role, err := readEntry(ctx, storage, storageRoles+name, func(r *roleEntry) int { return r.Format })
+	if err != nil || role == nil {
+		return nil, err
+	}
+	return role, role.setSchedule(role.RotationSchedule)
 }
 
 func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {

@@ -24,7 +24,7 @@ func timelineFields() map[string]*framework.FieldSchema {
 
 // timeline says how far a role's rotation is. Times that mean nothing at
 // present are left out.
-func (b *backend) timeline(set *servedSet) map[string]any {
+func (b *backend) timeline(set *servedSet, mount mountSettings) map[string]any {
 	now := b.now()
 	state := set.role.Rotation.settled(now)
 	clock := set.clock(now)
@@ -33,13 +33,14 @@ func (b *backend) timeline(set *servedSet) map[string]any {
 		fieldVersion:  state.version(),
 		fieldFailures: state.Failures,
 	}
-	next, planned := state.nextRotation(set.role.settings(0))
+	settings := set.role.settings(mount)
+	next, planned := state.nextRotation(settings, now)
 	times := map[string]time.Time{
 		fieldSettledAt: state.SettledAt, fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
 	}
 	if state.Next != nil {
-		next, planned = state.readyAt(clock), true
-		times[fieldStagedAt], times[fieldReadyAt] = state.StagedAt, next
+		times[fieldStagedAt], times[fieldReadyAt] = state.StagedAt, state.readyAt(clock)
+		next, planned = state.activateAt(settings, clock)
 	}
 	if planned {
 		times[fieldNextVaultRotation] = next
