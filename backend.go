@@ -58,6 +58,10 @@ type managementAPI interface {
 	// RotateSecret has Auth0 make a new client secret. It is empty if Auth0 did
 	// not show it.
 	RotateSecret(ctx context.Context, clientID string) (string, error)
+	// TokenExpiresAt is when the token at hand expires; zero: there is none.
+	TokenExpiresAt() time.Time
+	// RateLimit is the rate limit as last seen.
+	RateLimit() auth0.RateLimit
 	// Close gives back idle connections.
 	Close()
 }
@@ -132,6 +136,7 @@ func newBackend(now func() time.Time) *backend {
 			b.pathRoles(),
 			b.pathCreds(),
 			b.pathRotate(),
+			b.pathStatus(),
 		),
 		Secrets:        []*framework.Secret{b.secretType()},
 		InitializeFunc: b.initialize,
@@ -232,8 +237,7 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 		return nil, err
 	}
 	if config == nil {
-		return nil, badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
-			fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+		return nil, notConfigured()
 	}
 	api, err := b.newAPI(config.client(b))
 	if err != nil {

@@ -190,6 +190,12 @@ func (f *fakeAuth0) RotateSecret(ctx context.Context, clientID string) (string, 
 
 func (f *fakeAuth0) Close() {}
 
+func (f *fakeAuth0) TokenExpiresAt() time.Time { return time.Now().Add(time.Hour) }
+
+func (f *fakeAuth0) RateLimit() auth0.RateLimit {
+	return auth0.RateLimit{Limit: 50, Remaining: 49, SeenAt: time.Now()}
+}
+
 func refusal(op string, status int, code, message string) *auth0.Error {
 	return &auth0.Error{Class: auth0.Refused, Op: op, Status: status, Code: code, Message: message}
 }
@@ -207,13 +213,14 @@ type testEnv struct {
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
 	log     *bytes.Buffer
+	events  *logical.MockEventSender
 }
 
 // newEnv starts an engine that is not configured.
 func newEnv(t *testing.T) *testEnv {
 	t.Helper()
 	env := &testEnv{
-		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &bytes.Buffer{},
+		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &bytes.Buffer{}, events: logical.NewMockEventSender(),
 		system: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour,
 			PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.0"}},
 	}
@@ -236,9 +243,10 @@ func (env *testEnv) start() {
 	env.b = newBackend(time.Now)
 	env.b.newAPI = func(auth0.Config) (managementAPI, error) { return env.auth0, nil }
 	err := env.b.Setup(context.Background(), &logical.BackendConfig{
-		System:      env.system,
-		StorageView: env.storage,
-		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: env.log}),
+		System:       env.system,
+		StorageView:  env.storage,
+		EventsSender: env.events,
+		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: env.log}),
 	})
 	require.NoError(env.t, err)
 	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.storage}))

@@ -20,6 +20,11 @@ func badRequest(format string, args ...any) error {
 	return logical.CodedError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
+func notConfigured() error {
+	return badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+}
+
 // handled wraps the handler of an operation: it refuses input that the path
 // does not know and gives errors the form in which their status survives the
 // plugin boundary. All operations go through it.

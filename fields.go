@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -29,8 +30,9 @@ const (
 	fieldRotationWindow   = "rotation_window"
 	fieldDisableRotation  = "disable_automated_rotation"
 
-	fieldSkipImport = "skip_import"
-	fieldForce      = "force"
+	fieldSkipImport     = "skip_import"
+	fieldPasswordPolicy = "password_policy"
+	fieldForce          = "force"
 
 	fieldFallbackClientSecret = "fallback_client_secret"
 	fieldClientSecrets        = "client_secrets"
@@ -70,9 +72,10 @@ const (
 	descDisableRotation  = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
 	descDisableMount     = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
 
-	descSecretSource = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
-	descSkipImport   = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
-	descForce        = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
+	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
+	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault. Empty: 48 random bytes in URL-safe base64."
+	descSkipImport     = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
+	descForce          = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
 
 	descCredsTTL            = "Seconds until these credentials should be read again, at least 1."
 	descCredsSecret         = "The client secret to try first."
@@ -122,6 +125,13 @@ func durationField(description string, byDefault time.Duration) *framework.Field
 	return field
 }
 
+// noContent is what operations answer that have nothing to say but warnings.
+func noContent() map[int][]framework.Response {
+	return map[int][]framework.Response{
+		http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
+	}
+}
+
 func nameField() *framework.FieldSchema { return stringField(descName) }
 
 // required marks a field that every answer of its kind carries.
@@ -169,6 +179,10 @@ func sensitiveField(description string) *framework.FieldSchema {
 	field := stringField(description)
 	field.DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
 	return field
+}
+
+func mapField(description string) *framework.FieldSchema {
+	return &framework.FieldSchema{Type: framework.TypeMap, Description: description}
 }
 
 func listField(description string) *framework.FieldSchema {

@@ -43,6 +43,7 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"roles/app":        {logical.UpdateOperation, logical.ReadOperation, logical.DeleteOperation},
 		"creds/app":        {logical.ReadOperation},
 		"static-creds/app": {logical.ReadOperation},
+		"status":           {logical.ReadOperation},
 		"rotate/app":       {logical.UpdateOperation, logical.ReadOperation},
 	}
 	covered := map[*framework.Path]bool{}

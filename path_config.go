@@ -30,9 +30,7 @@ func (b *backend) pathConfig() []*framework.Path {
 				fieldDomain: "example.eu.auth0.com", fieldClientID: "pYB5Cv8T1Z0eLrKg5mG9ZrQ0eYw3hJxN", fieldClientSecret: "...",
 			},
 		}},
-		Responses: map[int][]framework.Response{
-			http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-		},
+		Responses:                   noContent(),
 		ForwardPerformanceSecondary: true,
 		ForwardPerformanceStandby:   true,
 	}
@@ -54,6 +52,13 @@ func (b *backend) pathConfig() []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
+			logical.PatchOperation: &framework.PathOperation{
+				Callback:                    handled(b.configPatch),
+				Summary:                     "Change the configuration that exists. Only what is sent changes.",
+				Responses:                   noContent(),
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
 			logical.ReadOperation: &framework.PathOperation{
 				Callback: handled(b.configRead),
 				Summary:  "Read the configuration, without secrets.",
@@ -73,11 +78,9 @@ func (b *backend) pathConfig() []*framework.Path {
 				}}},
 			},
 			logical.DeleteOperation: &framework.PathOperation{
-				Callback: handled(b.configDelete),
-				Summary:  "Delete the configuration. Refused while roles exist.",
-				Responses: map[int][]framework.Response{
-					http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-				},
+				Callback:                    handled(b.configDelete),
+				Summary:                     "Delete the configuration. Refused while roles exist.",
+				Responses:                   noContent(),
 				ForwardPerformanceSecondary: true,
 				ForwardPerformanceStandby:   true,
 			},
@@ -115,6 +118,14 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 }
 
 func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeConfig(ctx, req, d, true)
+}
+
+func (b *backend) configPatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeConfig(ctx, req, d, false)
+}
+
+func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	unlock, err := b.configLock.lock(ctx, storageConfig)
 	if err != nil {
 		return nil, err
@@ -124,6 +135,9 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 	stored, err := readConfig(ctx, req.Storage)
 	if err != nil {
 		return nil, err
+	}
+	if stored == nil && !create {
+		return nil, notConfigured()
 	}
 	config, err := updatedConfig(stored, d)
 	if err != nil {
@@ -149,6 +163,7 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 	if _, err := b.connect(ctx, req.Storage); err != nil {
 		return nil, err
 	}
+	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
 	if stored != nil && stored.Disabled != config.Disabled {
 		b.scheduler.revisit()
 	}
@@ -178,5 +193,6 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, err
 	}
 	b.disconnect()
+	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
 	return nil, nil
 }

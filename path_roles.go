@@ -37,7 +37,10 @@ func (b *backend) pathRoles() []*framework.Path {
 					Summary:  pathRolesListSynopsis,
 					Responses: map[int][]framework.Response{http.StatusOK: {{
 						Description: http.StatusText(http.StatusOK),
-						Fields:      map[string]*framework.FieldSchema{"keys": listField("Names of the roles.")},
+						Fields: map[string]*framework.FieldSchema{
+							"keys":     listField("Names of the roles."),
+							"key_info": mapField("Of each role its client_id, phase and next_vault_rotation."),
+						},
 					}}},
 				},
 			},
@@ -58,9 +61,7 @@ func (b *backend) pathRole() *framework.Path {
 				fieldClientID: "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL", fieldTTL: "15m", fieldRotationPeriod: "720h",
 			},
 		}},
-		Responses: map[int][]framework.Response{
-			http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-		},
+		Responses:                   noContent(),
 		ForwardPerformanceSecondary: true,
 		ForwardPerformanceStandby:   true,
 	}
@@ -79,13 +80,21 @@ func (b *backend) pathRole() *framework.Path {
 				Type: framework.TypeString, Description: descSecretSource,
 				Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
 			},
-			fieldClientSecret: sensitiveField(descImportSecret),
-			fieldSkipImport:   boolField(descSkipImport, false),
+			fieldPasswordPolicy: stringField(descPasswordPolicy),
+			fieldClientSecret:   sensitiveField(descImportSecret),
+			fieldSkipImport:     boolField(descSkipImport, false),
 		},
 		ExistenceCheck: b.roleExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
+			logical.PatchOperation: &framework.PathOperation{
+				Callback:                    handled(b.rolePatch),
+				Summary:                     "Change a role that exists. Only what is sent changes.",
+				Responses:                   noContent(),
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
 			logical.ReadOperation: &framework.PathOperation{
 				Callback: handled(b.roleRead),
 				Summary:  "Read a role's settings and how far a rotation is.",
@@ -95,11 +104,9 @@ func (b *backend) pathRole() *framework.Path {
 				}}},
 			},
 			logical.DeleteOperation: &framework.PathOperation{
-				Callback: handled(b.roleDelete),
-				Summary:  "Delete a role. The application keeps its present secret.",
-				Responses: map[int][]framework.Response{
-					http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-				},
+				Callback:                    handled(b.roleDelete),
+				Summary:                     "Delete a role. The application keeps its present secret.",
+				Responses:                   noContent(),
 				ForwardPerformanceSecondary: true,
 				ForwardPerformanceStandby:   true,
 			},
@@ -117,6 +124,7 @@ func roleAnswerFields() map[string]*framework.FieldSchema {
 	fields[fieldRotationSchedule] = required(stringField(descRotationSchedule))
 	fields[fieldRotationWindow] = required(intField(descRotationWindow + " In seconds."))
 	fields[fieldDisableRotation] = required(boolField(descDisableRotation, false))
+	fields[fieldPasswordPolicy] = required(stringField(descPasswordPolicy))
 	fields[fieldSecretSource] = required(stringField(descSecretSource))
 	return fields
 }
@@ -131,7 +139,27 @@ func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framew
 	if err != nil {
 		return nil, err
 	}
-	return logical.ListResponse(names), nil
+	mount, err := b.loadMountSettings(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	info := make(map[string]any, len(names))
+	for _, name := range names {
+		set, err := b.look(ctx, req.Storage, name)
+		if err != nil {
+			return nil, err
+		}
+		if set == nil {
+			continue // deleted meanwhile
+		}
+		timeline := b.timeline(set, mount)
+		about := map[string]any{fieldClientID: set.role.ClientID, fieldPhase: timeline[fieldPhase]}
+		if next, planned := timeline[fieldNextVaultRotation]; planned {
+			about[fieldNextVaultRotation] = next
+		}
+		info[name] = about
+	}
+	return logical.ListResponseWithInfo(names, info), nil
 }
 
 func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -150,6 +178,7 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	data[fieldRotationSchedule] = entry.RotationSchedule
 	data[fieldRotationWindow] = inSeconds(entry.RotationWindow)
 	data[fieldDisableRotation] = entry.Disabled
+	data[fieldPasswordPolicy] = entry.PasswordPolicy
 	data[fieldSecretSource] = string(entry.SecretSource)
 	resp := &logical.Response{Data: data}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
@@ -159,6 +188,14 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 }
 
 func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeRole(ctx, req, d, true)
+}
+
+func (b *backend) rolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeRole(ctx, req, d, false)
+}
+
+func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	settings, err := b.sentRoleSettings(d)
 	if err != nil {
 		return nil, err
@@ -169,10 +206,13 @@ func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framew
 	}
 	defer role.release()
 	var warnings []string
-	if role.entry == nil {
-		warnings, err = b.createRole(ctx, role, settings)
-	} else {
+	switch {
+	case role.entry != nil:
 		warnings, err = b.updateRole(ctx, role, settings)
+	case create:
+		warnings, err = b.createRole(ctx, role, settings)
+	default:
+		err = unknownRole(role.name)
 	}
 	if err != nil || len(warnings) == 0 {
 		return nil, err
@@ -211,6 +251,7 @@ func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
 	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
 	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
 	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
+	s.policy, s.policySent = sentString(d, fieldPasswordPolicy)
 	secret, secretSent := sentString(d, fieldClientSecret)
 	s.clientSecret, s.clientSecretSent = sensitive(secret), secretSent
 	s.skipImport, _ = sentBool(d, fieldSkipImport)

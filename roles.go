@@ -27,6 +27,8 @@ type sentRole struct {
 	disabled         bool
 	disabledSent     bool
 	source           secretSource // "": not sent
+	policy           string
+	policySent       bool
 	clientSecret     sensitive
 	clientSecretSent bool
 	skipImport       bool
@@ -57,6 +59,9 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 	}
 	if s.source != "" {
 		role.SecretSource = s.source
+	}
+	if s.policySent {
+		role.PasswordPolicy = s.policy
 	}
 	if s.disabledSent {
 		role.Disabled = s.disabled
@@ -177,11 +182,29 @@ func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRol
 	} else {
 		entry.Rotation = rotationState{}.requested(true)
 	}
+	if err := b.checkPolicy(ctx, entry); err != nil {
+		return nil, err
+	}
 	if err := b.commitRole(ctx, role, entry); err != nil {
 		return nil, err
 	}
+	b.roleEvent(ctx, eventRoleCreate, role.name, entry, true)
 	more, err := b.firstRotation(ctx, role, imported != "")
 	return append(warnings, more...), err
+}
+
+// checkPolicy refuses a password policy that makes no secret, before a rotation
+// is the first to find out.
+func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
+	switch {
+	case role.PasswordPolicy == "":
+		return nil
+	case role.SecretSource != sourceVault:
+		return badRequest("%s is only for roles with %s=%s: with %s, Auth0 makes the secret",
+			fieldPasswordPolicy, fieldSecretSource, sourceVault, sourceAuth0)
+	}
+	_, err := b.generateSecret(ctx, role)
+	return err
 }
 
 // importSecret is the application's present secret, as given or as read; "" if
@@ -288,12 +311,16 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := sent.apply(&entry, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
+	if err := b.checkPolicy(ctx, &entry); err != nil {
+		return nil, err
+	}
 	if entry.TTL != role.entry.TTL {
 		entry.Rotation = entry.Rotation.ttlChanged(role.entry.TTL, b.now())
 	}
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
+	b.roleEvent(ctx, eventRoleUpdate, role.name, &entry, false)
 	work, done := b.beyondRequest(ctx)
 	defer done()
 	if err := b.advance(work, role, role.entry.Rotation); err != nil {
@@ -325,6 +352,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	}
 	b.served.forget(role.name)
 	b.scheduler.schedule(role.name, time.Time{})
+	b.roleEvent(ctx, eventRoleDelete, role.name, role.entry, true)
 	return nil
 }
 

@@ -56,6 +56,7 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, next rotati
 	if err := b.save(ctx, role, &entry); err != nil {
 		return err
 	}
+	b.rotationEvents(ctx, role.name, before, &entry)
 	if before.phase() != next.phase() || before.version() != next.version() {
 		b.Logger().Info("rotation", "role", role.name, "phase", next.phase(), "version", next.version())
 	}

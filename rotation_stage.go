@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -15,14 +16,27 @@ const secretBytes = 48
 
 // stage makes the next secret, stores it and serves it.
 func (b *backend) stage(ctx context.Context, role *ownedRole, settings rotationSettings, state rotationState) error {
-	secret, err := b.generateSecret()
+	secret, err := b.generateSecret(ctx, role.entry)
 	if err != nil {
-		return err
+		f := failure{Outcome: outcomeRefused, Text: err.Error(), Jitter: b.jitter()}
+		return errors.Join(err, b.saveRotation(ctx, role, state.failed(f, b.now())))
 	}
 	return b.saveRotation(ctx, role, state.staged(settings, secret, b.now()))
 }
 
-func (b *backend) generateSecret() (sensitive, error) {
+// generateSecret makes a client secret, by the role's password policy if it has
+// one. Where Auth0 takes the secret as base64-encoded, the policy's is encoded.
+func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (sensitive, error) {
+	if role.PasswordPolicy != "" {
+		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
+		if err != nil {
+			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
+		}
+		if role.SecretEncoded {
+			password = base64.StdEncoding.EncodeToString([]byte(password))
+		}
+		return sensitive(password), nil
+	}
 	reader := b.GetRandomReader()
 	if reader == nil {
 		reader = rand.Reader

@@ -445,6 +445,21 @@ func retryBackoff(failures int, jitter float64) time.Duration {
 	return max(backoffMin, time.Duration(full*(1-jitter/2)))
 }
 
+// nextEffect is when the next rotation takes effect, begun or not. False: none
+// is planned.
+func (s rotationState) nextEffect(set rotationSettings, clk rotationClock) (time.Time, bool) {
+	if s.Next != nil {
+		return s.activateAt(set, clk)
+	}
+	return s.nextRotation(set, clk.Now)
+}
+
+// overdue says whether a step is due and not done, be it that it failed.
+func (s rotationState) overdue(set rotationSettings, clk rotationClock) bool {
+	s.RetryAt = time.Time{}
+	return decideRotation(set, s, clk).Action != actionNone
+}
+
 // untilSetChanges is how long the served set stays as it is, as far as is
 // known. False: no change is planned. Of a change that is overdue it is a short
 // time, never the time to the one after it.

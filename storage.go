@@ -57,6 +57,7 @@ type roleEntry struct {
 	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
 	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
 	SecretSource     secretSource  `json:"secret_source"`
+	PasswordPolicy   string        `json:"password_policy,omitempty"`
 	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
 	SecretEncoded bool          `json:"secret_encoded,omitempty"`
 	Rotation      rotationState `json:"rotation"`

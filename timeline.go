@@ -34,13 +34,12 @@ func (b *backend) timeline(set *servedSet, mount mountSettings) map[string]any {
 		fieldFailures: state.Failures,
 	}
 	settings := set.role.settings(mount)
-	next, planned := state.nextRotation(settings, now)
+	next, planned := state.nextEffect(settings, clock)
 	times := map[string]time.Time{
 		fieldSettledAt: state.SettledAt, fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
 	}
 	if state.Next != nil {
 		times[fieldStagedAt], times[fieldReadyAt] = state.StagedAt, state.readyAt(clock)
-		next, planned = state.activateAt(settings, clock)
 	}
 	if planned {
 		times[fieldNextVaultRotation] = next

@@ -173,3 +173,12 @@ func (tc *tokenCache) drop(t *token) {
 		tc.cur = nil
 	}
 }
+
+// TokenExpiresAt says when the Management API token that is at hand expires.
+// Zero: none is, or Auth0 did not say.
+func (c *Client) TokenExpiresAt() time.Time {
+	if t := c.tokens.cached(); t != nil {
+		return t.expiresAt
+	}
+	return time.Time{}
+}

@@ -1,0 +1,59 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Types of the events that the engine sends. None carries a secret.
+const (
+	eventConfigWrite  = "auth0/config-write"
+	eventConfigDelete = "auth0/config-delete"
+	eventRoleCreate   = "auth0/role-create"
+	eventRoleUpdate   = "auth0/role-update"
+	eventRoleDelete   = "auth0/role-delete"
+	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
+	eventRotate       = "auth0/rotate"        // Auth0 has it
+	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
+)
+
+// event tells those who listen. That nobody can is no error: subscribing is a
+// feature of Vault Enterprise, and OpenBao has no events.
+func (b *backend) event(ctx context.Context, kind, path string, more ...string) {
+	metadata := append([]string{logical.EventMetadataPath, path}, more...)
+	err := logical.SendEvent(ctx, b, kind, metadata...)
+	if err != nil && !errors.Is(err, framework.ErrNoEvents) && status.Code(err) != codes.Unimplemented {
+		b.Logger().Debug("event not sent", "type", kind, "error", err)
+	}
+}
+
+// roleEvent is an event about a role: its path and version are in it.
+func (b *backend) roleEvent(ctx context.Context, kind, name string, entry *roleEntry, modified bool) {
+	b.event(ctx, kind, rolesPrefix+name,
+		logical.EventMetadataDataPath, "creds/"+name,
+		logical.EventMetadataModified, strconv.FormatBool(modified),
+		fieldName, name,
+		fieldClientID, entry.ClientID,
+		fieldVersion, strconv.Itoa(entry.Rotation.version()),
+		fieldPhase, string(entry.Rotation.phase()),
+	)
+}
+
+// rotationEvents tells what a change of a rotation's state means.
+func (b *backend) rotationEvents(ctx context.Context, name string, before rotationState, entry *roleEntry) {
+	after := entry.Rotation
+	switch {
+	case after.version() != before.version():
+		b.roleEvent(ctx, eventRotate, name, entry, true)
+	case after.Next != nil && before.Next == nil:
+		b.roleEvent(ctx, eventRotateStaged, name, entry, true)
+	case after.Failures > before.Failures:
+		b.roleEvent(ctx, eventRotateFail, name, entry, false)
+	}
+}

@@ -1,0 +1,164 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathStatusSynopsis    = "See how the rotations of the whole mount are doing."
+	pathStatusDescription = `
+Counts the roles by phase, names those whose last attempt at Auth0 failed and
+why, and shows what is known of the Management API: until when the token at hand
+is valid, and the rate limit as last seen. Reading it never calls Auth0. Alert on
+overdue and failing.`
+)
+
+const (
+	fieldRoles         = "roles"
+	fieldPhases        = "phases"
+	fieldOverdue       = "overdue"
+	fieldFailing       = "failing"
+	fieldServingSince  = "serving_since"
+	fieldTokenExpires  = "management_token_expires_at"
+	fieldRateLimit     = "rate_limit"
+	fieldRateLimitLeft = "rate_limit_remaining"
+	fieldRateReset     = "rate_limit_reset"
+
+	descRoles         = "How many roles there are."
+	descPhases        = "How many roles are in each phase."
+	descOverdue       = "How many roles have a step of a rotation that is due and not done."
+	descFailing       = "Of each role whose last attempt at Auth0 failed: last_error, failures and retry_at."
+	descNextOfAll     = "When the next rotation of any role takes effect. Absent when none is planned."
+	descServingSince  = "When this process began to serve the mount. Staged rotations wait a whole ttl from then."
+	descTokenExpires  = "When the Management API token at hand expires. Absent when there is none."
+	descRateLimit     = "The Management API's rate limit as last seen. Absent when none was."
+	descRateLimitLeft = "How many requests the rate limit had left then."
+	descRateReset     = "When the rate limit starts anew, as last seen."
+)
+
+func (b *backend) pathStatus() []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      "status$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "status"},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: handled(b.statusRead),
+				Summary:  pathStatusSynopsis,
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK),
+					Fields: map[string]*framework.FieldSchema{
+						fieldRoles:             required(intField(descRoles)),
+						fieldPhases:            required(mapField(descPhases)),
+						fieldOverdue:           required(intField(descOverdue)),
+						fieldFailing:           required(mapField(descFailing)),
+						fieldNextVaultRotation: timeField(descNextOfAll),
+						fieldServingSince:      required(timeField(descServingSince)),
+						fieldTokenExpires:      timeField(descTokenExpires),
+						fieldRateLimit:         intField(descRateLimit),
+						fieldRateLimitLeft:     intField(descRateLimitLeft),
+						fieldRateReset:         timeField(descRateReset),
+					},
+				}}},
+			},
+		},
+		HelpSynopsis:    pathStatusSynopsis,
+		HelpDescription: strings.TrimSpace(pathStatusDescription),
+	}}
+}
+
+func (b *backend) statusRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	names, err := req.Storage.List(ctx, storageRoles)
+	if err != nil {
+		return nil, err
+	}
+	mount, err := b.loadMountSettings(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	count := newRoleCount(b.now(), mount)
+	for _, name := range names {
+		set, err := b.look(ctx, req.Storage, name)
+		if err != nil {
+			return nil, err
+		}
+		if set != nil {
+			count.add(name, set)
+		}
+	}
+	data := count.data()
+	data[fieldServingSince] = inRFC3339(b.served.servingSince)
+	if conn := b.connection.Load(); conn != nil {
+		upstreamStatusData(conn.api, data)
+	}
+	return &logical.Response{Data: data}, nil
+}
+
+// roleCount sums up roles.
+type roleCount struct {
+	now     time.Time
+	mount   mountSettings
+	total   int
+	phases  map[string]any
+	overdue int
+	failing map[string]any
+	next    time.Time
+}
+
+func newRoleCount(now time.Time, mount mountSettings) *roleCount {
+	return &roleCount{
+		now: now, mount: mount, failing: map[string]any{},
+		phases: map[string]any{string(phaseSteady): 0, string(phaseStaged): 0, string(phaseSettling): 0},
+	}
+}
+
+func (c *roleCount) add(name string, set *servedSet) {
+	state, settings, clock := set.role.Rotation.settled(c.now), set.role.settings(c.mount), set.clock(c.now)
+	c.total++
+	phase := string(state.phase())
+	c.phases[phase] = c.phases[phase].(int) + 1 //nolint:forcetypeassert // see newRoleCount
+	if state.overdue(settings, clock) {
+		c.overdue++
+	}
+	if state.LastError != "" {
+		c.failing[name] = map[string]any{
+			fieldLastError: state.LastError, fieldFailures: state.Failures, fieldRetryAt: inRFC3339(state.RetryAt),
+		}
+	}
+	if at, planned := state.nextEffect(settings, clock); planned && (c.next.IsZero() || at.Before(c.next)) {
+		c.next = at
+	}
+}
+
+func (c *roleCount) data() map[string]any {
+	data := map[string]any{fieldRoles: c.total, fieldPhases: c.phases, fieldOverdue: c.overdue, fieldFailing: c.failing}
+	if !c.next.IsZero() {
+		data[fieldNextVaultRotation] = inRFC3339(c.next)
+	}
+	return data
+}
+
+// upstreamStatusData adds what is known of the Management API.
+func upstreamStatusData(api managementAPI, data map[string]any) {
+	if expires := api.TokenExpiresAt(); !expires.IsZero() {
+		data[fieldTokenExpires] = inRFC3339(expires)
+	}
+	limit := api.RateLimit()
+	if limit.SeenAt.IsZero() {
+		return
+	}
+	if limit.Limit >= 0 {
+		data[fieldRateLimit] = limit.Limit
+	}
+	if limit.Remaining >= 0 {
+		data[fieldRateLimitLeft] = limit.Remaining
+	}
+	if !limit.Reset.IsZero() {
+		data[fieldRateReset] = inRFC3339(limit.Reset)
+	}
+}
