@@ -136,6 +136,7 @@ func newBackend(now func() time.Time) *backend {
 			b.pathRoles(),
 			b.pathCreds(),
 			b.pathRotate(),
+			b.pathRotateAll(),
 			b.pathStatus(),
 		),
 		Secrets:        []*framework.Secret{b.secretType()},

@@ -20,6 +20,7 @@ const (
 	eventRoleDelete   = "auth0/role-delete"
 	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
 	eventRotate       = "auth0/rotate"        // Auth0 has it
+	eventRotateAll    = "auth0/rotate-all"    // all roles are done
 	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
 )
 

@@ -44,6 +44,7 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"creds/app":        {logical.ReadOperation},
 		"static-creds/app": {logical.ReadOperation},
 		"status":           {logical.ReadOperation},
+		"rotate":           {logical.UpdateOperation, logical.ReadOperation},
 		"rotate/app":       {logical.UpdateOperation, logical.ReadOperation},
 	}
 	covered := map[*framework.Path]bool{}

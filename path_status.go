@@ -126,12 +126,17 @@ func (c *roleCount) add(name string, set *servedSet) {
 		c.overdue++
 	}
 	if state.LastError != "" {
-		c.failing[name] = map[string]any{
-			fieldLastError: state.LastError, fieldFailures: state.Failures, fieldRetryAt: inRFC3339(state.RetryAt),
-		}
+		c.failing[name] = failureData(state)
 	}
 	if at, planned := state.nextEffect(settings, clock); planned && (c.next.IsZero() || at.Before(c.next)) {
 		c.next = at
+	}
+}
+
+// failureData is what is told of a failing role among others.
+func failureData(state rotationState) map[string]any {
+	return map[string]any{
+		fieldLastError: state.LastError, fieldFailures: state.Failures, fieldRetryAt: inRFC3339(state.RetryAt),
 	}
 }
 

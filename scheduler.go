@@ -29,7 +29,8 @@ type scheduler struct {
 	b   *backend
 	now func() time.Time
 
-	woken chan struct{}
+	woken   chan struct{}
+	ordered chan struct{} // there is a new order to rotate all roles
 
 	mu  sync.Mutex
 	due *queue.PriorityQueue // key: role; priority: due time in Unix nanoseconds
@@ -45,7 +46,7 @@ type schedulerRun struct {
 }
 
 func newScheduler(b *backend, now func() time.Time) *scheduler {
-	return &scheduler{b: b, now: now, due: queue.New(), woken: make(chan struct{}, 1)}
+	return &scheduler{b: b, now: now, due: queue.New(), woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1)}
 }
 
 // start does nothing if the scheduler runs already.
@@ -59,6 +60,7 @@ func (s *scheduler) start(storage logical.Storage) {
 	run := &schedulerRun{ctx: ctx, cancel: cancel, storage: storage}
 	run.work.Go(func() { s.rebuild(run, s.scheduleNew) })
 	run.work.Go(func() { s.loop(run) })
+	run.work.Go(func() { s.rotateAll(run) })
 	s.run = run
 }
 
@@ -71,6 +73,14 @@ func (s *scheduler) stop() {
 	if run != nil {
 		run.cancel()
 		run.work.Wait()
+	}
+}
+
+// wakeRotateAll makes the scheduler look at the order to rotate all roles.
+func (s *scheduler) wakeRotateAll() {
+	select {
+	case s.ordered <- struct{}{}:
+	default:
 	}
 }
 

@@ -61,6 +61,8 @@ const (
 type secretVersion struct {
 	Version int       `json:"version"`
 	Value   sensitive `json:"value"`
+	// MadeAt is when the secret was made; zero if it was imported.
+	MadeAt time.Time `json:"made_at,omitzero"`
 }
 
 // rotationSettings is the part of a role's and the mount's settings that
@@ -347,7 +349,7 @@ func (s rotationState) requested(force bool) rotationState {
 
 // staged takes in the next secret that actionGenerateSecret asked for.
 func (s rotationState) staged(set rotationSettings, next sensitive, now time.Time) rotationState {
-	s.Next = &secretVersion{Version: s.version() + 1, Value: next}
+	s.Next = &secretVersion{Version: s.version() + 1, Value: next, MadeAt: now}
 	s.StagedAt, s.StagedTTL = now, s.holdersTTL(set, now)
 	s.Requested, s.Scheduled = false, !s.Requested
 	if s.Current == nil || s.OwnSecret {
@@ -358,8 +360,12 @@ func (s rotationState) staged(set rotationSettings, next sensitive, now time.Tim
 
 // accepted takes in the secret that Auth0 has set, on its positive answer.
 func (s rotationState) accepted(set rotationSettings, value sensitive, now time.Time) rotationState {
+	made := now
+	if s.Next != nil {
+		made = s.Next.MadeAt
+	}
 	return rotationState{
-		Current:      &secretVersion{Version: s.version() + 1, Value: value},
+		Current:      &secretVersion{Version: s.version() + 1, Value: value, MadeAt: made},
 		Previous:     s.Current,
 		SettledAt:    now.Add(set.PropagationDelay),
 		LastRotation: now,

@@ -16,10 +16,12 @@ import (
 //	role/<name>              {"format":1,"client_id":"...","ttl":...,"rotation":{"current":{"version":3,"value":"..."},...}}
 //	application/<client_id>  {"format":1,"role":"<name>"}: which role an application belongs to. Written before
 //	                         the role, so every role has one; one without its role is void.
+//	rotate-all               {"format":1,"started_at":"...",...}: the order to rotate all roles
 const (
 	storageConfig      = "config"
 	storageRoles       = "role/"
 	storageApplication = "application/"
+	storageRotateAll   = "rotate-all"
 
 	// entryFormat is written into every entry. An entry of a newer format than
 	// this is refused, not guessed at.

@@ -1,0 +1,185 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathRotateAllName        = "rotate"
+	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
+	pathRotateAllDescription = `
+A write orders the rotation of every role and answers at once; the work goes on
+in the background, at the rate that Auth0 allows, also after a restart of Vault.
+With force=true (after a breach) no lease is waited for. Writing again meanwhile
+changes nothing but for force. A read says how far it is.
+
+A role is done when its current secret was made after the order: one that was
+staged before it is rotated once more.`
+
+	fieldTotal       = "total"
+	fieldDone        = "done"
+	fieldWaiting     = "waiting"
+	fieldFailed      = "failed"
+	fieldFailedRoles = "failed_roles"
+	fieldStartedAt   = "started_at"
+	fieldFinishedAt  = "finished_at"
+	fieldSecondsLeft = "seconds_left"
+
+	descTotal       = "How many roles there are."
+	descDone        = "How many roles have a current secret that was made after the order."
+	descWaiting     = "How many roles are still to be rotated, or staged and waiting for leases to end."
+	descFailed      = "How many of the roles that are not done failed at their last attempt; they will be tried again."
+	descFailedRoles = "Of each failed role: last_error, failures and retry_at."
+	descStartedAt   = "When the rotation of all roles was ordered. Absent when it never was."
+	descFinishedAt  = "When all roles were done. Absent until then."
+	descSecondsLeft = "How long it is expected to take until all roles are done, in seconds. 0 when they are."
+)
+
+func (b *backend) pathRotateAll() []*framework.Path {
+	answer := map[int][]framework.Response{http.StatusOK: {{
+		Description: http.StatusText(http.StatusOK),
+		Fields: map[string]*framework.FieldSchema{
+			fieldTotal:       required(intField(descTotal)),
+			fieldDone:        required(intField(descDone)),
+			fieldWaiting:     required(intField(descWaiting)),
+			fieldFailed:      required(intField(descFailed)),
+			fieldFailedRoles: required(mapField(descFailedRoles)),
+			fieldForce:       required(boolField(descForce, false)),
+			fieldStartedAt:   timeField(descStartedAt),
+			fieldFinishedAt:  timeField(descFinishedAt),
+			fieldSecondsLeft: required(intField(descSecondsLeft)),
+		},
+	}}}
+	return []*framework.Path{{
+		Pattern:      pathRotateAllName + "/?$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "rotation-of-all-roles"},
+		Fields:       map[string]*framework.FieldSchema{fieldForce: boolField(descForce, false)},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback:                    handled(b.rotateAllWrite),
+				Summary:                     "Order the rotation of all roles.",
+				DisplayAttrs:                &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "all-roles"},
+				Responses:                   answer,
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
+			logical.ReadOperation: &framework.PathOperation{
+				Callback:  handled(b.rotateAllRead),
+				Summary:   "See how far the rotation of all roles is.",
+				Responses: answer,
+			},
+		},
+		HelpSynopsis:    pathRotateAllSynopsis,
+		HelpDescription: strings.TrimSpace(pathRotateAllDescription),
+	}}
+}
+
+func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	if _, err := b.connect(ctx, req.Storage); err != nil {
+		return nil, err
+	}
+	force, _ := sentBool(d, fieldForce)
+	order, err := b.orderRotateAll(ctx, req.Storage, force)
+	if err != nil {
+		return nil, err
+	}
+	b.scheduler.wakeRotateAll()
+	data, err := b.rotateAllProgress(ctx, req.Storage, order)
+	if err != nil {
+		return nil, err
+	}
+	resp := &logical.Response{Data: data}
+	if order.Force {
+		resp.AddWarning("secrets are set without waiting for leases: holders of older ones fail until they read again")
+	}
+	return resp, nil
+}
+
+func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	order, err := readRotateAll(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	data, err := b.rotateAllProgress(ctx, req.Storage, order)
+	return &logical.Response{Data: data}, err
+}
+
+// rotateAllProgress counts how far the order is; nil: there never was one.
+func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage, order *rotateAllEntry) (map[string]any, error) {
+	names, err := storage.List(ctx, storageRoles)
+	if err != nil {
+		return nil, err
+	}
+	mount, err := b.loadMountSettings(ctx, storage)
+	if err != nil {
+		return nil, err
+	}
+	done, failed, now := 0, map[string]any{}, b.now()
+	var left time.Duration
+	toBegin := 0
+	for _, name := range names {
+		set, err := b.look(ctx, storage, name)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case set == nil:
+		case !order.unfinished() || order.done(set.role.Rotation):
+			done++
+		default:
+			left = max(left, timeLeft(set, mount, now))
+			if order.toRequest(set.role.Rotation) {
+				toBegin++
+			}
+			if state := set.role.Rotation; state.LastError != "" {
+				failed[name] = failureData(state)
+			}
+		}
+	}
+	left = max(left, b.timeAtRateLimit(toBegin))
+	data := map[string]any{
+		fieldTotal: len(names), fieldDone: done, fieldFailed: len(failed), fieldWaiting: len(names) - done - len(failed),
+		fieldFailedRoles: failed, fieldForce: order != nil && order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),
+	}
+	if order != nil {
+		data[fieldStartedAt] = inRFC3339(order.StartedAt)
+		if !order.FinishedAt.IsZero() {
+			data[fieldFinishedAt] = inRFC3339(order.FinishedAt)
+		}
+	}
+	return data, nil
+}
+
+// timeLeft is how long one role still takes.
+func timeLeft(set *servedSet, mount mountSettings, now time.Time) time.Duration {
+	state, settings := set.role.Rotation, set.role.settings(mount)
+	switch {
+	case state.Next == nil && settings.Source == sourceVault:
+		return state.leadTime(settings, now)
+	case state.Next == nil:
+		return 0
+	}
+	at, planned := state.activateAt(settings, set.clock(now))
+	if !planned {
+		return 0
+	}
+	return max(at.Sub(now), state.RetryAt.Sub(now), 0)
+}
+
+// timeAtRateLimit is how long so many requests take at the rate that Auth0 was
+// last seen to allow a second, or at the lowest that it has.
+func (b *backend) timeAtRateLimit(requests int) time.Duration {
+	perSecond := 2
+	if conn := b.connection.Load(); conn != nil {
+		if limit := conn.api.RateLimit(); limit.Limit > 0 {
+			perSecond = limit.Limit
+		}
+	}
+	return time.Duration(requests) * time.Second / time.Duration(perSecond)
+}

@@ -1,0 +1,156 @@
+package auth0secrets
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// rotateAllConcurrency is how many roles a pass over all of them works on at
+	// a time. The client holds to the tenant's rate limit.
+	rotateAllConcurrency = 8
+	// rotateAllPause is the time between two passes, while roles are left.
+	rotateAllPause = 15 * time.Second
+)
+
+// rotateAllEntry is the stored order to rotate all roles. It says which secrets
+// are too old; which roles are done follows from their own state, so nothing
+// more has to be stored, and a restart goes on where the last process was.
+type rotateAllEntry struct {
+	Format     int       `json:"format"`
+	StartedAt  time.Time `json:"started_at"`
+	Force      bool      `json:"force,omitempty"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+func readRotateAll(ctx context.Context, storage logical.Storage) (*rotateAllEntry, error) {
+	return readEntry(ctx, storage, storageRotateAll, func(r *rotateAllEntry) int { return r.Format })
+}
+
+func writeRotateAll(ctx context.Context, storage logical.Storage, entry *rotateAllEntry) error {
+	entry.Format = entryFormat
+	return writeEntry(ctx, storage, storageRotateAll, entry)
+}
+
+// unfinished says whether there is something to do.
+func (r *rotateAllEntry) unfinished() bool { return r != nil && r.FinishedAt.IsZero() }
+
+// done says whether the role's current secret was made since the order.
+func (r *rotateAllEntry) done(state rotationState) bool {
+	return state.Current != nil && !state.Current.MadeAt.Before(r.StartedAt)
+}
+
+// toRequest says whether the role's rotation has to be asked for, or forced.
+// What has failed is left to the retries that its state plans.
+func (r *rotateAllEntry) toRequest(state rotationState) bool {
+	underWay := state.Next != nil || state.Asked > 0 || state.Requested
+	return !underWay || (r.Force && !state.Forced && state.LastError == "")
+}
+
+// orderRotateAll stores the order. One that is under way stays as it is, but
+// for becoming a forced one.
+func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, force bool) (*rotateAllEntry, error) {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	order, err := readRotateAll(ctx, storage)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !order.unfinished():
+		order = &rotateAllEntry{StartedAt: b.now().UTC(), Force: force}
+	case force && !order.Force:
+		order.Force = true
+	default:
+		return order, nil
+	}
+	return order, writeRotateAll(ctx, storage, order)
+}
+
+// rotateAll carries out stored orders until the run ends. It rests while there
+// is none.
+func (s *scheduler) rotateAll(run *schedulerRun) {
+	for run.ctx.Err() == nil {
+		left, err := s.b.rotateAllPass(run.ctx, run.storage)
+		if err != nil && run.ctx.Err() == nil {
+			s.b.Logger().Error("rotation of all roles cannot go on", "error", err)
+		}
+		var again <-chan time.Time
+		if err != nil || left > 0 {
+			again = time.After(rotateAllPause)
+		}
+		select {
+		case <-run.ctx.Done():
+		case <-s.ordered:
+		case <-again:
+		}
+	}
+}
+
+// rotateAllPass asks for the rotation of all roles that are not done, and says
+// how many are left.
+func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (left int, err error) {
+	order, err := readRotateAll(ctx, storage)
+	if err != nil || !order.unfinished() {
+		return 0, err
+	}
+	names, err := storage.List(ctx, storageRoles)
+	if err != nil {
+		return 0, err
+	}
+	var pass errgroup.Group
+	pass.SetLimit(rotateAllConcurrency)
+	for _, name := range names {
+		set, err := b.look(ctx, storage, name)
+		if err != nil {
+			return 0, err
+		}
+		if set == nil || order.done(set.role.Rotation) {
+			continue
+		}
+		left++
+		if order.toRequest(set.role.Rotation) {
+			pass.Go(func() error { return b.rotateOneOfAll(ctx, storage, name, order) })
+		}
+	}
+	if err := pass.Wait(); err != nil {
+		return left, err
+	}
+	if left == 0 {
+		return 0, b.finishRotateAll(ctx, storage, order)
+	}
+	return left, nil
+}
+
+// rotateOneOfAll asks for one role's rotation. That Auth0 refuses it is the
+// role's to show and to retry.
+func (b *backend) rotateOneOfAll(ctx context.Context, storage logical.Storage, name string, order *rotateAllEntry) error {
+	role, err := b.own(ctx, storage, name)
+	if err != nil {
+		return err
+	}
+	defer role.release()
+	if role.entry == nil || order.done(role.entry.Rotation) || !order.toRequest(role.entry.Rotation) {
+		return nil
+	}
+	if err := b.requestRotation(ctx, role, order.Force); err != nil && role.entry.Rotation.LastError == "" {
+		return err
+	}
+	return nil
+}
+
+func (b *backend) finishRotateAll(ctx context.Context, storage logical.Storage, done *rotateAllEntry) error {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	order, err := readRotateAll(ctx, storage)
+	if err != nil || order == nil || !order.StartedAt.Equal(done.StartedAt) {
+		return err
+	}
+	order.FinishedAt = b.now().UTC()
+	b.Logger().Info("all roles are rotated", "started", order.StartedAt)
+	b.event(ctx, eventRotateAll, pathRotateAllName, logical.EventMetadataModified, "true")
+	return writeRotateAll(ctx, storage, order)
+}

@@ -1,0 +1,122 @@
+package auth0secrets
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// manyRoles is an engine with roles r0, r1, ... of a minute's ttl.
+func manyRoles(t *testing.T, n int) *testEnv {
+	t.Helper()
+	env := configuredEnv(t)
+	for i := range n {
+		id := fmt.Sprint("r", i)
+		env.auth0.add(id, "initial-secret-of-"+id)
+		env.write("roles/"+id, map[string]any{fieldClientID: id, fieldTTL: 60})
+	}
+	return env
+}
+
+func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 20)
+		progress := env.read("rotate")
+		assert.Equal(t, 20, progress[fieldDone])
+		assert.NotContains(t, progress, fieldStartedAt)
+
+		began := time.Now()
+		progress = env.write("rotate", nil).Data
+		assert.Equal(t, began, time.Now())
+		assert.Equal(t, 20, progress[fieldTotal])
+		assert.Equal(t, 0, progress[fieldDone])
+		synctest.Wait()
+		progress = env.read("rotate")
+		assert.Equal(t, 20, progress[fieldWaiting])
+		assert.Equal(t, int64(61), progress[fieldSecondsLeft])
+		assert.Zero(t, env.auth0.count("set"), "staged: no lease is cut short")
+		sleep(2 * time.Minute)
+		progress = env.read("rotate")
+		assert.Equal(t, 20, progress[fieldDone])
+		assert.Equal(t, int64(0), progress[fieldSecondsLeft])
+		assert.Contains(t, progress, fieldFinishedAt)
+		assert.Equal(t, 20, env.auth0.count("set"))
+		sleep(time.Hour)
+		assert.Equal(t, 20, env.auth0.count("set"), "once each")
+	})
+}
+
+func TestRotateAllForcedSurvivesARestartAndFailures(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 20)
+		env.auth0.interfereWith(func(op, clientID string, _ func()) error {
+			switch clientID {
+			case "r3":
+				return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+			case "r4":
+				return noAnswer(op)
+			}
+			time.Sleep(time.Second)
+			return nil
+		})
+		resp := env.write("rotate", map[string]any{fieldForce: true})
+		require.Len(t, resp.Warnings, 1)
+		sleep(1500 * time.Millisecond)
+		env.restart()
+		sleep(30 * time.Second)
+		progress := env.read("rotate")
+		assert.Equal(t, 18, progress[fieldDone])
+		assert.Equal(t, 2, progress[fieldFailed])
+		assert.Contains(t, progress[fieldFailedRoles], "r3")
+		env.auth0.interfereWith(nil)
+		sleep(2 * time.Hour)
+		progress = env.read("rotate")
+		assert.Equal(t, 20, progress[fieldDone])
+		assert.Contains(t, progress, fieldFinishedAt)
+		for i := range 20 {
+			assert.Equal(t, env.auth0.secret(fmt.Sprint("r", i)), env.read(fmt.Sprint("creds/r", i))[fieldClientSecret])
+		}
+	})
+}
+
+// TestRotateAllReplacesWhatWasStagedBefore: after a breach a secret that was
+// handed out before the order is no good either.
+func TestRotateAllReplacesWhatWasStagedBefore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 2)
+		env.write("rotate/r0", nil)
+		known := env.read("creds/r0")[fieldClientSecrets].([]string)
+		require.Len(t, known, 2)
+		sleep(time.Second)
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(3 * time.Minute)
+		assert.NotContains(t, known, env.auth0.secret("r0"))
+		assert.Contains(t, env.read("rotate"), fieldFinishedAt)
+		assert.Equal(t, 3, env.auth0.count("set"))
+	})
+}
+
+func TestRotateAllAgainChangesNothingButForce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 5)
+		first := env.write("rotate", nil).Data
+		sleep(10 * time.Second)
+		assert.Equal(t, first[fieldStartedAt], env.write("rotate", nil).Data[fieldStartedAt])
+		assert.Zero(t, env.auth0.count("set"))
+		env.write("rotate", map[string]any{fieldForce: true})
+		synctest.Wait()
+		assert.Equal(t, 5, env.auth0.count("set"))
+		assert.Equal(t, true, env.read("rotate")[fieldForce])
+	})
+}
+
+func TestRotateAllNeedsAConfiguration(t *testing.T) {
+	env := newEnv(t)
+	env.refused(400, "not configured yet", logical.UpdateOperation, "rotate", nil)
+	assert.Equal(t, 0, env.read("rotate")[fieldTotal])
+}
