@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -179,6 +180,15 @@ func sensitiveField(description string) *framework.FieldSchema {
 	field := stringField(description)
 	field.DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}
 	return field
+}
+
+// merged puts sets of fields together.
+func merged(sets ...map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
+	all := map[string]*framework.FieldSchema{}
+	for _, set := range sets {
+		maps.Copy(all, set)
+	}
+	return all
 }
 
 func mapField(description string) *framework.FieldSchema {

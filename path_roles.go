@@ -68,14 +68,10 @@ func (b *backend) pathRole() *framework.Path {
 	return &framework.Path{
 		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role", Action: "Create", ItemType: "Role"},
-		Fields: map[string]*framework.FieldSchema{
-			fieldName:             nameField(),
-			fieldClientID:         stringField(descRoleClientID),
-			fieldTTL:              durationField(descTTL, defaultTTL),
-			fieldRotationPeriod:   durationField(descRotationPeriod, 0),
-			fieldRotationSchedule: stringField(descRotationSchedule),
-			fieldRotationWindow:   durationField(descRotationWindow, 0),
-			fieldDisableRotation:  boolField(descDisableRotation, false),
+		Fields: merged(planFields(descDisableRotation), map[string]*framework.FieldSchema{
+			fieldName:     nameField(),
+			fieldClientID: stringField(descRoleClientID),
+			fieldTTL:      durationField(descTTL, defaultTTL),
 			fieldSecretSource: {
 				Type: framework.TypeString, Description: descSecretSource,
 				Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
@@ -83,7 +79,7 @@ func (b *backend) pathRole() *framework.Path {
 			fieldPasswordPolicy: stringField(descPasswordPolicy),
 			fieldClientSecret:   sensitiveField(descImportSecret),
 			fieldSkipImport:     boolField(descSkipImport, false),
-		},
+		}),
 		ExistenceCheck: b.roleExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
@@ -117,16 +113,12 @@ func (b *backend) pathRole() *framework.Path {
 }
 
 func roleAnswerFields() map[string]*framework.FieldSchema {
-	fields := timelineFields()
-	fields[fieldClientID] = required(stringField(descRoleClientID))
-	fields[fieldTTL] = required(intField(descTTL + " In seconds."))
-	fields[fieldRotationPeriod] = required(intField(descRotationPeriod + " In seconds."))
-	fields[fieldRotationSchedule] = required(stringField(descRotationSchedule))
-	fields[fieldRotationWindow] = required(intField(descRotationWindow + " In seconds."))
-	fields[fieldDisableRotation] = required(boolField(descDisableRotation, false))
-	fields[fieldPasswordPolicy] = required(stringField(descPasswordPolicy))
-	fields[fieldSecretSource] = required(stringField(descSecretSource))
-	return fields
+	return merged(timelineFields(), planAnswerFields(descDisableRotation), map[string]*framework.FieldSchema{
+		fieldClientID:       required(stringField(descRoleClientID)),
+		fieldTTL:            required(intField(descTTL + " In seconds.")),
+		fieldSecretSource:   required(stringField(descSecretSource)),
+		fieldPasswordPolicy: required(stringField(descPasswordPolicy)),
+	})
 }
 
 func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
@@ -174,10 +166,7 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	entry, data := set.role, b.timeline(set, mount)
 	data[fieldClientID] = entry.ClientID
 	data[fieldTTL] = inSeconds(entry.TTL)
-	data[fieldRotationPeriod] = inSeconds(entry.RotationPeriod)
-	data[fieldRotationSchedule] = entry.RotationSchedule
-	data[fieldRotationWindow] = inSeconds(entry.RotationWindow)
-	data[fieldDisableRotation] = entry.Disabled
+	entry.answer(data)
 	data[fieldPasswordPolicy] = entry.PasswordPolicy
 	data[fieldSecretSource] = string(entry.SecretSource)
 	resp := &logical.Response{Data: data}
@@ -247,10 +236,7 @@ func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
 	s := &sentRole{}
 	s.clientID, s.clientIDSent = sentString(d, fieldClientID)
 	s.ttl, s.ttlSent = sentDuration(d, fieldTTL)
-	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
-	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
-	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
-	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
+	s.plan = readSentPlan(d)
 	s.policy, s.policySent = sentString(d, fieldPasswordPolicy)
 	secret, secretSent := sentString(d, fieldClientSecret)
 	s.clientSecret, s.clientSecretSent = sensitive(secret), secretSent

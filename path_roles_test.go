@@ -148,7 +148,7 @@ func TestRoleRefusesWrongInput(t *testing.T) {
 		"short ttl":              {map[string]any{fieldClientID: testAppID, fieldTTL: 9}, "ttl must be at least 10s"},
 		"zero ttl":               {map[string]any{fieldClientID: testAppID, fieldTTL: 0}, "ttl must be at least 10s"},
 		"ttl above the mount":    {map[string]any{fieldClientID: testAppID, fieldTTL: "25h"}, "is above the longest lease that this mount allows, 24h0m0s"},
-		"short period":           {map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 119}, "at least twice the ttl"},
+		"short period":           {map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 119}, "(twice the ttl)"},
 		"period beyond reason":   {map[string]any{fieldClientID: testAppID, fieldRotationPeriod: "90000h"}, "must be at most 87600h"},
 		"secret of another type": {map[string]any{fieldClientID: testAppID, fieldClientSecret: []any{testEngineSecret}}, "client_secret must be a string"},
 		"unknown source":         {map[string]any{fieldClientID: testAppID, fieldSecretSource: "okta"}, `secret_source "okta" is not known`},
@@ -202,7 +202,7 @@ func TestRoleUpdateChangesOnlyWhatWasSent(t *testing.T) {
 	assert.Equal(t, "auth0", role[fieldSecretSource])
 
 	env.refused(400, "client_id cannot be changed", logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: "other"})
-	env.refused(400, "at least twice the ttl", logical.UpdateOperation, "roles/app", map[string]any{fieldTTL: "45m"})
+	env.refused(400, "(twice the ttl)", logical.UpdateOperation, "roles/app", map[string]any{fieldTTL: "45m"})
 	env.refused(400, "client_secret is taken only when a role is created", logical.UpdateOperation, "roles/app", map[string]any{fieldClientSecret: "x"})
 	// writing again what the role was made of is no error
 	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret})

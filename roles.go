@@ -2,12 +2,10 @@ package auth0secrets
 
 import (
 	"context"
-	"math"
 	"regexp"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/hashicorp/vault/sdk/rotation"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
@@ -18,14 +16,7 @@ type sentRole struct {
 	clientIDSent     bool
 	ttl              time.Duration
 	ttlSent          bool
-	period           time.Duration
-	periodSent       bool
-	schedule         string
-	scheduleSent     bool
-	window           time.Duration
-	windowSent       bool
-	disabled         bool
-	disabledSent     bool
+	plan             sentPlan
 	source           secretSource // "": not sent
 	policy           string
 	policySent       bool
@@ -45,17 +36,11 @@ func checkClientID(clientID string) error {
 	return badRequest("%s %q is not a client ID: those are letters, digits, - and _", fieldClientID, clientID)
 }
 
-// maxRotationPeriod is more than anybody should want.
-const maxRotationPeriod = 10 * 365 * 24 * time.Hour
-
 // apply changes a role's settings by what was sent, and refuses what does not
 // fit together then.
 func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time) error {
 	if s.ttlSent {
 		role.TTL = s.ttl
-	}
-	if s.periodSent {
-		role.RotationPeriod = s.period
 	}
 	if s.source != "" {
 		role.SecretSource = s.source
@@ -63,10 +48,7 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 	if s.policySent {
 		role.PasswordPolicy = s.policy
 	}
-	if s.disabledSent {
-		role.Disabled = s.disabled
-	}
-	if err := s.applySchedule(role, now); err != nil {
+	if err := s.plan.apply(&role.rotationPlan, now); err != nil {
 		return err
 	}
 	switch {
@@ -75,73 +57,8 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 	case s.ttlSent && role.TTL > maxLease:
 		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
 			fieldTTL, role.TTL, maxLease)
-	case role.RotationPeriod > maxRotationPeriod:
-		return badRequest("%s must be at most %s", fieldRotationPeriod, maxRotationPeriod)
-	case role.RotationPeriod != 0 && role.RotationPeriod < 2*role.TTL:
-		return badRequest("%s %s is too short: it must be 0, or at least twice the %s of %s, or a rotation would be due before the last one is through",
-			fieldRotationPeriod, role.RotationPeriod, fieldTTL, role.TTL)
 	}
-	return checkSchedule(role, now)
-}
-
-// applySchedule changes when a role rotates by itself. A new schedule counts
-// from now: setting it never makes a rotation due.
-func (s *sentRole) applySchedule(role *roleEntry, now time.Time) error {
-	if s.scheduleSent && s.schedule != role.RotationSchedule {
-		if err := role.setSchedule(s.schedule); err != nil {
-			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
-				fieldRotationSchedule, s.schedule, err)
-		}
-		role.ScheduledFrom = now
-	}
-	if s.windowSent {
-		role.RotationWindow = s.window
-	}
-	if s.scheduleSent && s.schedule == "" && !s.windowSent {
-		role.RotationWindow = 0 // nothing is left that it could be the window of
-	}
-	return nil
-}
-
-// checkSchedule judges what is to be stored, however it came about.
-func checkSchedule(role *roleEntry, now time.Time) error {
-	switch {
-	case role.RotationSchedule != "" && role.RotationPeriod != 0:
-		return badRequest("%s and %s exclude each other: to change from one to the other, send %s=0 or an empty %s in the same request",
-			fieldRotationPeriod, fieldRotationSchedule, fieldRotationPeriod, fieldRotationSchedule)
-	case role.RotationWindow != 0 && role.RotationSchedule == "":
-		return badRequest("%s is only for roles with %s", fieldRotationWindow, fieldRotationSchedule)
-	case role.schedule == nil:
-		return nil
-	}
-	if role.RotationWindow != 0 {
-		if err := rotation.DefaultScheduler.ValidateRotationWindow(int(inSeconds(role.RotationWindow))); err != nil {
-			return badRequest("%s: %s", fieldRotationWindow, err)
-		}
-	}
-	if gap := shortestGap(role.schedule, now); gap < 2*role.TTL {
-		return badRequest("%s %q has rotations %s apart: that must be at least twice the %s of %s, or a rotation would be due before the last one is through",
-			fieldRotationSchedule, role.RotationSchedule, gap, fieldTTL, role.TTL)
-	}
-	return nil
-}
-
-// shortestGap is the shortest time between two of the schedule's next times: 0
-// if it has none.
-func shortestGap(s schedule, now time.Time) time.Duration {
-	at := s.Next(now)
-	if at.IsZero() {
-		return 0
-	}
-	shortest := time.Duration(math.MaxInt64)
-	for range 400 { // more than a year of days
-		next := s.Next(at)
-		if next.IsZero() {
-			break
-		}
-		shortest, at = min(shortest, next.Sub(at)), next
-	}
-	return shortest
+	return role.check(role.TTL, now)
 }
 
 // createRole makes a role of an application. The role's lock is held.

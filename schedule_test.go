@@ -294,7 +294,7 @@ func TestScheduleIsJudgedOnWhatIsStored(t *testing.T) {
 		}
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldRotationPeriod: "1h"})
 		write("exclude each other", map[string]any{fieldRotationSchedule: "0 3 * * *"})
-		write("is only for roles with rotation_schedule", map[string]any{fieldRotationWindow: "1h"})
+		write("is only for use with rotation_schedule", map[string]any{fieldRotationWindow: "1h"})
 		write("is no cron expression", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "daily"})
 		write("is no cron expression", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "0 0 3 * * *"})
 		env.write("roles/app", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "0 3 * * *", fieldRotationWindow: "2h"})

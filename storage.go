@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/hashicorp/vault/sdk/rotation"
 )
 
 // What the engine stores, all of it encrypted by Vault and seal-wrapped where
@@ -47,24 +46,16 @@ type configEntry struct {
 
 // roleEntry is a stored role: its settings and its secrets.
 type roleEntry struct {
-	Format         int           `json:"format"`
-	Domain         string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
-	ClientID       string        `json:"client_id"`
-	TTL            time.Duration `json:"ttl"`
-	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
-	// RotationSchedule is a cron expression, taken in UTC, and in force since
-	// ScheduledFrom.
-	RotationSchedule string        `json:"rotation_schedule,omitempty"`
-	ScheduledFrom    time.Time     `json:"scheduled_from,omitzero"`
-	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
-	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
-	SecretSource     secretSource  `json:"secret_source"`
-	PasswordPolicy   string        `json:"password_policy,omitempty"`
+	Format   int           `json:"format"`
+	Domain   string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
+	ClientID string        `json:"client_id"`
+	TTL      time.Duration `json:"ttl"`
+	rotationPlan
+	SecretSource   secretSource `json:"secret_source"`
+	PasswordPolicy string       `json:"password_policy,omitempty"`
 	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
 	SecretEncoded bool          `json:"secret_encoded,omitempty"`
 	Rotation      rotationState `json:"rotation"`
-
-	schedule schedule // RotationSchedule, parsed; nil: none
 }
 
 // mountSettings is what the configuration of the mount says of all roles.
@@ -79,20 +70,6 @@ func (r *roleEntry) settings(mount mountSettings) rotationSettings {
 		Schedule: r.schedule, ScheduledFrom: r.ScheduledFrom, Window: r.RotationWindow,
 		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay,
 	}
-}
-
-// setSchedule takes a cron expression; "" is none.
-func (r *roleEntry) setSchedule(expression string) error {
-	r.RotationSchedule, r.schedule = expression, nil
-	if expression == "" {
-		return nil
-	}
-	parsed, err := rotation.DefaultScheduler.Parse(expression)
-	if err != nil {
-		return err
-	}
-	r.schedule = parsed
-	return nil
 }
 
 // applicationEntry reserves an application for a role. It stays when the role

@@ -70,7 +70,7 @@ func TestDefiniteErrors(t *testing.T) {
 	s.refused(400, `unknown field "clientid"`, write, "roles/app", role(map[string]any{"clientid": "x"}))
 	s.refused(400, "is above the longest lease that this mount allows", write, "roles/app", role(map[string]any{"ttl": "9000h"}))
 	s.refused(400, "ttl must be at least 10s", write, "roles/app", role(map[string]any{"ttl": "9s"}))
-	s.refused(400, "at least twice the ttl", write, "roles/app", role(map[string]any{"ttl": "60s", "rotation_period": "119s"}))
+	s.refused(400, "(twice the ttl)", write, "roles/app", role(map[string]any{"ttl": "60s", "rotation_period": "119s"}))
 	s.refused(400, "is not the application's present secret", write, "roles/app", role(map[string]any{"client_secret": "wrong"}))
 	s.write("roles/app", role(nil))
 	s.refused(400, `is under role "app" already`, write, "roles/again", role(nil))

@@ -1,0 +1,161 @@
+package auth0secrets
+
+import (
+	"math"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/rotation"
+)
+
+// maxRotationPeriod is more than anybody should want.
+const maxRotationPeriod = 10 * 365 * 24 * time.Hour
+
+// rotationPlan says when something rotates by itself: a role's secret, or the
+// engine's own. It is part of their stored entries.
+type rotationPlan struct {
+	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
+	// RotationSchedule is a cron expression, taken in UTC, and in force since
+	// ScheduledFrom.
+	RotationSchedule string        `json:"rotation_schedule,omitempty"`
+	ScheduledFrom    time.Time     `json:"scheduled_from,omitzero"`
+	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
+	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
+
+	schedule schedule // RotationSchedule, parsed; nil: none
+}
+
+// setSchedule takes a cron expression; "" is none.
+func (p *rotationPlan) setSchedule(expression string) error {
+	p.RotationSchedule, p.schedule = expression, nil
+	if expression == "" {
+		return nil
+	}
+	parsed, err := rotation.DefaultScheduler.Parse(expression)
+	if err != nil {
+		return err
+	}
+	p.schedule = parsed
+	return nil
+}
+
+// planFields are what a write may carry of a plan.
+func planFields(disableDescription string) map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		fieldRotationPeriod:   durationField(descRotationPeriod, 0),
+		fieldRotationSchedule: stringField(descRotationSchedule),
+		fieldRotationWindow:   durationField(descRotationWindow, 0),
+		fieldDisableRotation:  boolField(disableDescription, false),
+	}
+}
+
+// planAnswerFields are what an answer says of a plan.
+func planAnswerFields(disableDescription string) map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		fieldRotationPeriod:   required(intField(descRotationPeriod + " In seconds.")),
+		fieldRotationSchedule: required(stringField(descRotationSchedule)),
+		fieldRotationWindow:   required(intField(descRotationWindow + " In seconds.")),
+		fieldDisableRotation:  required(boolField(disableDescription, false)),
+	}
+}
+
+// answer adds the plan to an answer.
+func (p *rotationPlan) answer(data map[string]any) {
+	data[fieldRotationPeriod] = inSeconds(p.RotationPeriod)
+	data[fieldRotationSchedule] = p.RotationSchedule
+	data[fieldRotationWindow] = inSeconds(p.RotationWindow)
+	data[fieldDisableRotation] = p.Disabled
+}
+
+// sentPlan is what a write carries of a plan.
+type sentPlan struct {
+	period       time.Duration
+	periodSent   bool
+	schedule     string
+	scheduleSent bool
+	window       time.Duration
+	windowSent   bool
+	disabled     bool
+	disabledSent bool
+}
+
+func readSentPlan(d *framework.FieldData) sentPlan {
+	var s sentPlan
+	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
+	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
+	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
+	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
+	return s
+}
+
+// apply changes a plan by what was sent. A new schedule counts from now:
+// setting it never makes a rotation due.
+func (s *sentPlan) apply(p *rotationPlan, now time.Time) error {
+	if s.periodSent {
+		p.RotationPeriod = s.period
+	}
+	if s.disabledSent {
+		p.Disabled = s.disabled
+	}
+	if s.scheduleSent && s.schedule != p.RotationSchedule {
+		if err := p.setSchedule(s.schedule); err != nil {
+			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
+				fieldRotationSchedule, s.schedule, err)
+		}
+		p.ScheduledFrom = now
+	}
+	if s.windowSent {
+		p.RotationWindow = s.window
+	}
+	if s.scheduleSent && s.schedule == "" && !s.windowSent {
+		p.RotationWindow = 0 // nothing is left that it could be the window of
+	}
+	return nil
+}
+
+// check judges what is to be stored, however it came about. Rotations must be
+// at least twice the ttl apart, so that one is through before the next is due.
+func (p *rotationPlan) check(ttl time.Duration, now time.Time) error {
+	switch {
+	case p.RotationSchedule != "" && p.RotationPeriod != 0:
+		return badRequest("%s and %s exclude each other: to change from one to the other, send %s=0 or an empty %s in the same request",
+			fieldRotationPeriod, fieldRotationSchedule, fieldRotationPeriod, fieldRotationSchedule)
+	case p.RotationWindow != 0 && p.RotationSchedule == "":
+		return badRequest("%s is only for use with %s", fieldRotationWindow, fieldRotationSchedule)
+	case p.RotationPeriod > maxRotationPeriod:
+		return badRequest("%s must be at most %s", fieldRotationPeriod, maxRotationPeriod)
+	case p.RotationPeriod != 0 && p.RotationPeriod < 2*ttl:
+		return badRequest("%s %s is too short: it must be 0, or at least %s (twice the %s), or a rotation would be due before the last one is through",
+			fieldRotationPeriod, p.RotationPeriod, 2*ttl, fieldTTL)
+	case p.schedule == nil:
+		return nil
+	}
+	if p.RotationWindow != 0 {
+		if err := rotation.DefaultScheduler.ValidateRotationWindow(int(inSeconds(p.RotationWindow))); err != nil {
+			return badRequest("%s: %s", fieldRotationWindow, err)
+		}
+	}
+	if gap := shortestGap(p.schedule, now); gap < 2*ttl {
+		return badRequest("%s %q has rotations %s apart: that must be at least %s (twice the %s), or a rotation would be due before the last one is through",
+			fieldRotationSchedule, p.RotationSchedule, gap, 2*ttl, fieldTTL)
+	}
+	return nil
+}
+
+// shortestGap is the shortest time between two of the schedule's next times: 0
+// if it has none.
+func shortestGap(s schedule, now time.Time) time.Duration {
+	at := s.Next(now)
+	if at.IsZero() {
+		return 0
+	}
+	shortest := time.Duration(math.MaxInt64)
+	for range 400 { // more than a year of days
+		next := s.Next(at)
+		if next.IsZero() {
+			break
+		}
+		shortest, at = min(shortest, next.Sub(at)), next
+	}
+	return shortest
+}
