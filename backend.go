@@ -12,7 +12,10 @@
 //	path_*.go          the paths of the mount: parse, call, answer
 //	state_machine.go   the rotation's state machine, pure
 //	rotation*.go       the one procedure that rotates: stage, send, settle
-//	scheduler.go       calls it when something is due
+//	rotation_plan.go   when something rotates by itself
+//	rotate_all.go      the order to rotate all roles
+//	root_rotation.go   the engine's own secret
+//	scheduler.go       calls them when something is due
 //	serving.go         what creds/ and static-creds/ hand out, from memory
 //	application.go     whether an application can be a role
 //	config.go          what a configuration is and how it is verified
@@ -137,6 +140,7 @@ func newBackend(now func() time.Time) *backend {
 			b.pathCreds(),
 			b.pathRotate(),
 			b.pathRotateAll(),
+			b.pathRotateRoot(),
 			b.pathStatus(),
 		),
 		Secrets:        []*framework.Secret{b.secretType()},

@@ -44,6 +44,7 @@ type fakeAuth0 struct {
 	calls     []string
 	every     []string // every secret that was ever set
 	made      int
+	onLogin   func(auth0.Config) error
 	onSet     func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
 
@@ -53,7 +54,31 @@ func newFakeAuth0() *fakeAuth0 {
 		apps:   map[string]*auth0.Application{},
 	}
 	f.add(testAppID, testAppSecret)
+	f.add(testEngineID, testEngineSecret)
 	return f
+}
+
+// fakeClient is the fake Auth0 as seen with one configuration: it logs in with
+// the secrets of that.
+type fakeClient struct {
+	*fakeAuth0
+	config auth0.Config
+}
+
+func (c *fakeClient) Grant(ctx context.Context) (auth0.Grant, error) {
+	c.mu.Lock()
+	app, onLogin := c.apps[c.config.ClientID], c.onLogin
+	accepted := app == nil || slices.Contains(append(c.config.OtherSecrets, c.config.ClientSecret), *app.ClientSecret)
+	c.mu.Unlock()
+	if onLogin != nil {
+		if err := onLogin(c.config); err != nil {
+			return auth0.Grant{}, err
+		}
+	}
+	if !accepted {
+		return auth0.Grant{}, refusal("token", 401, "access_denied", "Unauthorized")
+	}
+	return c.fakeAuth0.Grant(ctx)
 }
 
 func (f *fakeAuth0) add(clientID, secret string) *auth0.Application {
@@ -241,7 +266,7 @@ func configuredEnv(t *testing.T) *testEnv {
 
 func (env *testEnv) start() {
 	env.b = newBackend(time.Now)
-	env.b.newAPI = func(auth0.Config) (managementAPI, error) { return env.auth0, nil }
+	env.b.newAPI = func(c auth0.Config) (managementAPI, error) { return &fakeClient{env.auth0, c}, nil }
 	err := env.b.Setup(context.Background(), &logical.BackendConfig{
 		System:       env.system,
 		StorageView:  env.storage,

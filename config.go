@@ -21,7 +21,7 @@ const (
 )
 
 // updatedConfig is what is stored, changed by what was sent and nothing else.
-func updatedConfig(stored *configEntry, d *framework.FieldData) (*configEntry, error) {
+func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (*configEntry, error) {
 	config := configEntry{
 		RequestTimeout:   defaultRequestTimeout,
 		PropagationDelay: defaultPropagationDelay,
@@ -32,7 +32,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData) (*configEntry, e
 	}
 	secret, secretSent := sentString(d, fieldClientSecret)
 	if secretSent {
-		config.ClientSecret = sensitive(secret)
+		config.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: sensitive(secret)}, LastRotation: now}
 	}
 	for field, target := range map[string]*string{
 		fieldDomain: &config.Domain, fieldClientID: &config.ClientID,
@@ -53,8 +53,12 @@ func updatedConfig(stored *configEntry, d *framework.FieldData) (*configEntry, e
 	if value, ok := sentBool(d, fieldVerifyConnection); ok {
 		config.VerifyConnection = value
 	}
-	if value, ok := sentBool(d, fieldDisableRotation); ok {
-		config.Disabled = value
+	plan := readSentPlan(d)
+	if err := plan.apply(&config.rotationPlan, now); err != nil {
+		return nil, err
+	}
+	if err := config.rotationPlan.check(minLease, now); err != nil {
+		return nil, err
 	}
 	return &config, config.check()
 }
@@ -66,7 +70,7 @@ func (c *configEntry) check() error {
 		return badRequest("%s is missing: the host of the tenant, such as example.eu.auth0.com", fieldDomain)
 	case c.ClientID == "":
 		return badRequest("%s is missing: that of a machine-to-machine application that may use the Management API", fieldClientID)
-	case c.ClientSecret == "":
+	case c.Rotation.Current == nil || c.Rotation.Current.Value == "":
 		return badRequest("%s is missing: that of the application %q", fieldClientSecret, c.ClientID)
 	case c.RequestTimeout < minRequestTimeout || c.RequestTimeout > maxRequestTimeout:
 		return badRequest("%s must be between %s and %s", fieldRequestTimeout, minRequestTimeout, maxRequestTimeout)
@@ -167,9 +171,28 @@ func (c *configEntry) audience() string {
 	return "https://" + c.Domain + "/api/v2/"
 }
 
+// loginSecrets are the secrets with which the engine logs in, in the order in
+// which it tries them: while its own secret is rotated there are two, and either
+// may be the one that Auth0 accepts.
+func (c *configEntry) loginSecrets() (first string, others []string) {
+	served := c.Rotation.servedSecrets()
+	if c.Rotation.Next != nil {
+		slices.Reverse(served) // the pending one first
+	}
+	for i, secret := range served {
+		if i == 0 {
+			first = string(secret.Value)
+		} else {
+			others = append(others, string(secret.Value))
+		}
+	}
+	return first, others
+}
+
 func (c *configEntry) client(b *backend) auth0.Config {
+	first, others := c.loginSecrets()
 	return auth0.Config{
-		Domain: c.Domain, ClientID: c.ClientID, ClientSecret: string(c.ClientSecret), Audience: c.audience(),
+		Domain: c.Domain, ClientID: c.ClientID, ClientSecret: first, OtherSecrets: others, Audience: c.audience(),
 		CACert: c.CACert, RequestTimeout: c.RequestTimeout,
 		UserAgent: userAgent + "/" + Version, Logger: b.Logger(),
 	}

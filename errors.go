@@ -95,6 +95,7 @@ func quotedList(items []string) string {
 func edgeError(err error) error {
 	var coded logical.HTTPCodedError
 	var upstream *auth0.Error
+	var unproven *unprovenError
 	switch {
 	case err == nil:
 		return nil
@@ -104,6 +105,8 @@ func edgeError(err error) error {
 		return logical.CodedError(coded.Code(), err.Error())
 	case errors.As(err, &upstream):
 		return logical.CodedError(upstreamStatus(upstream), err.Error())
+	case errors.As(err, &unproven):
+		return logical.CodedError(http.StatusBadGateway, err.Error())
 	default:
 		return err
 	}

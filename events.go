@@ -21,6 +21,7 @@ const (
 	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
 	eventRotate       = "auth0/rotate"        // Auth0 has it
 	eventRotateAll    = "auth0/rotate-all"    // all roles are done
+	eventRootRotate   = "auth0/root-rotate"   // the engine's own secret is a new one
 	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
 )
 

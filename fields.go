@@ -56,7 +56,7 @@ const (
 
 	descDomain           = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist."
 	descEngineClientID   = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
-	descEngineSecret     = "Client secret of the machine-to-machine application. Never returned."
+	descEngineSecret     = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it by one that nobody knows."
 	descAudience         = "Audience of the Management API. With a custom domain, the tenant's own: https://<tenant>.auth0.com/api/v2/."
 	descCACert           = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
 	descRequestTimeout   = "How long one request to Auth0 may take."

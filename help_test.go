@@ -45,6 +45,7 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"static-creds/app": {logical.ReadOperation},
 		"status":           {logical.ReadOperation},
 		"rotate":           {logical.UpdateOperation, logical.ReadOperation},
+		"rotate-root":      {logical.UpdateOperation},
 		"rotate/app":       {logical.UpdateOperation, logical.ReadOperation},
 	}
 	covered := map[*framework.Path]bool{}

@@ -37,7 +37,7 @@ func (b *backend) pathConfig() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      storageConfig + "$",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configuration"},
-		Fields: map[string]*framework.FieldSchema{
+		Fields: merged(planFields(descDisableMount), map[string]*framework.FieldSchema{
 			fieldDomain:           stringField(descDomain),
 			fieldClientID:         stringField(descEngineClientID),
 			fieldClientSecret:     sensitiveField(descEngineSecret),
@@ -46,8 +46,7 @@ func (b *backend) pathConfig() []*framework.Path {
 			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
 			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
 			fieldVerifyConnection: boolField(descVerifyConnection, true),
-			fieldDisableRotation:  boolField(descDisableMount, false),
-		},
+		}),
 		ExistenceCheck: b.configExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
@@ -64,7 +63,7 @@ func (b *backend) pathConfig() []*framework.Path {
 				Summary:  "Read the configuration, without secrets.",
 				Responses: map[int][]framework.Response{http.StatusOK: {{
 					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
+					Fields: merged(rootTimelineFields(), planAnswerFields(descDisableMount), map[string]*framework.FieldSchema{
 						fieldDomain:           required(stringField(descDomain)),
 						fieldClientID:         required(stringField(descEngineClientID)),
 						fieldAudience:         required(stringField(descAudience)),
@@ -72,9 +71,8 @@ func (b *backend) pathConfig() []*framework.Path {
 						fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
 						fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
 						fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
-						fieldDisableRotation:  required(boolField(descDisableMount, false)),
 						fieldScopes:           required(listField(descScopes)),
-					},
+					}),
 				}}},
 			},
 			logical.DeleteOperation: &framework.PathOperation{
@@ -104,7 +102,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	if scopes == nil {
 		scopes = []string{}
 	}
-	return &logical.Response{Data: map[string]any{
+	data := map[string]any{
 		fieldDomain:           config.Domain,
 		fieldClientID:         config.ClientID,
 		fieldAudience:         config.audience(),
@@ -112,9 +110,11 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldRequestTimeout:   inSeconds(config.RequestTimeout),
 		fieldPropagationDelay: inSeconds(config.PropagationDelay),
 		fieldVerifyConnection: config.VerifyConnection,
-		fieldDisableRotation:  config.Disabled,
 		fieldScopes:           scopes,
-	}}, nil
+	}
+	config.answer(data)
+	config.rootTimeline(data, b.now())
+	return &logical.Response{Data: data}, nil
 }
 
 func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -139,7 +139,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 	if stored == nil && !create {
 		return nil, notConfigured()
 	}
-	config, err := updatedConfig(stored, d)
+	config, err := updatedConfig(stored, d, b.now())
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +164,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		return nil, err
 	}
 	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
+	b.scheduler.schedule(rootRotation, b.now())
 	if stored != nil && stored.Disabled != config.Disabled {
 		b.scheduler.revisit()
 	}

@@ -20,11 +20,15 @@ func TestConfigShowsEverythingButTheSecret(t *testing.T) {
 	env := newEnv(t)
 	assert.Nil(t, env.must(logical.ReadOperation, "config", nil))
 	assert.Nil(t, env.write("config", engineConfig(nil)))
+	config := env.read("config")
+	assert.NotEmpty(t, config[fieldLastVaultRotation])
+	delete(config, fieldLastVaultRotation)
 	assert.Equal(t, map[string]any{
+		fieldRotationPeriod: int64(0), fieldRotationSchedule: "", fieldRotationWindow: int64(0), fieldFailures: 0,
 		fieldDomain: testDomain, fieldClientID: testEngineID, fieldAudience: "https://" + testDomain + "/api/v2/",
 		fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
 		fieldDisableRotation: false, fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
-	}, env.read("config"))
+	}, config)
 }
 
 func TestConfigUpdateChangesOnlyWhatWasSent(t *testing.T) {
@@ -37,7 +41,7 @@ func TestConfigUpdateChangesOnlyWhatWasSent(t *testing.T) {
 	assert.Equal(t, "https://own/api/v2/", before[fieldAudience])
 	stored, err := readConfig(t.Context(), env.storage)
 	require.NoError(t, err)
-	assert.Equal(t, testEngineSecret, string(stored.ClientSecret))
+	assert.Equal(t, testEngineSecret, string(stored.Rotation.Current.Value))
 }
 
 func TestConfigRefusesWhatCannotWork(t *testing.T) {

@@ -146,6 +146,7 @@ func TestReadingNeedsNeitherAuth0NorStorage(t *testing.T) {
 	assert.Len(t, env.auth0.calls, calls)
 	env.storage.FailGet(false).FailList(false).FailPut(false)
 
+	env.stop()
 	env.b = newBackend(time.Now) // no scheduler, nothing loaded
 	require.NoError(t, env.b.Setup(t.Context(), &logical.BackendConfig{System: env.system, StorageView: env.storage}))
 	env.storage.FailGet(true)

@@ -173,6 +173,10 @@ func (s *scheduler) loop(run *schedulerRun) {
 
 // attend brings one role forward and sets when to look at it again.
 func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name string) {
+	if name == rootRotation {
+		s.attendRoot(ctx, storage)
+		return
+	}
 	role, err := s.b.own(ctx, storage, name)
 	if err != nil {
 		s.retryLater(ctx, name, err)
@@ -210,6 +214,7 @@ func (s *scheduler) retryLater(ctx context.Context, name string, err error) {
 // are read with it. Reads do not wait for it.
 func (s *scheduler) rebuild(run *schedulerRun, schedule func(string, time.Time)) {
 	ctx := run.ctx
+	schedule(rootRotation, s.now())
 	for ctx.Err() == nil {
 		names, err := run.storage.List(ctx, storageRoles)
 		if err == nil {

@@ -68,7 +68,7 @@ type secretVersion struct {
 // rotationSettings is the part of a role's and the mount's settings that
 // decides when and how a rotation happens.
 type rotationSettings struct {
-	TTL time.Duration // of a lease
+	TTL time.Duration // of a lease; 0: nobody holds the secret
 	// RotationPeriod or Schedule says when a rotation takes effect by itself.
 	// Neither: only on request.
 	RotationPeriod time.Duration
@@ -265,7 +265,7 @@ func (s rotationState) nextRotation(set rotationSettings, now time.Time) (time.T
 
 // leadTime is how long a rotation has to begin before it takes effect.
 func (s rotationState) leadTime(set rotationSettings, now time.Time) time.Duration {
-	if set.Source != sourceVault {
+	if set.Source != sourceVault || set.TTL == 0 {
 		return 0
 	}
 	return s.holdersTTL(set, now) + handOutMargin
@@ -352,7 +352,7 @@ func (s rotationState) staged(set rotationSettings, next sensitive, now time.Tim
 	s.Next = &secretVersion{Version: s.version() + 1, Value: next, MadeAt: now}
 	s.StagedAt, s.StagedTTL = now, s.holdersTTL(set, now)
 	s.Requested, s.Scheduled = false, !s.Requested
-	if s.Current == nil || s.OwnSecret {
+	if s.Current == nil || s.OwnSecret || set.TTL == 0 {
 		s.Forced = true // no holder to wait for, or none that could still log in
 	}
 	return s

@@ -11,7 +11,7 @@ import (
 // What the engine stores, all of it encrypted by Vault and seal-wrapped where
 // it holds secrets:
 //
-//	config                   {"format":1,"domain":"...","client_id":"...","client_secret":"...",...}
+//	config                   {"format":1,"domain":"...","client_id":"...","rotation":{"current":{...},...},...}
 //	role/<name>              {"format":1,"client_id":"...","ttl":...,"rotation":{"current":{"version":3,"value":"..."},...}}
 //	application/<client_id>  {"format":1,"role":"<name>"}: which role an application belongs to. Written before
 //	                         the role, so every role has one; one without its role is void.
@@ -32,13 +32,17 @@ type configEntry struct {
 	Format           int           `json:"format"`
 	Domain           string        `json:"domain"`
 	ClientID         string        `json:"client_id"`
-	ClientSecret     sensitive     `json:"client_secret"`
 	Audience         string        `json:"audience,omitempty"` // empty: the domain's own
 	CACert           string        `json:"ca_cert,omitempty"`
 	RequestTimeout   time.Duration `json:"request_timeout"`
 	PropagationDelay time.Duration `json:"propagation_delay"`
 	VerifyConnection bool          `json:"verify_connection"`
-	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
+	// rotationPlan is for the engine's own secret. That it is disabled counts
+	// for all rotation of the mount.
+	rotationPlan
+	// Rotation holds the engine's own secrets: the current one, and while it is
+	// rotated the next or the previous one.
+	Rotation rotationState `json:"rotation"`
 	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
 	// never verified, or not said.
 	Scopes []string `json:"scopes,omitempty"`
@@ -107,7 +111,11 @@ func writeEntry(ctx context.Context, storage logical.Storage, key string, entry 
 }
 
 func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, error) {
-	return readEntry(ctx, storage, storageConfig, func(c *configEntry) int { return c.Format })
+	config, err := readEntry(ctx, storage, storageConfig, func(c *configEntry) int { return c.Format })
+	if err != nil || config == nil {
+		return nil, err
+	}
+	return config, config.setSchedule(config.RotationSchedule)
 }
 
 func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntry) error {

@@ -68,8 +68,8 @@ func router(t *testing.T) *framework.Backend {
 }
 
 func pathsOf(r interface{ Route(string) *framework.Path }) []*framework.Path {
-	paths := make([]*framework.Path, 0, 8)
-	for _, path := range []string{"config", "roles/", "roles/x", "creds/x", "static-creds/x", "rotate/x", "rotate", "status"} {
+	paths := make([]*framework.Path, 0, 9)
+	for _, path := range []string{"config", "roles/", "roles/x", "creds/x", "static-creds/x", "rotate/x", "rotate", "rotate-root", "status"} {
 		paths = append(paths, r.Route(path))
 	}
 	return paths

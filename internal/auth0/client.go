@@ -44,6 +44,7 @@ type Config struct {
 	Domain         string        // host or host:port; always https
 	ClientID       string        // of the engine's own machine-to-machine application
 	ClientSecret   string        `json:"-"`
+	OtherSecrets   []string      `json:"-"` // tried in order where ClientSecret is refused: while it is being rotated
 	Audience       string        // empty: https://<Domain>/api/v2/
 	CACert         string        // PEM, the only roots that are trusted; empty: the system's
 	RequestTimeout time.Duration // bound on one HTTP request with its answer's body; 0: 30s
@@ -68,8 +69,8 @@ func (c Config) Format(f fmt.State, _ rune) {
 // value in here would print its secret.
 type Client struct {
 	domain   string
-	api      string                    // https://<domain>/api/v2
-	oauth    *clientcredentials.Config // holds the client secret
+	api      string                      // https://<domain>/api/v2
+	oauth    []*clientcredentials.Config // one for each client secret, in the order in which they are tried
 	log      hclog.Logger
 	retry    *retryablehttp.Client // the retry settings behind retrying
 	retrying *http.Client          // for what may be sent again: reads and token requests
@@ -104,14 +105,16 @@ func New(cfg Config) (*Client, error) {
 		api:    base.String() + "/api/v2",
 		log:    cfg.Logger,
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
-		oauth: &clientcredentials.Config{
+		limits: &limits{},
+	}
+	for _, secret := range append([]string{cfg.ClientSecret}, cfg.OtherSecrets...) {
+		c.oauth = append(c.oauth, &clientcredentials.Config{
 			ClientID:       cfg.ClientID,
-			ClientSecret:   cfg.ClientSecret,
+			ClientSecret:   secret,
 			TokenURL:       base.String() + "/oauth/token",
 			EndpointParams: url.Values{"audience": {cfg.Audience}},
 			AuthStyle:      oauth2.AuthStyleInParams,
-		},
-		limits: &limits{},
+		})
 	}
 	c.retry, c.retrying = newRetryingClient(c.once)
 	c.tokens = &tokenCache{fetch: c.fetchToken, timeout: cfg.RequestTimeout}
@@ -177,7 +180,11 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 
 // send sends r with tok, once as far as this function is concerned.
 func (c *Client) send(ctx context.Context, r request, tok *token) ([]byte, *Error) {
-	hide := redactor{r.secret, tok.value, c.oauth.ClientSecret}
+	hide := make(redactor, 0, 2+len(c.oauth))
+	hide = append(hide, r.secret, tok.value)
+	for _, oauth := range c.oauth {
+		hide = append(hide, oauth.ClientSecret)
+	}
 	req, err := http.NewRequestWithContext(ctx, r.method, c.api+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, noAnswer(r.op, err, hide)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -62,11 +63,23 @@ func newToken(value string, scopes []string, asked time.Time, lifetime time.Dura
 	return t
 }
 
-// fetchToken asks Auth0 for a token.
+// fetchToken asks Auth0 for a token, with each client secret until one is not
+// refused. The error is that of the last one.
 func (c *Client) fetchToken(ctx context.Context) (*token, error) {
-	hide := redactor{c.oauth.ClientSecret}
+	var err error
+	for _, oauth := range c.oauth {
+		var t *token
+		if t, err = c.fetchTokenBy(ctx, oauth); err == nil || ClassOf(err) != Refused {
+			return t, err
+		}
+	}
+	return nil, err
+}
+
+func (c *Client) fetchTokenBy(ctx context.Context, oauth *clientcredentials.Config) (*token, error) {
+	hide := redactor{oauth.ClientSecret}
 	asked := time.Now()
-	t, err := c.oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
+	t, err := oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
 		return nil, tokenError(ctx, err, hide)

@@ -1,0 +1,48 @@
+package auth0secrets
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathRotateRootName        = "rotate-root"
+	pathRotateRootSynopsis    = "Rotate the engine's own client secret."
+	pathRotateRootDescription = `
+Replaces the client secret of the application with which the engine calls Auth0
+by one that only Vault knows. The new one is stored, set in Auth0, and proven by
+a login before it takes the place of the old one; that may take as long as
+propagation_delay. With rotation_period or rotation_schedule in the configuration
+the engine does this by itself.`
+)
+
+func (b *backend) pathRotateRoot() []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      pathRotateRootName + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "root-credentials"},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback:                    handled(b.rotateRootWrite),
+				Summary:                     pathRotateRootSynopsis,
+				Responses:                   noContent(),
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
+		},
+		HelpSynopsis:    pathRotateRootSynopsis,
+		HelpDescription: strings.TrimSpace(pathRotateRootDescription),
+	}}
+}
+
+func (b *backend) rotateRootWrite(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	work, done := b.beyondRequest(ctx)
+	defer done()
+	wake, err := b.rotateRoot(work, req.Storage, true)
+	if !wake.IsZero() {
+		b.scheduler.schedule(rootRotation, wake)
+	}
+	return nil, err
+}

@@ -1,0 +1,216 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+const (
+	// rootRotation is the engine's own secret in the scheduler's index. No role
+	// can have this name.
+	rootRotation = "config/root"
+
+	// proofPause is the time between two attempts to log in with a new secret
+	// that has not reached all of Auth0 yet.
+	proofPause = time.Second
+	// proofMargin is added to propagation_delay for the last of them.
+	proofMargin = 5 * time.Second
+)
+
+// The engine's own secret goes through the same states as a role's, by the same
+// state machine, only that nobody else holds it: it is never waited for.
+//
+//	pending is stored -> set in Auth0 -> proven by a login -> current
+//
+// Until it is proven the engine logs in with the pending one or, where that is
+// refused, the current one: whatever crashes or gets lost, one of the two is
+// what Auth0 accepts.
+
+// rotateRoot rotates the engine's own secret, on request or if it is due. It
+// returns when to look again.
+func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, requested bool) (wake time.Time, err error) {
+	unlock, err := b.configLock.lock(ctx, storageConfig)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer unlock()
+	config, err := readConfig(ctx, storage)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if config == nil {
+		return time.Time{}, notConfigured()
+	}
+	state := config.Rotation
+	if requested {
+		state = state.requested(true)
+	}
+	for {
+		decision := decideRotation(config.rootSettings(), state, rotationClock{Now: b.now(), ServingSince: b.served.servingSince})
+		state = decision.State
+		if decision.Action == actionGenerateSecret {
+			secret, err := b.generateSecret(ctx, &roleEntry{})
+			if err != nil {
+				return time.Time{}, err
+			}
+			state = state.staged(config.rootSettings(), secret, b.now())
+		}
+		if state != config.Rotation {
+			if config, err = b.saveRoot(ctx, storage, config, state); err != nil {
+				return time.Time{}, err
+			}
+		}
+		switch decision.Action {
+		case actionNone:
+			return decision.Wake, nil
+		case actionSetSecret:
+			if config, err = b.setRoot(ctx, storage, config); err != nil {
+				return config.Rotation.RetryAt, err
+			}
+		}
+		state = config.Rotation
+	}
+}
+
+func (c *configEntry) rootSettings() rotationSettings {
+	return rotationSettings{
+		RotationPeriod: c.RotationPeriod, Schedule: c.schedule, ScheduledFrom: c.ScheduledFrom, Window: c.RotationWindow,
+		Paused: c.Disabled, Source: sourceVault, PropagationDelay: c.PropagationDelay,
+	}
+}
+
+// saveRoot stores a new state of the engine's own secret, and has the next call
+// to Auth0 log in accordingly.
+func (b *backend) saveRoot(ctx context.Context, storage logical.Storage, config *configEntry, state rotationState) (*configEntry, error) {
+	changed := *config
+	changed.Rotation = state
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	if err := writeConfig(ctx, storage, &changed); err != nil {
+		return config, err
+	}
+	b.disconnect()
+	_, err := b.connect(ctx, storage)
+	return &changed, err
+}
+
+// setRoot sets the pending secret in Auth0 and proves it. What comes of it is
+// stored, and an error returned as well.
+func (b *backend) setRoot(ctx context.Context, storage logical.Storage, config *configEntry) (*configEntry, error) {
+	conn, err := b.connect(ctx, storage)
+	if err != nil {
+		return config, err
+	}
+	pending := config.Rotation.Next.Value
+	err = conn.api.SetSecret(ctx, config.ClientID, string(pending))
+	if err == nil {
+		err = b.proveRoot(ctx, config, pending)
+	}
+	if err != nil {
+		b.Logger().Warn("rotation of the engine's own secret failed", "error", err)
+		saved, saveErr := b.saveRoot(ctx, storage, config, config.Rotation.rootFailed(b.failureOf(err), b.now()))
+		return saved, errors.Join(err, saveErr)
+	}
+	saved, err := b.saveRoot(ctx, storage, config, config.Rotation.accepted(config.rootSettings(), pending, b.now()))
+	if err == nil {
+		b.Logger().Info("the engine's own secret is a new one", "version", saved.Rotation.version())
+		b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
+	}
+	return saved, err
+}
+
+// rootFailed is failed, but for a first attempt that Auth0 has refused: nothing
+// has changed there, so the pending secret is no good and is dropped. On
+// schedule another one is made later.
+func (s rotationState) rootFailed(f failure, now time.Time) rotationState {
+	s = s.failed(f, now)
+	if f.Outcome == outcomeUnclear || s.Unclear {
+		s.Forced = true
+		return s
+	}
+	s.Next, s.Forced, s.StagedAt, s.Requested = nil, false, time.Time{}, false
+	return s
+}
+
+// proveRoot gets a token with nothing but the pending secret. While it reaches
+// Auth0's nodes it may be refused, which does not count until it should be
+// everywhere. An error is never a refusal: Auth0 has said that it took the
+// secret.
+func (b *backend) proveRoot(ctx context.Context, config *configEntry, pending sensitive) error {
+	settings := config.client(b)
+	settings.ClientSecret, settings.OtherSecrets = string(pending), nil
+	api, err := b.newAPI(settings)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	for end := b.now().Add(config.PropagationDelay + proofMargin); ; {
+		_, err = api.Grant(ctx)
+		if err == nil {
+			return nil
+		}
+		if auth0.ClassOf(err) != auth0.Refused || b.now().After(end) {
+			return &unprovenError{err}
+		}
+		select {
+		case <-ctx.Done():
+			return &unprovenError{ctx.Err()}
+		case <-time.After(proofPause):
+		}
+	}
+}
+
+// unprovenError is that a login with the new secret failed. It hides the class
+// of its cause: that the login was refused does not mean that the secret was.
+type unprovenError struct{ cause error }
+
+// Error tells the cause and what follows.
+func (e *unprovenError) Error() string {
+	return "the new secret is set in Auth0, but a login with it failed: " + e.cause.Error() +
+		". Both secrets are kept, and it will be tried again"
+}
+
+// attendRoot rotates the engine's own secret if it is due.
+func (s *scheduler) attendRoot(ctx context.Context, storage logical.Storage) {
+	work, done := context.WithTimeout(ctx, upstreamPatience)
+	defer done()
+	wake, err := s.b.rotateRoot(work, storage, false)
+	var coded logical.HTTPCodedError
+	switch {
+	case err != nil && errors.As(err, &coded) && wake.IsZero():
+		return // not configured: nothing to look at
+	case err != nil && !wake.After(s.now()):
+		s.retryLater(ctx, rootRotation, err)
+	default:
+		s.schedule(rootRotation, wake)
+	}
+}
+
+// rootTimelineFields describe how the engine's own secret stands.
+func rootTimelineFields() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		fieldLastVaultRotation: required(timeField("When the engine's own client secret was rotated, or configured.")),
+		fieldNextVaultRotation: timeField("When it is rotated next by schedule. Absent when that is not planned."),
+		fieldLastError:         stringField("Why the last attempt to rotate it failed. Absent when it did not."),
+		fieldFailures:          required(intField("How many attempts to rotate it failed in a row.")),
+		fieldRetryAt:           timeField("When the next attempt is made."),
+	}
+}
+
+func (c *configEntry) rootTimeline(data map[string]any, now time.Time) {
+	state := c.Rotation
+	data[fieldLastVaultRotation] = inRFC3339(state.LastRotation)
+	data[fieldFailures] = state.Failures
+	if state.LastError != "" {
+		data[fieldLastError], data[fieldRetryAt] = state.LastError, inRFC3339(state.RetryAt)
+	}
+	if next, planned := state.nextRotation(c.rootSettings(), now); planned {
+		data[fieldNextVaultRotation] = inRFC3339(next)
+	}
+}
