@@ -133,9 +133,11 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 		case !order.unfinished() || order.done(set.role.Rotation):
 			done++
 		default:
-			left = max(left, timeLeft(set, mount, now))
 			if order.toRequest(set.role.Rotation) {
 				toBegin++
+			}
+			if !order.Force {
+				left = max(left, timeLeft(set, mount, now))
 			}
 			if state := set.role.Rotation; state.LastError != "" {
 				failed[name] = failureData(state)
