@@ -16,6 +16,8 @@ const (
 Answers with the application's client ID and its client secrets in the order in
 which it should try them. While a rotation is under way there are two: an
 application that falls back to the second when the first is refused never fails.
+If both are refused it should try once more from the start: a new secret may
+reach Auth0 between two attempts.
 
 The lease cannot be renewed: at its end, or somewhat before, read again. Vault
 Agent does that by itself. Reading never calls Auth0.`

@@ -64,10 +64,15 @@ func newToken(value string, scopes []string, asked time.Time, lifetime time.Dura
 }
 
 // fetchToken asks Auth0 for a token, with each client secret until one is not
-// refused. The error is that of the last one.
+// refused. The error is that of the last one. Several are gone through twice: a
+// new secret may reach Auth0 between two attempts, so that both are refused.
 func (c *Client) fetchToken(ctx context.Context) (*token, error) {
+	attempts := c.oauth
+	if len(attempts) > 1 {
+		attempts = slices.Repeat(attempts, 2)
+	}
 	var err error
-	for _, oauth := range c.oauth {
+	for _, oauth := range attempts {
 		var t *token
 		if t, err = c.fetchTokenBy(ctx, oauth); err == nil || ClassOf(err) != Refused {
 			return t, err

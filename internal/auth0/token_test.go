@@ -2,8 +2,10 @@ package auth0
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,4 +265,33 @@ func TestAHugeTokenAnswerIsNotRead(t *testing.T) {
 	tn.onToken(replies(200, `{"access_token":"`+strings.Repeat("x", maxBody+10)+`"}`))
 	_, err := tn.client(t).Grant(t.Context())
 	assert.Equal(t, Ambiguous, ClassOf(err))
+}
+
+// TestTokenBySeveralSecrets: the first that is not refused counts, and a switch
+// between two attempts does not make a login fail.
+func TestTokenBySeveralSecrets(t *testing.T) {
+	accepted, tried := "old", []string(nil)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secret := r.FormValue("client_secret")
+		tried = append(tried, secret)
+		w.Header().Set("Content-Type", "application/json")
+		if secret != accepted {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"error":"access_denied","error_description":"Unauthorized"}`))
+		} else {
+			_, _ = w.Write([]byte(`{"access_token":"token","expires_in":60,"token_type":"Bearer"}`))
+		}
+		accepted = "new" // it has arrived
+	}))
+	defer server.Close()
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	c, err := New(Config{
+		Domain: strings.TrimPrefix(server.URL, "https://"), ClientID: "engine",
+		ClientSecret: "new", OtherSecrets: []string{"old"}, CACert: ca,
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Grant(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"new", "old", "new"}, tried)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,16 +70,23 @@ func (a *Application) Run(ctx context.Context) {
 	}
 }
 
-// login tries the secrets in order. The tenant counts what comes of it: the
-// login has an ID, and the last attempt says that it is the last.
+// rounds is how often a login goes through the secrets. Once is not enough
+// while a new secret reaches Auth0's nodes: it may be refused as not there yet,
+// arrive, and so have the old one refused as not there any more.
+const rounds = 2
+
+// login tries the secrets in order, and once more if all were refused. The
+// tenant counts what comes of it: the login has an ID, and the last attempt
+// says that it is the last.
 func (a *Application) login(ctx context.Context) {
 	credentials, err := ReadCredentials(a.File)
 	if err != nil {
 		return // not rendered yet
 	}
 	id := a.Prefix + strconv.FormatInt(a.started.Add(1), 10)
-	for i, secret := range credentials.ClientSecrets {
-		last := i == len(credentials.ClientSecrets)-1
+	attempts := slices.Repeat(credentials.ClientSecrets, rounds)
+	for i, secret := range attempts {
+		last := i == len(attempts)-1
 		if status, err := a.attempt(ctx, credentials, secret, id, last); err == nil && status == http.StatusOK {
 			return
 		}
