@@ -45,6 +45,8 @@ func TestDefiniteErrors(t *testing.T) {
 	s.refused(400, "holds no PEM certificate", write, "config", config("ca_cert", "nonsense"))
 	s.refused(400, `unknown field "doman"`, write, "config", config("doman", "x"))
 	s.refused(400, "invalid duration", write, "config", config("propagation_delay", "soon"))
+	// the SDK's error would quote it, and Vault's log would have it
+	s.refused(400, "client_secret must be a string", write, "config", config("client_secret", []string{s.Engine.ClientSecret}))
 	s.write("config", good)
 
 	s.refused(400, "does not exist in the tenant", write, "roles/app", role(map[string]any{"client_id": "unknownunknownunknownunknown0000"}))
