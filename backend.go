@@ -58,6 +58,14 @@ type managementAPI interface {
 	Application(ctx context.Context, clientID string) (*auth0.Application, error)
 	// SetSecret sets an application's client secret.
 	SetSecret(ctx context.Context, clientID, secret string) error
+	// Applications lists the tenant's applications, a page of them.
+	Applications(ctx context.Context, page, perPage int) (auth0.ApplicationPage, error)
+	// NewToken gets a Management API token to hand out, and asks for scopes.
+	NewToken(ctx context.Context, scopes []string) (auth0.AccessToken, error)
+	// EnableKey registers and enables a key of an application; RetireKeys removes
+	// all others.
+	EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error
+	RetireKeys(ctx context.Context, clientID, privateKey string) error
 	// RotateSecret has Auth0 make a new client secret. It is empty if Auth0 did
 	// not show it.
 	RotateSecret(ctx context.Context, clientID string) (string, error)

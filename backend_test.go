@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -40,12 +41,14 @@ type fakeAuth0 struct {
 	apps   map[string]*auth0.Application
 	// interfere is asked before a request takes effect. Whatever it returns is
 	// the request's error; it may call commit to let it take effect all the same.
-	interfere func(op, clientID string, commit func()) error
-	calls     []string
-	every     []string // every secret that was ever set
-	made      int
-	onLogin   func(auth0.Config) error
-	onSet     func(clientID, secret string) // called with the lock held, when a secret takes effect
+	interfere    func(op, clientID string, commit func()) error
+	calls        []string
+	every        []string // every secret that was ever set
+	made         int
+	honoursScope bool
+	keys         []string // private keys by which the engine may log in
+	onLogin      func(auth0.Config) error
+	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
 
 func newFakeAuth0() *fakeAuth0 {
@@ -68,7 +71,8 @@ type fakeClient struct {
 func (c *fakeClient) Grant(ctx context.Context) (auth0.Grant, error) {
 	c.mu.Lock()
 	app, onLogin := c.apps[c.config.ClientID], c.onLogin
-	accepted := app == nil || slices.Contains(append(c.config.OtherSecrets, c.config.ClientSecret), *app.ClientSecret)
+	accepted := app == nil || slices.Contains(c.config.Secrets, *app.ClientSecret) ||
+		slices.ContainsFunc(c.config.Secrets, func(key string) bool { return slices.Contains(c.keys, key) })
 	c.mu.Unlock()
 	if onLogin != nil {
 		if err := onLogin(c.config); err != nil {
@@ -211,6 +215,50 @@ func (f *fakeAuth0) RotateSecret(ctx context.Context, clientID string) (string, 
 		made = ""
 	}
 	return made, err
+}
+
+func (f *fakeAuth0) EnableKey(ctx context.Context, clientID, key, _ string) error {
+	return f.request(ctx, "enable", clientID, func() {
+		f.every = append(f.every, key)
+		if !slices.Contains(f.keys, key) {
+			f.keys = append(f.keys, key)
+		}
+	})
+}
+
+func (f *fakeAuth0) RetireKeys(ctx context.Context, clientID, key string) error {
+	return f.request(ctx, "retire", clientID, func() { f.keys = []string{key} })
+}
+
+func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessToken, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "token")
+	f.made++
+	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d", f.made), Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}
+	if f.honoursScope && len(scopes) > 0 {
+		token.Scopes = slices.DeleteFunc(slices.Clone(f.scopes), func(s string) bool { return !slices.Contains(scopes, s) })
+	}
+	return token, f.grant
+}
+
+func (f *fakeAuth0) Applications(_ context.Context, page, perPage int) (auth0.ApplicationPage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "list")
+	if !slices.Contains(f.scopes, scopeReadClients) && !slices.Contains(f.scopes, scopeReadClientKeys) {
+		return auth0.ApplicationPage{}, refusal("list applications", 403, codeInsufficientScope, "Insufficient scope, expected any of: read:clients")
+	}
+	ids := slices.Sorted(maps.Keys(f.apps))
+	found := auth0.ApplicationPage{Total: len(ids)}
+	for _, id := range ids[min(page*perPage, len(ids)):min((page+1)*perPage, len(ids))] {
+		app := *f.apps[id]
+		if !slices.Contains(f.scopes, scopeReadClientKeys) {
+			app.ClientSecret = nil
+		}
+		found.Applications = append(found.Applications, app)
+	}
+	return found, nil
 }
 
 func (f *fakeAuth0) Close() {}

@@ -30,9 +30,8 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	if stored != nil {
 		config = *stored
 	}
-	secret, secretSent := sentString(d, fieldClientSecret)
-	if secretSent {
-		config.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: sensitive(secret)}, LastRotation: now}
+	if err := config.applyCredential(d, now); err != nil {
+		return nil, err
 	}
 	for field, target := range map[string]*string{
 		fieldDomain: &config.Domain, fieldClientID: &config.ClientID,
@@ -63,6 +62,36 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	return &config, config.check()
 }
 
+// applyCredential takes in a client secret or a private key, in place of what
+// there was.
+func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) error {
+	secret, secretSent := sentString(d, fieldClientSecret)
+	key, keySent := sentString(d, fieldPrivateKey)
+	algorithm, algorithmSent := sentString(d, fieldSigningAlgorithm)
+	switch {
+	case secretSent && keySent:
+		return badRequest("%s and %s exclude each other: send the one by which the application authenticates", fieldClientSecret, fieldPrivateKey)
+	case secretSent:
+		c.SigningAlgorithm = ""
+	case keySent:
+		secret, c.SigningAlgorithm = key, auth0.SigningAlgorithms[0]
+	}
+	if secretSent || keySent {
+		c.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: sensitive(secret)}, LastRotation: now}
+	}
+	if !algorithmSent {
+		return nil
+	}
+	if c.SigningAlgorithm == "" {
+		return badRequest("%s is only for use with %s", fieldSigningAlgorithm, fieldPrivateKey)
+	}
+	if !slices.Contains(auth0.SigningAlgorithms, algorithm) {
+		return badRequest("%s %q is not known to Auth0: it is one of %s", fieldSigningAlgorithm, algorithm, strings.Join(auth0.SigningAlgorithms, ", "))
+	}
+	c.SigningAlgorithm = algorithm
+	return nil
+}
+
 // check refuses what cannot work, before anybody is asked.
 func (c *configEntry) check() error {
 	switch {
@@ -71,13 +100,18 @@ func (c *configEntry) check() error {
 	case c.ClientID == "":
 		return badRequest("%s is missing: that of a machine-to-machine application that may use the Management API", fieldClientID)
 	case c.Rotation.Current == nil || c.Rotation.Current.Value == "":
-		return badRequest("%s is missing: that of the application %q", fieldClientSecret, c.ClientID)
+		return badRequest("%s or %s is missing: that of the application %q", fieldClientSecret, fieldPrivateKey, c.ClientID)
 	case c.RequestTimeout < minRequestTimeout || c.RequestTimeout > maxRequestTimeout:
 		return badRequest("%s must be between %s and %s", fieldRequestTimeout, minRequestTimeout, maxRequestTimeout)
 	case c.PropagationDelay > maxPropagationDelay:
 		return badRequest("%s must be at most %s", fieldPropagationDelay, maxPropagationDelay)
 	case c.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CACert)):
 		return badRequest("%s holds no PEM certificate", fieldCACert)
+	}
+	if c.SigningAlgorithm != "" {
+		if _, err := auth0.ParsePrivateKey(string(c.Rotation.Current.Value)); err != nil {
+			return badRequest("%s cannot be used: %s", fieldPrivateKey, err)
+		}
 	}
 	if err := checkClientID(c.ClientID); err != nil {
 		return err
@@ -145,10 +179,11 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 		return nil, badRequest("the application's grant lacks the scope %s, without which no secret can be rotated; nothing was stored. "+
 			"Granted: %s", scopeUpdateClientKeys, strings.Join(grant.Scopes, " "))
 	}
-	return scopeWarnings(grant.Scopes), nil
+	return config.scopeWarnings(), nil
 }
 
-func scopeWarnings(scopes []string) []string {
+// scopeWarnings say what will not work without the scopes that are missing.
+func (c *configEntry) scopeWarnings() []string {
 	var warnings []string
 	for _, scope := range []struct{ name, loss string }{
 		{scopeReadClients, "the engine cannot check whether an application is fit to be a role"},
@@ -156,9 +191,13 @@ func scopeWarnings(scopes []string) []string {
 			" or " + fieldSkipImport + ", and after an unclear answer to a rotation with " + fieldSecretSource + "=" + string(sourceAuth0) +
 			" it has to rotate again"},
 	} {
-		if !slices.Contains(scopes, scope.name) {
+		if !slices.Contains(c.Scopes, scope.name) {
 			warnings = append(warnings, fmt.Sprintf("scope %s was not granted: %s", scope.name, scope.loss))
 		}
+	}
+	if missing := missingScopes(auth0.KeyScopes, c.Scopes); c.SigningAlgorithm != "" && len(missing) > 0 {
+		warnings = append(warnings, fmt.Sprintf("scopes %s were not granted: %s cannot replace the engine's key",
+			strings.Join(missing, ", "), pathRotateRootName))
 	}
 	return warnings
 }
@@ -171,29 +210,32 @@ func (c *configEntry) audience() string {
 	return "https://" + c.Domain + "/api/v2/"
 }
 
+// missingScopes are those that are wanted and not granted.
+func missingScopes(wanted, granted []string) []string {
+	var missing []string
+	for _, scope := range wanted {
+		if !slices.Contains(granted, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	return missing
+}
+
 // loginSecrets are the secrets with which the engine logs in, in the order in
 // which it tries them: while its own secret is rotated there are two, and either
 // may be the one that Auth0 accepts.
-func (c *configEntry) loginSecrets() (first string, others []string) {
-	served := c.Rotation.servedSecrets()
-	if c.Rotation.Next != nil {
-		slices.Reverse(served) // the pending one first
+func (c *configEntry) loginSecrets() []string {
+	values := c.Rotation.servedValues()
+	if pending := len(values) - 1; c.Rotation.Next != nil { // first the pending one, which comes last when it is served
+		values = slices.Concat(values[pending:], values[:pending])
 	}
-	for i, secret := range served {
-		if i == 0 {
-			first = string(secret.Value)
-		} else {
-			others = append(others, string(secret.Value))
-		}
-	}
-	return first, others
+	return values
 }
 
 func (c *configEntry) client(b *backend) auth0.Config {
-	first, others := c.loginSecrets()
 	return auth0.Config{
-		Domain: c.Domain, ClientID: c.ClientID, ClientSecret: first, OtherSecrets: others, Audience: c.audience(),
-		CACert: c.CACert, RequestTimeout: c.RequestTimeout,
+		Domain: c.Domain, ClientID: c.ClientID, Secrets: c.loginSecrets(), SigningAlgorithm: c.SigningAlgorithm,
+		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
 		UserAgent: userAgent + "/" + Version, Logger: b.Logger(),
 	}
 }

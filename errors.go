@@ -63,9 +63,11 @@ func checkInput(req *logical.Request, d *framework.FieldData) error {
 
 // checkSecretType refuses a secret that is not a string, without quoting it.
 func checkSecretType(req *logical.Request) error {
-	value, sent := req.Data[fieldClientSecret]
-	if _, isString := value.(string); sent && value != nil && !isString {
-		return badRequest("%s must be a string", fieldClientSecret)
+	for _, field := range []string{fieldClientSecret, fieldPrivateKey} {
+		value, sent := req.Data[field]
+		if _, isString := value.(string); sent && value != nil && !isString {
+			return badRequest("%s must be a string", field)
+		}
 	}
 	return nil
 }
@@ -95,7 +97,7 @@ func quotedList(items []string) string {
 func edgeError(err error) error {
 	var coded logical.HTTPCodedError
 	var upstream *auth0.Error
-	var unproven *unprovenError
+	var unfinished *unfinishedError
 	switch {
 	case err == nil:
 		return nil
@@ -105,7 +107,7 @@ func edgeError(err error) error {
 		return logical.CodedError(coded.Code(), err.Error())
 	case errors.As(err, &upstream):
 		return logical.CodedError(upstreamStatus(upstream), err.Error())
-	case errors.As(err, &unproven):
+	case errors.As(err, &unfinished):
 		return logical.CodedError(http.StatusBadGateway, err.Error())
 	default:
 		return err

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
 const (
@@ -17,7 +19,10 @@ application that may use its Management API. The application needs the scope
 update:client_keys; with read:clients the engine can check applications that
 become roles, and with read:client_keys it can import their present secrets.
 
-An update changes only what is sent. The client secret is never returned.`
+The application authenticates by a client secret, or by private_key_jwt with a
+private key whose public half is registered with it.
+
+An update changes only what is sent. Neither secret nor key is ever returned.`
 )
 
 func (b *backend) pathConfig() []*framework.Path {
@@ -41,6 +46,8 @@ func (b *backend) pathConfig() []*framework.Path {
 			fieldDomain:           stringField(descDomain),
 			fieldClientID:         stringField(descEngineClientID),
 			fieldClientSecret:     sensitiveField(descEngineSecret),
+			fieldPrivateKey:       sensitiveField(descPrivateKey),
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: signingAlgorithms()},
 			fieldAudience:         stringField(descAudience),
 			fieldCACert:           stringField(descCACert),
 			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
@@ -66,6 +73,8 @@ func (b *backend) pathConfig() []*framework.Path {
 					Fields: merged(rootTimelineFields(), planAnswerFields(descDisableMount), map[string]*framework.FieldSchema{
 						fieldDomain:           required(stringField(descDomain)),
 						fieldClientID:         required(stringField(descEngineClientID)),
+						fieldAuthMethod:       required(stringField(descAuthMethod)),
+						fieldSigningAlgorithm: stringField(descSigningAlgorithm),
 						fieldAudience:         required(stringField(descAudience)),
 						fieldCACert:           required(stringField(descCACert)),
 						fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
@@ -88,6 +97,14 @@ func (b *backend) pathConfig() []*framework.Path {
 	}}
 }
 
+func signingAlgorithms() []any {
+	var all []any
+	for _, algorithm := range auth0.SigningAlgorithms {
+		all = append(all, algorithm)
+	}
+	return all
+}
+
 func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
 	config, err := readConfig(ctx, req.Storage)
 	return config != nil, err
@@ -105,12 +122,16 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	data := map[string]any{
 		fieldDomain:           config.Domain,
 		fieldClientID:         config.ClientID,
+		fieldAuthMethod:       "client_secret_post",
 		fieldAudience:         config.audience(),
 		fieldCACert:           config.CACert,
 		fieldRequestTimeout:   inSeconds(config.RequestTimeout),
 		fieldPropagationDelay: inSeconds(config.PropagationDelay),
 		fieldVerifyConnection: config.VerifyConnection,
 		fieldScopes:           scopes,
+	}
+	if config.SigningAlgorithm != "" {
+		data[fieldAuthMethod], data[fieldSigningAlgorithm] = "private_key_jwt", config.SigningAlgorithm
 	}
 	config.answer(data)
 	config.rootTimeline(data, b.now())

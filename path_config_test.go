@@ -26,7 +26,7 @@ func TestConfigShowsEverythingButTheSecret(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		fieldRotationPeriod: int64(0), fieldRotationSchedule: "", fieldRotationWindow: int64(0), fieldFailures: 0,
 		fieldDomain: testDomain, fieldClientID: testEngineID, fieldAudience: "https://" + testDomain + "/api/v2/",
-		fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
+		fieldAuthMethod: "client_secret_post", fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
 		fieldDisableRotation: false, fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 	}, config)
 }
@@ -51,7 +51,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 	}{
 		"no domain":        {map[string]any{fieldClientID: "x", fieldClientSecret: "y"}, "domain is missing"},
 		"no client id":     {map[string]any{fieldDomain: testDomain, fieldClientSecret: "y"}, "client_id is missing"},
-		"no secret":        {map[string]any{fieldDomain: testDomain, fieldClientID: "x"}, "client_secret is missing"},
+		"no secret":        {map[string]any{fieldDomain: testDomain, fieldClientID: "x"}, "client_secret or private_key is missing"},
 		"scheme":           {engineConfig(map[string]any{fieldDomain: "https://" + testDomain}), "without scheme and path"},
 		"path":             {engineConfig(map[string]any{fieldDomain: testDomain + "/api"}), "without scheme and path"},
 		"query":            {engineConfig(map[string]any{fieldDomain: testDomain + "?x"}), "without scheme and path"},

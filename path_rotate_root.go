@@ -10,13 +10,19 @@ import (
 
 const (
 	pathRotateRootName        = "rotate-root"
-	pathRotateRootSynopsis    = "Rotate the engine's own client secret."
+	pathRotateRootSynopsis    = "Rotate the engine's own client secret or private key."
 	pathRotateRootDescription = `
 Replaces the client secret of the application with which the engine calls Auth0
 by one that only Vault knows. The new one is stored, set in Auth0, and proven by
 a login before it takes the place of the old one; that may take as long as
 propagation_delay. With rotation_period or rotation_schedule in the configuration
-the engine does this by itself.`
+the engine does this by itself.
+
+Where the engine authenticates with a private key, a new key is made, its public
+half registered and enabled beside the old one, and the old one removed once a
+login with the new one has succeeded. That needs the scopes
+read:client_credentials, create:client_credentials, update:client_credentials
+and delete:client_credentials.`
 )
 
 func (b *backend) pathRotateRoot() []*framework.Path {

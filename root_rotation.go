@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -27,6 +28,9 @@ const (
 // state machine, only that nobody else holds it: it is never waited for.
 //
 //	pending is stored -> set in Auth0 -> proven by a login -> current
+//
+// A private key is registered beside the present one, which is removed after
+// the proof.
 //
 // Until it is proven the engine logs in with the pending one or, where that is
 // refused, the current one: whatever crashes or gets lost, one of the two is
@@ -55,7 +59,7 @@ func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, reque
 		decision := decideRotation(config.rootSettings(), state, rotationClock{Now: b.now(), ServingSince: b.served.servingSince})
 		state = decision.State
 		if decision.Action == actionGenerateSecret {
-			secret, err := b.generateSecret(ctx, &roleEntry{})
+			secret, err := b.generateRoot(ctx, config)
 			if err != nil {
 				return time.Time{}, err
 			}
@@ -108,9 +112,16 @@ func (b *backend) setRoot(ctx context.Context, storage logical.Storage, config *
 		return config, err
 	}
 	pending := config.Rotation.Next.Value
-	err = conn.api.SetSecret(ctx, config.ClientID, string(pending))
+	if config.SigningAlgorithm == "" {
+		err = conn.api.SetSecret(ctx, config.ClientID, string(pending))
+	} else {
+		err = enableKey(ctx, conn, pending)
+	}
 	if err == nil {
 		err = b.proveRoot(ctx, config, pending)
+	}
+	if err == nil && config.SigningAlgorithm != "" {
+		err = retireKey(ctx, conn, pending)
 	}
 	if err != nil {
 		b.Logger().Warn("rotation of the engine's own secret failed", "error", err)
@@ -123,6 +134,37 @@ func (b *backend) setRoot(ctx context.Context, storage logical.Storage, config *
 		b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
 	}
 	return saved, err
+}
+
+// generateRoot makes the engine's next secret, or its next key.
+func (b *backend) generateRoot(ctx context.Context, config *configEntry) (sensitive, error) {
+	if config.SigningAlgorithm == "" {
+		return b.generateSecret(ctx, &roleEntry{})
+	}
+	key, err := auth0.NewPrivateKey()
+	return sensitive(key), err
+}
+
+// enableKey registers the pending key in Auth0 beside the present one. Without
+// the scopes for all steps it does not take the first.
+func enableKey(ctx context.Context, conn *connection, pending sensitive) error {
+	token, err := conn.api.NewToken(ctx, nil) // one that knows of scopes granted a moment ago
+	if err != nil {
+		return err
+	}
+	if missing := missingScopes(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
+		return badRequest("the engine's key cannot be rotated: its application's grant lacks %s. Registering a new key and removing the old one needs %s",
+			strings.Join(missing, ", "), strings.Join(auth0.KeyScopes, ", "))
+	}
+	return conn.api.EnableKey(ctx, conn.config.ClientID, string(pending), conn.config.SigningAlgorithm)
+}
+
+// retireKey removes all keys but the pending one, which is proven.
+func retireKey(ctx context.Context, conn *connection, pending sensitive) error {
+	if err := conn.api.RetireKeys(ctx, conn.config.ClientID, string(pending)); err != nil {
+		return &unfinishedError{"the new key works, but the old one could not be removed", err}
+	}
+	return nil
 }
 
 // rootFailed is failed, but for a first attempt that Auth0 has refused: nothing
@@ -144,7 +186,7 @@ func (s rotationState) rootFailed(f failure, now time.Time) rotationState {
 // secret.
 func (b *backend) proveRoot(ctx context.Context, config *configEntry, pending sensitive) error {
 	settings := config.client(b)
-	settings.ClientSecret, settings.OtherSecrets = string(pending), nil
+	settings.Secrets = []string{string(pending)}
 	api, err := b.newAPI(settings)
 	if err != nil {
 		return err
@@ -156,24 +198,26 @@ func (b *backend) proveRoot(ctx context.Context, config *configEntry, pending se
 			return nil
 		}
 		if auth0.ClassOf(err) != auth0.Refused || b.now().After(end) {
-			return &unprovenError{err}
+			return &unfinishedError{"the new secret is set in Auth0, but a login with it failed", err}
 		}
 		select {
 		case <-ctx.Done():
-			return &unprovenError{ctx.Err()}
+			return &unfinishedError{"the new secret is set in Auth0, but a login with it failed", ctx.Err()}
 		case <-time.After(proofPause):
 		}
 	}
 }
 
-// unprovenError is that a login with the new secret failed. It hides the class
-// of its cause: that the login was refused does not mean that the secret was.
-type unprovenError struct{ cause error }
+// unfinishedError is that a step after the first failed. It hides the class of
+// its cause: that the step was refused does not mean that nothing has changed.
+type unfinishedError struct {
+	what  string
+	cause error
+}
 
 // Error tells the cause and what follows.
-func (e *unprovenError) Error() string {
-	return "the new secret is set in Auth0, but a login with it failed: " + e.cause.Error() +
-		". Both secrets are kept, and it will be tried again"
+func (e *unfinishedError) Error() string {
+	return e.what + ": " + e.cause.Error() + ". Both are kept, and it will be tried again"
 }
 
 // attendRoot rotates the engine's own secret if it is due.

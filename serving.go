@@ -175,11 +175,7 @@ func (set *servedSet) answer(ttl time.Duration) map[string]any {
 // credentials is the part of an answer that is the same in every read of the
 // same set.
 func credentials(role *roleEntry) map[string]any {
-	served := role.Rotation.servedSecrets()
-	values := make([]string, len(served))
-	for i, s := range served {
-		values[i] = string(s.Value)
-	}
+	values := role.Rotation.servedValues()
 	first, second := "", ""
 	if len(values) > 0 {
 		first = values[0]
@@ -200,6 +196,17 @@ func credentials(role *roleEntry) map[string]any {
 		data[fieldRotationSchedule] = role.RotationSchedule
 	}
 	return data
+}
+
+// servedValues are the secrets of the set, in the order in which an application
+// tries them.
+func (s rotationState) servedValues() []string {
+	served := s.servedSecrets()
+	values := make([]string, len(served))
+	for i, secret := range served {
+		values[i] = string(secret.Value)
+	}
+	return values
 }
 
 // presentPeriod is the time between rotations as readers are told. Of a role

@@ -29,9 +29,12 @@ const (
 
 // configEntry is the stored configuration of the mount.
 type configEntry struct {
-	Format           int           `json:"format"`
-	Domain           string        `json:"domain"`
-	ClientID         string        `json:"client_id"`
+	Format   int    `json:"format"`
+	Domain   string `json:"domain"`
+	ClientID string `json:"client_id"`
+	// SigningAlgorithm is set if the engine authenticates by private_key_jwt:
+	// its secrets are private keys then, in PEM.
+	SigningAlgorithm string        `json:"signing_algorithm,omitempty"`
 	Audience         string        `json:"audience,omitempty"` // empty: the domain's own
 	CACert           string        `json:"ca_cert,omitempty"`
 	RequestTimeout   time.Duration `json:"request_timeout"`

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 const (
 	opGet    = "get application"
+	opList   = "list applications"
 	opSet    = "set secret"
 	opRotate = "rotate secret"
 )
@@ -85,6 +87,47 @@ func (c *Client) Application(ctx context.Context, clientID string) (*Application
 	return readApplication(opGet, clientID, body)
 }
 
+// maxPerPage is how many applications Auth0 gives at a time at most.
+const maxPerPage = 100
+
+// ApplicationPage is a part of the tenant's applications.
+type ApplicationPage struct {
+	Applications []Application
+	Total        int // of the tenant; -1: the answer did not say
+}
+
+// Applications lists applications, by GET /api/v2/clients: perPage (1 to 100)
+// of them, those that come after page times as many.
+func (c *Client) Applications(ctx context.Context, page, perPage int) (ApplicationPage, error) {
+	query := url.Values{
+		"fields": {applicationFields}, "include_fields": {"true"}, "include_totals": {"true"},
+		"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(min(max(perPage, 1), maxPerPage))},
+	}
+	body, err := c.do(ctx, request{op: opList, method: http.MethodGet, path: "/clients?" + query.Encode(), client: c.retrying})
+	if err != nil {
+		return ApplicationPage{}, err
+	}
+	var answer struct {
+		Total   *int              `json:"total"`
+		Clients []json.RawMessage `json:"clients"`
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.Clients == nil {
+		return ApplicationPage{}, unreadable(opList, http.StatusOK, "the answer is not a list of clients")
+	}
+	found := ApplicationPage{Total: -1}
+	if answer.Total != nil {
+		found.Total = *answer.Total
+	}
+	for _, object := range answer.Clients {
+		app, ok := decodeApplication(object)
+		if !ok || app.ClientID == "" {
+			return ApplicationPage{}, unreadable(opList, http.StatusOK, "the answer has something other than clients in its list")
+		}
+		found.Applications = append(found.Applications, *app)
+	}
+	return found, nil
+}
+
 // SetSecret sets an application's secret, by PATCH /api/v2/clients/{id} with
 // {"client_secret":"..."} and nothing else. It is sent once (again only after a
 // 401, with a new token). From Auth0's 2xx on the old secret is dead, save for
@@ -155,20 +198,28 @@ func clientPath(op, clientID string) (string, *Error) {
 // readApplication reads the client object in a 2xx answer, which must not be
 // that of another application.
 func readApplication(op, clientID string, body []byte) (*Application, error) {
+	app, ok := decodeApplication(body)
+	if !ok {
+		return nil, unreadable(op, http.StatusOK, "the answer is not a client object")
+	}
+	if app.ClientID != "" && app.ClientID != clientID {
+		return nil, unreadable(op, http.StatusOK, "the answer is about another client")
+	}
+	return app, nil
+}
+
+func decodeApplication(body []byte) (*Application, bool) {
 	var object struct {
 		Application
 		ClientSecret *string `json:"client_secret"`
 	}
 	// null, too, would be read without an error.
 	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) || json.Unmarshal(body, &object) != nil {
-		return nil, unreadable(op, http.StatusOK, "the answer is not a client object")
-	}
-	if object.ClientID != "" && object.ClientID != clientID {
-		return nil, unreadable(op, http.StatusOK, "the answer is about another client")
+		return nil, false
 	}
 	app := object.Application
 	if object.ClientSecret != nil && *object.ClientSecret != "" {
 		app.ClientSecret = object.ClientSecret
 	}
-	return &app, nil
+	return &app, true
 }

@@ -1,8 +1,8 @@
 // Package auth0 is a small client for the few calls of Auth0's Management API
-// that a rotation of client secrets needs: see an application, set its secret,
-// have Auth0 make a new one.
+// that a rotation of client secrets needs: see applications, set a secret, have
+// Auth0 make a new one; and register and remove keys of private_key_jwt.
 //
-//	c, err := auth0.New(auth0.Config{Domain: "tenant.eu.auth0.com", ClientID: id, ClientSecret: secret})
+//	c, err := auth0.New(auth0.Config{Domain: "tenant.eu.auth0.com", ClientID: id, Secrets: []string{secret}})
 //	...
 //	defer c.Close()
 //	err = c.SetSecret(ctx, application, next)
@@ -33,32 +33,29 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-retryablehttp"
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 )
 
 const defaultRequestTimeout = 30 * time.Second
 
 // Config says which tenant a Client talks to and as whom.
 type Config struct {
-	Domain         string        // host or host:port; always https
-	ClientID       string        // of the engine's own machine-to-machine application
-	ClientSecret   string        `json:"-"`
-	OtherSecrets   []string      `json:"-"` // tried in order where ClientSecret is refused: while it is being rotated
-	Audience       string        // empty: https://<Domain>/api/v2/
-	CACert         string        // PEM, the only roots that are trusted; empty: the system's
-	RequestTimeout time.Duration // bound on one HTTP request with its answer's body; 0: 30s
-	UserAgent      string        // empty: Go's
-	Logger         hclog.Logger  `json:"-"` // nil: none. Gets neither secrets nor tokens
+	Domain   string // host or host:port; always https
+	ClientID string // of the engine's own machine-to-machine application
+	// Secrets are what it logs in with: client secrets or, with a
+	// SigningAlgorithm, private keys (RSA, in PEM). The next one is tried where
+	// one is refused: there are several while they are being rotated.
+	Secrets          []string      `json:"-"`
+	SigningAlgorithm string        // of private_key_jwt: RS256, RS384 or PS256; empty: client_secret_post
+	Audience         string        // empty: https://<Domain>/api/v2/
+	CACert           string        // PEM, the only roots that are trusted; empty: the system's
+	RequestTimeout   time.Duration // bound on one HTTP request with its answer's body; 0: 30s
+	UserAgent        string        // empty: Go's
+	Logger           hclog.Logger  `json:"-"` // nil: none. Gets neither secrets nor tokens
 }
 
-// Format implements fmt.Formatter: no verb shows the client secret.
+// Format implements fmt.Formatter: no verb shows a secret.
 func (c Config) Format(f fmt.State, _ rune) {
-	secret := "none"
-	if c.ClientSecret != "" {
-		secret = redacted
-	}
-	_, _ = fmt.Fprintf(f, "auth0.Config{Domain:%q ClientID:%q ClientSecret:%s Audience:%q}", c.Domain, c.ClientID, secret, c.Audience)
+	_, _ = fmt.Fprintf(f, "auth0.Config{Domain:%q ClientID:%q Secrets:%d Audience:%q}", c.Domain, c.ClientID, len(c.Secrets), c.Audience)
 }
 
 // Client talks to one tenant with one set of credentials. It is safe for
@@ -69,8 +66,8 @@ func (c Config) Format(f fmt.State, _ rune) {
 // value in here would print its secret.
 type Client struct {
 	domain   string
-	api      string                      // https://<domain>/api/v2
-	oauth    []*clientcredentials.Config // one for each client secret, in the order in which they are tried
+	api      string   // https://<domain>/api/v2
+	logins   []*login // one for each secret, in the order in which they are tried
 	log      hclog.Logger
 	retry    *retryablehttp.Client // the retry settings behind retrying
 	retrying *http.Client          // for what may be sent again: reads and token requests
@@ -80,7 +77,7 @@ type Client struct {
 }
 
 // New makes a client. It does no I/O: the first call does. The error, for an
-// unusable Domain or CACert, quotes neither of them.
+// unusable Domain, CACert or private key, quotes none of them.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse("https://" + cfg.Domain)
 	if err != nil || base.Hostname() == "" || base.Host != cfg.Domain {
@@ -107,17 +104,15 @@ func New(cfg Config) (*Client, error) {
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
 		limits: &limits{},
 	}
-	for _, secret := range append([]string{cfg.ClientSecret}, cfg.OtherSecrets...) {
-		c.oauth = append(c.oauth, &clientcredentials.Config{
-			ClientID:       cfg.ClientID,
-			ClientSecret:   secret,
-			TokenURL:       base.String() + "/oauth/token",
-			EndpointParams: url.Values{"audience": {cfg.Audience}},
-			AuthStyle:      oauth2.AuthStyleInParams,
-		})
+	for _, secret := range cfg.Secrets {
+		l, err := newLogin(cfg, base, secret)
+		if err != nil {
+			return nil, err
+		}
+		c.logins = append(c.logins, l)
 	}
 	c.retry, c.retrying = newRetryingClient(c.once)
-	c.tokens = &tokenCache{fetch: c.fetchToken, timeout: cfg.RequestTimeout}
+	c.tokens = &tokenCache{fetch: func(ctx context.Context) (*token, error) { return c.fetchToken(ctx, nil) }, timeout: cfg.RequestTimeout}
 	return c, nil
 }
 
@@ -180,10 +175,10 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 
 // send sends r with tok, once as far as this function is concerned.
 func (c *Client) send(ctx context.Context, r request, tok *token) ([]byte, *Error) {
-	hide := make(redactor, 0, 2+len(c.oauth))
+	hide := make(redactor, 0, 2+len(c.logins))
 	hide = append(hide, r.secret, tok.value)
-	for _, oauth := range c.oauth {
-		hide = append(hide, oauth.ClientSecret)
+	for _, l := range c.logins {
+		hide = append(hide, l.secret)
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, c.api+r.path, bytes.NewReader(r.body))
 	if err != nil {

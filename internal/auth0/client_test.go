@@ -359,7 +359,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	const hidden = "hidden-value"
 	s := hidden
 	app := Application{ClientID: appID, ClientSecret: &s}
-	cfg := Config{Domain: "tenant.auth0.com", ClientID: "engine", ClientSecret: hidden}
+	cfg := Config{Domain: "tenant.auth0.com", ClientID: "engine", Secrets: []string{hidden}}
 	c, err := New(cfg)
 	require.NoError(t, err)
 	c.tokens.cur = newToken(hidden, nil, time.Now(), time.Hour)

@@ -55,7 +55,7 @@ func ClassOf(err error) Class {
 // and must not be used as a format string.
 type Error struct {
 	Class      Class
-	Op         string        // "token", "get application", "set secret", "rotate secret"
+	Op         string        // such as "token", "get application", "set secret", "rotate secret"
 	Status     int           // HTTP status; 0: no answer, or nothing was sent
 	Code       string        // Auth0's errorCode, or the OAuth2 error; may be empty
 	Message    string        // Auth0's message or description, or what went wrong; at most 200 characters

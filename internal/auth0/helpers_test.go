@@ -98,7 +98,7 @@ func (tn *tenant) counts() (tokens, calls int) {
 func (tn *tenant) config() Config {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tn.Certificate().Raw})
 	return Config{
-		Domain: tn.Listener.Addr().String(), ClientID: "engine", ClientSecret: engineSecret,
+		Domain: tn.Listener.Addr().String(), ClientID: "engine", Secrets: []string{engineSecret},
 		CACert: string(ca), RequestTimeout: 10 * time.Second, UserAgent: "engine/1.2.3",
 	}
 }

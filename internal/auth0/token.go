@@ -3,6 +3,7 @@ package auth0
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -63,36 +63,60 @@ func newToken(value string, scopes []string, asked time.Time, lifetime time.Dura
 	return t
 }
 
-// fetchToken asks Auth0 for a token, with each client secret until one is not
-// refused. The error is that of the last one. Several are gone through twice: a
-// new secret may reach Auth0 between two attempts, so that both are refused.
-func (c *Client) fetchToken(ctx context.Context) (*token, error) {
-	attempts := c.oauth
+// AccessToken is a Management API token to hand out.
+type AccessToken struct {
+	Value     string
+	Scopes    []string  // nil: the answer did not say
+	ExpiresAt time.Time // zero: the answer did not say
+}
+
+// Format implements fmt.Formatter: no verb shows the token.
+func (t AccessToken) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "auth0.AccessToken{Scopes:%q ExpiresAt:%s}", t.Scopes, t.ExpiresAt)
+}
+
+// NewToken gets a token of its own, which the Client does not use itself, and
+// asks for these scopes. Auth0 may grant more than was asked for (it does,
+// unless the tenant's own code prevents it) or less: the caller has to look.
+// Errors are those of Grant.
+func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, error) {
+	t, err := c.fetchToken(ctx, scopes)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
+}
+
+// fetchToken asks Auth0 for a token, with each secret until one is not refused.
+// The error is that of the last one. Several are gone through twice: a new
+// secret may reach Auth0 between two attempts, so that both are refused.
+func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error) {
+	attempts := c.logins
 	if len(attempts) > 1 {
 		attempts = slices.Repeat(attempts, 2)
 	}
-	var err error
-	for _, oauth := range attempts {
+	var err error = notSent(opToken, "there is no secret to log in with")
+	for _, l := range attempts {
 		var t *token
-		if t, err = c.fetchTokenBy(ctx, oauth); err == nil || ClassOf(err) != Refused {
+		if t, err = c.fetchTokenBy(ctx, l, scopes); err == nil || ClassOf(err) != Refused {
 			return t, err
 		}
 	}
 	return nil, err
 }
 
-func (c *Client) fetchTokenBy(ctx context.Context, oauth *clientcredentials.Config) (*token, error) {
-	hide := redactor{oauth.ClientSecret}
+func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
+	hide := redactor{l.secret}
 	asked := time.Now()
-	t, err := oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
+	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
 		return nil, tokenError(ctx, err, hide)
 	}
 
-	var scopes []string
+	var granted []string
 	if s, ok := t.Extra("scope").(string); ok {
-		scopes = append([]string{}, strings.Fields(s)...) // not nil: known to be none
+		granted = append([]string{}, strings.Fields(s)...) // not nil: known to be none
 	}
 	var lifetime time.Duration
 	if !t.Expiry.IsZero() {
@@ -100,7 +124,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, oauth *clientcredentials.Conf
 		// answer; it counts from the request here, to be on the safe side.
 		lifetime = time.Until(t.Expiry).Round(time.Second)
 	}
-	return newToken(t.AccessToken, scopes, asked, lifetime), nil
+	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
 // tokenError makes an *Error of what the oauth2 library says. Neither its text

@@ -287,7 +287,7 @@ func TestTokenBySeveralSecrets(t *testing.T) {
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	c, err := New(Config{
 		Domain: strings.TrimPrefix(server.URL, "https://"), ClientID: "engine",
-		ClientSecret: "new", OtherSecrets: []string{"old"}, CACert: ca,
+		Secrets: []string{"new", "old"}, CACert: ca,
 	})
 	require.NoError(t, err)
 	defer c.Close()

@@ -48,6 +48,8 @@ type application struct {
 	grants  map[string]scopes // by audience
 	secrets []change          // in order; the last is the one that is set
 	certs   int               // how many signing certificates there have been
+	keys    []registeredKey   // public keys, enabled or not
+	seen    map[string]bool   // jti of assertions, each of which is good once
 }
 
 // AddApplication adds an application that may log in for Options.Audience, and
@@ -99,6 +101,27 @@ func (t *Tenant) AddManagementApplication(granted ...string) Application {
 		Alg:                     "RS256",
 		GrantTypes:              []string{"client_credentials"},
 	}, t.Audience(), granted)
+}
+
+// AddKeyApplication is AddManagementApplication for one that authenticates by
+// private_key_jwt, with this public key (PEM) for RS256, RS384 or PS256.
+func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) Application {
+	key, err := newRegisteredKey(keyOrder{CredentialType: "public_key", Name: "first", PEM: publicPEM, Alg: alg})
+	if err != nil {
+		panic("simulated tenant: " + err.Error())
+	}
+	app := t.add(Application{
+		ClientID:              randomAlphanumerics(32),
+		Name:                  "management application with a key",
+		AppType:               "non_interactive",
+		ClientSecret:          randomText(64),
+		AuthenticationMethods: keyMethod(key.ID),
+		FirstParty:            true,
+		Alg:                   "RS256",
+		GrantTypes:            []string{"client_credentials"},
+	}, t.Audience(), granted)
+	t.withApplication(app.ClientID, func(a *application) { a.keys = []registeredKey{key} })
+	return app
 }
 
 func (t *Tenant) add(app Application, audience string, granted scopes) Application {

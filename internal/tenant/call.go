@@ -100,7 +100,7 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 	c.handle = t.withToken(func(*call, scopes) answer { return t.noSuchEndpoint(c) })
 
 	parts := strings.Split(rest, "/")
-	if parts[0] != "clients" || len(parts) > 3 {
+	if parts[0] != "clients" || len(parts) > 4 {
 		return c
 	}
 	if len(parts) > 1 {
@@ -124,7 +124,9 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 		case http.MethodPatch:
 			c.endpoint, c.handle = UpdateApplication, t.withToken(t.updateApplication)
 		}
-	case parts[2] == "rotate-secret":
+	case parts[2] == "credentials":
+		t.routeCredentials(c, parts[3:])
+	case parts[2] == "rotate-secret" && len(parts) == 3:
 		c.pattern = apiPrefix + "clients/{id}/rotate-secret"
 		if r.Method == http.MethodPost {
 			c.endpoint, c.handle = RotateSecret, t.withToken(t.rotateSecret)

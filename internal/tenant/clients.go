@@ -109,8 +109,8 @@ var patchable = map[string]string{
 // updateApplication handles PATCH /api/v2/clients/{id}. Scopes come first, then
 // the body, then whether there is such an application.
 func (t *Tenant) updateApplication(c *call, granted scopes) answer {
-	if !granted.any("update:clients", "update:client_keys") {
-		return insufficientScope("update:clients", "update:client_keys")
+	if !granted.any("update:clients", "update:client_keys", "update:client_credentials") {
+		return insufficientScope("update:clients", "update:client_keys", "update:client_credentials")
 	}
 	var sent map[string]json.RawMessage
 	if json.Unmarshal(c.body, &sent) != nil || sent == nil {
@@ -120,8 +120,14 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	if hasSecret && !granted.any("update:client_keys") {
 		return insufficientScope("update:client_keys")
 	}
-	if (len(sent) > 1 || len(sent) == 1 && !hasSecret) && !granted.any("update:clients") {
-		return insufficientScope("update:clients")
+	_, hasMethods := sent["client_authentication_methods"]
+	if hasMethods && !granted.any("update:clients", "update:client_credentials") {
+		return insufficientScope("update:clients", "update:client_credentials")
+	}
+	for name := range sent {
+		if name != "client_secret" && name != "client_authentication_methods" && !granted.any("update:clients") {
+			return insufficientScope("update:clients")
+		}
 	}
 	if bad := checkPatch(sent); bad != nil {
 		return *bad
@@ -135,6 +141,9 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 		return noSuchClient()
 	case hasSecret && app.usesKey():
 		return invalidBody("client_secret cannot be set for a client that uses private_key_jwt.")
+	}
+	if hasMethods && !app.hasKeys(sent["client_authentication_methods"]) {
+		return invalidBody("'Credential does not exist' on property client_authentication_methods.")
 	}
 	app.apply(sent)
 	if hasSecret {

@@ -21,11 +21,13 @@ const (
 	ReadApplication   Endpoint = "read"
 	UpdateApplication Endpoint = "update"
 	RotateSecret      Endpoint = "rotate-secret"
+	CreateCredential  Endpoint = "create-credential"
+	DeleteCredential  Endpoint = "delete-credential"
 	AnyManagement     Endpoint = "management"
 	Any               Endpoint = "any"
 )
 
-var endpoints = []Endpoint{"", Token, ReadApplication, UpdateApplication, RotateSecret, AnyManagement, Any}
+var endpoints = []Endpoint{"", Token, ReadApplication, UpdateApplication, RotateSecret, CreateCredential, DeleteCredential, AnyManagement, Any}
 
 // FaultKind says what goes wrong.
 type FaultKind string

@@ -3,11 +3,14 @@
 //
 // It does what the engine needs of Auth0, as far as it is documented:
 //
-//	POST  /oauth/token                          client_credentials
-//	GET   /api/v2/clients                       page, per_page, include_totals, fields
-//	GET   /api/v2/clients/{id}                  fields, include_fields
-//	PATCH /api/v2/clients/{id}                  {"client_secret":"..."}
-//	POST  /api/v2/clients/{id}/rotate-secret
+//	POST   /oauth/token                              client_credentials, by secret or private_key_jwt
+//	GET    /api/v2/clients                           page, per_page, include_totals, fields
+//	GET    /api/v2/clients/{id}                      fields, include_fields
+//	PATCH  /api/v2/clients/{id}                      {"client_secret":"..."}, or client_authentication_methods
+//	POST   /api/v2/clients/{id}/rotate-secret
+//	GET    /api/v2/clients/{id}/credentials          the public keys of private_key_jwt
+//	POST   /api/v2/clients/{id}/credentials
+//	DELETE /api/v2/clients/{id}/credentials/{id}
 //
 // with scopes, field visibility, rate limit, the error bodies, and a new secret
 // that takes time to be accepted everywhere (SetPropagation). Faults of every
@@ -88,10 +91,11 @@ type Tenant struct {
 	down   bool
 	closed bool
 
-	mu          sync.Mutex // for what is below
-	apps        map[string]*application
-	order       []string // client IDs as they were added
-	propagation Propagation
+	mu           sync.Mutex // for what is below
+	apps         map[string]*application
+	order        []string // client IDs as they were added
+	propagation  Propagation
+	honoursScope bool
 
 	nextNode atomic.Uint64 // for attempts without a login ID
 	tokens   tokens
@@ -180,6 +184,9 @@ func (t *Tenant) Audience() string { return "https://" + t.domain + "/api/v2/" }
 
 // CACert gives the certificate of the tenant's CA as PEM.
 func (t *Tenant) CACert() string { return string(t.certs.caPEM) }
+
+// issuer is the audience of client assertions.
+func (t *Tenant) issuer() string { return "https://" + t.domain + "/" }
 
 // HTTPClient gives a client that trusts the CA. It has no timeout. All share
 // their connections, which Close ends.

@@ -30,6 +30,7 @@ type tokenRequest struct {
 	secrets   []string // what the sender may mean by its secret: see readBasicAuth
 	assertion string   // client_assertion: private_key_jwt
 	audience  string
+	scopes    []string // that are asked for
 	malformed bool
 }
 
@@ -47,7 +48,10 @@ func readTokenRequest(r *http.Request, body []byte) tokenRequest {
 		q.malformed = true
 	}
 	q.grantType, q.audience = field("grant_type"), field("audience")
-	q.clientID, q.assertion = field("client_id"), field("client_assertion")
+	q.clientID, q.scopes = field("client_id"), strings.Fields(field("scope"))
+	if field("client_assertion_type") == assertionType {
+		q.assertion = field("client_assertion")
+	}
 	if s := field("client_secret"); s != "" {
 		q.secrets = []string{s}
 	}
@@ -102,12 +106,15 @@ func (t *Tenant) issueToken(c *call) answer {
 func (t *Tenant) grant(q tokenRequest, node uint64) (_ answer, known bool) {
 	t.mu.Lock()
 	app := t.apps[q.clientID]
-	if app == nil || !app.authenticates(q, node, t.now()) {
+	if app == nil || !app.authenticates(q, node, t.now(), t.issuer()) {
 		t.mu.Unlock()
 		return oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized"), app != nil
 	}
 	mayUse := slices.Contains(app.GrantTypes, "client_credentials")
 	granted, hasGrant := app.grants[q.audience]
+	if t.honoursScope && len(q.scopes) > 0 {
+		granted = slices.DeleteFunc(slices.Clone(granted), func(s string) bool { return !slices.Contains(q.scopes, s) })
+	}
 	t.mu.Unlock()
 
 	switch {
@@ -139,11 +146,10 @@ func grantTypeRefused(grantType string) answer {
 
 // authenticates says whether an edge node takes these credentials for the
 // application's. t.mu must be held.
-func (a *application) authenticates(q tokenRequest, node uint64, now time.Time) bool {
+func (a *application) authenticates(q tokenRequest, node uint64, now time.Time, issuer string) bool {
 	if len(a.AuthenticationMethods) > 0 {
-		// Neither private_key_jwt nor TLS is simulated: q.assertion would be
-		// verified here. A secret does not do for such an application.
-		return false
+		// A secret does not do for such an application. TLS is not simulated.
+		return a.usesKey() && a.verifies(q.assertion, now, issuer)
 	}
 	if a.TokenEndpointAuthMethod == "none" {
 		return false
@@ -160,6 +166,16 @@ func (t *Tenant) node(loginID string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(loginID))
 	return h.Sum64() % nodes
+}
+
+// HonourScope has tokens carry no more than the scopes that a request for them
+// asks for. Auth0 does not do that by itself: it grants all that the
+// application has, whatever is asked for, unless the tenant's own code (an
+// Action) takes some away.
+func (t *Tenant) HonourScope(on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.honoursScope = on
 }
 
 // ExpireTokens makes all Management API tokens that have been issued until now
