@@ -15,6 +15,7 @@
 //	rotation_plan.go   when something rotates by itself
 //	rotate_all.go      the order to rotate all roles
 //	root_rotation.go   the engine's own secret
+//	drift.go           secrets that were changed outside Vault
 //	scheduler.go       calls them when something is due
 //	serving.go         what creds/ and static-creds/ hand out, from memory
 //	application.go     whether an application can be a role
@@ -92,6 +93,7 @@ type backend struct {
 
 	served    *servedSets
 	scheduler *scheduler
+	drift     *driftWatch
 
 	// roleLocks serialise what changes a role, and configLock what changes the
 	// configuration; they are held across calls to Auth0. commitLock guards the
@@ -131,6 +133,7 @@ func newBackend(now func() time.Time) *backend {
 		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
+		drift:      newDriftWatch(),
 		roleLocks:  newKeyedLocks(),
 		configLock: newKeyedLocks(),
 	}

@@ -25,6 +25,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	config := configEntry{
 		RequestTimeout:   defaultRequestTimeout,
 		PropagationDelay: defaultPropagationDelay,
+		DriftCheckPeriod: defaultDriftCheckPeriod,
 		VerifyConnection: true,
 	}
 	if stored != nil {
@@ -44,6 +45,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	config.Domain = strings.ToLower(config.Domain)
 	for field, target := range map[string]*time.Duration{
 		fieldRequestTimeout: &config.RequestTimeout, fieldPropagationDelay: &config.PropagationDelay,
+		fieldDriftCheckPeriod: &config.DriftCheckPeriod,
 	} {
 		if value, ok := sentDuration(d, field); ok {
 			*target = value
@@ -105,6 +107,8 @@ func (c *configEntry) check() error {
 		return badRequest("%s must be between %s and %s", fieldRequestTimeout, minRequestTimeout, maxRequestTimeout)
 	case c.PropagationDelay > maxPropagationDelay:
 		return badRequest("%s must be at most %s", fieldPropagationDelay, maxPropagationDelay)
+	case c.DriftCheckPeriod != 0 && (c.DriftCheckPeriod < minDriftCheckPeriod || c.DriftCheckPeriod > maxRotationPeriod):
+		return badRequest("%s must be 0 (never) or at least %s", fieldDriftCheckPeriod, minDriftCheckPeriod)
 	case c.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CACert)):
 		return badRequest("%s holds no PEM certificate", fieldCACert)
 	}
@@ -189,7 +193,7 @@ func (c *configEntry) scopeWarnings() []string {
 		{scopeReadClients, "the engine cannot check whether an application is fit to be a role"},
 		{scopeReadClientKeys, "the engine cannot read an application's present secret: creating a role needs " + fieldClientSecret +
 			" or " + fieldSkipImport + ", and after an unclear answer to a rotation with " + fieldSecretSource + "=" + string(sourceAuth0) +
-			" it has to rotate again"},
+			" it has to rotate again. " + driftUnavailableText},
 	} {
 		if !slices.Contains(c.Scopes, scope.name) {
 			warnings = append(warnings, fmt.Sprintf("scope %s was not granted: %s", scope.name, scope.loss))

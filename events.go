@@ -23,6 +23,7 @@ const (
 	eventRotateAll    = "auth0/rotate-all"    // all roles are done
 	eventRootRotate   = "auth0/root-rotate"   // the engine's own secret is a new one
 	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
+	eventDrift        = "auth0/drift"         // a secret that was set outside Vault was adopted
 )
 
 // event tells those who listen. That nobody can is no error: subscribing is a
@@ -51,6 +52,7 @@ func (b *backend) roleEvent(ctx context.Context, kind, name string, entry *roleE
 func (b *backend) rotationEvents(ctx context.Context, name string, before rotationState, entry *roleEntry) {
 	after := entry.Rotation
 	switch {
+	case after.DriftedAt != before.DriftedAt && !after.DriftedAt.IsZero(): // has an event of its own
 	case after.version() != before.version():
 		b.roleEvent(ctx, eventRotate, name, entry, true)
 	case after.Next != nil && before.Next == nil:

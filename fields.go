@@ -25,6 +25,7 @@ const (
 	fieldPropagationDelay = "propagation_delay"
 	fieldVerifyConnection = "verify_connection"
 	fieldScopes           = "scopes"
+	fieldDriftCheckPeriod = "drift_check_period"
 
 	fieldTTL            = "ttl"
 	fieldRotationPeriod = "rotation_period"
@@ -51,6 +52,11 @@ const (
 	fieldLastError         = "last_error"
 	fieldFailures          = "failures"
 	fieldRetryAt           = "retry_at"
+
+	fieldDriftDetection  = "drift_detection"
+	fieldDriftCheckedAt  = "drift_checked_at"
+	fieldDriftCheckError = "drift_check_error"
+	fieldDriftDetectedAt = "drift_detected_at"
 )
 
 // What the fields mean, for path-help, OpenAPI and the answers' schemas alike.
@@ -69,6 +75,8 @@ const (
 	descPropagationDelay = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
 	descVerifyConnection = "Whether a write of this configuration first gets a Management API token, and is refused if that fails."
 	descScopes           = "Scopes that Auth0 granted when the configuration was last verified."
+
+	descDriftCheckPeriod = "How often each application's secret is compared with the one that Auth0 has, to notice when it was changed outside Vault: 0 (never) or at least 10s. Needs the scope read:client_keys."
 
 	descRoleClientID     = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
 	descImportSecret     = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
@@ -100,12 +108,18 @@ const (
 	descLastError         = "Why the last attempt at Auth0 failed. Absent when it did not."
 	descFailures          = "How many attempts of the present rotation failed in a row."
 	descRetryAt           = "When the next attempt is made."
+
+	descDriftDetection  = "Whether a secret that is changed outside Vault is noticed: on, off (drift_check_period is 0) or unavailable (the engine's grant lacks read:client_keys)."
+	descDriftCheckedAt  = "When the secret was last compared with the one that Auth0 has. Absent when it was not since this process began."
+	descDriftCheckError = "Why the last comparison could not be made. Absent when it could."
+	descDriftDetectedAt = "When the present secret was found in Auth0, set by somebody else. Absent when it is the engine's own."
 )
 
 const (
 	defaultTTL              = 15 * time.Minute
 	defaultRequestTimeout   = 30 * time.Second
 	defaultPropagationDelay = 30 * time.Second
+	defaultDriftCheckPeriod = 24 * time.Hour
 )
 
 func stringField(description string) *framework.FieldSchema {

@@ -52,6 +52,7 @@ func (b *backend) pathConfig() []*framework.Path {
 			fieldCACert:           stringField(descCACert),
 			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
 			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
+			fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
 			fieldVerifyConnection: boolField(descVerifyConnection, true),
 		}),
 		ExistenceCheck: b.configExists,
@@ -79,6 +80,7 @@ func (b *backend) pathConfig() []*framework.Path {
 						fieldCACert:           required(stringField(descCACert)),
 						fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
 						fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
+						fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
 						fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
 						fieldScopes:           required(listField(descScopes)),
 					}),
@@ -127,6 +129,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldCACert:           config.CACert,
 		fieldRequestTimeout:   inSeconds(config.RequestTimeout),
 		fieldPropagationDelay: inSeconds(config.PropagationDelay),
+		fieldDriftCheckPeriod: inSeconds(config.DriftCheckPeriod),
 		fieldVerifyConnection: config.VerifyConnection,
 		fieldScopes:           scopes,
 	}
@@ -186,7 +189,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 	}
 	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
 	b.scheduler.schedule(rootRotation, b.now())
-	if stored != nil && stored.Disabled != config.Disabled {
+	if stored != nil && (stored.Disabled != config.Disabled || stored.DriftCheckPeriod != config.DriftCheckPeriod) {
 		b.scheduler.revisit()
 	}
 	if len(warnings) == 0 {

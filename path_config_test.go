@@ -26,7 +26,7 @@ func TestConfigShowsEverythingButTheSecret(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		fieldRotationPeriod: int64(0), fieldRotationSchedule: "", fieldRotationWindow: int64(0), fieldFailures: 0,
 		fieldDomain: testDomain, fieldClientID: testEngineID, fieldAudience: "https://" + testDomain + "/api/v2/",
-		fieldAuthMethod: "client_secret_post", fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
+		fieldAuthMethod: "client_secret_post", fieldDriftCheckPeriod: int64(86400), fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
 		fieldDisableRotation: false, fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 	}, config)
 }

@@ -118,6 +118,11 @@ func roleAnswerFields() map[string]*framework.FieldSchema {
 		fieldTTL:            required(intField(descTTL + " In seconds.")),
 		fieldSecretSource:   required(stringField(descSecretSource)),
 		fieldPasswordPolicy: required(stringField(descPasswordPolicy)),
+
+		fieldDriftDetection:  required(stringField(descDriftDetection)),
+		fieldDriftCheckedAt:  timeField(descDriftCheckedAt),
+		fieldDriftCheckError: stringField(descDriftCheckError),
+		fieldDriftDetectedAt: timeField(descDriftDetectedAt),
 	})
 }
 
@@ -169,7 +174,7 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	entry.answer(data)
 	data[fieldPasswordPolicy] = entry.PasswordPolicy
 	data[fieldSecretSource] = string(entry.SecretSource)
-	resp := &logical.Response{Data: data}
+	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), entry.Rotation, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())
 	}

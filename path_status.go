@@ -16,7 +16,7 @@ const (
 Counts the roles by phase, names those whose last attempt at Auth0 failed and
 why, and shows what is known of the Management API: until when the token at hand
 is valid, and the rate limit as last seen. Reading it never calls Auth0. Alert on
-overdue and failing.`
+overdue, failing and drifted.`
 )
 
 const (
@@ -24,6 +24,7 @@ const (
 	fieldPhases        = "phases"
 	fieldOverdue       = "overdue"
 	fieldFailing       = "failing"
+	fieldDrifted       = "drifted"
 	fieldServingSince  = "serving_since"
 	fieldTokenExpires  = "management_token_expires_at"
 	fieldRateLimit     = "rate_limit"
@@ -35,6 +36,7 @@ const (
 	descOverdue       = "How many roles have a step of a rotation that is due and not done."
 	descFailing       = "Of each role whose last attempt at Auth0 failed: last_error, failures and retry_at."
 	descNextOfAll     = "When the next rotation of any role takes effect. Absent when none is planned."
+	descDrifted       = "Of each role whose present secret was set outside Vault: when it was found."
 	descServingSince  = "When this process began to serve the mount. Staged rotations wait a whole ttl from then."
 	descTokenExpires  = "When the Management API token at hand expires. Absent when there is none."
 	descRateLimit     = "The Management API's rate limit as last seen. Absent when none was."
@@ -57,6 +59,8 @@ func (b *backend) pathStatus() []*framework.Path {
 						fieldPhases:            required(mapField(descPhases)),
 						fieldOverdue:           required(intField(descOverdue)),
 						fieldFailing:           required(mapField(descFailing)),
+						fieldDriftDetection:    required(stringField(descDriftDetection)),
+						fieldDrifted:           required(mapField(descDrifted)),
 						fieldNextVaultRotation: timeField(descNextOfAll),
 						fieldServingSince:      required(timeField(descServingSince)),
 						fieldTokenExpires:      timeField(descTokenExpires),
@@ -93,6 +97,7 @@ func (b *backend) statusRead(ctx context.Context, req *logical.Request, _ *frame
 	}
 	data := count.data()
 	data[fieldServingSince] = inRFC3339(b.served.servingSince)
+	data[fieldDriftDetection] = string(b.driftDetection())
 	if conn := b.connection.Load(); conn != nil {
 		upstreamStatusData(conn.api, data)
 	}
@@ -107,12 +112,13 @@ type roleCount struct {
 	phases  map[string]any
 	overdue int
 	failing map[string]any
+	drifted map[string]any
 	next    time.Time
 }
 
 func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 	return &roleCount{
-		now: now, mount: mount, failing: map[string]any{},
+		now: now, mount: mount, failing: map[string]any{}, drifted: map[string]any{},
 		phases: map[string]any{string(phaseSteady): 0, string(phaseStaged): 0, string(phaseSettling): 0},
 	}
 }
@@ -128,6 +134,9 @@ func (c *roleCount) add(name string, set *servedSet) {
 	if state.LastError != "" {
 		c.failing[name] = failureData(state)
 	}
+	if !state.DriftedAt.IsZero() {
+		c.drifted[name] = inRFC3339(state.DriftedAt)
+	}
 	if at, planned := state.nextEffect(settings, clock); planned && (c.next.IsZero() || at.Before(c.next)) {
 		c.next = at
 	}
@@ -141,7 +150,7 @@ func failureData(state rotationState) map[string]any {
 }
 
 func (c *roleCount) data() map[string]any {
-	data := map[string]any{fieldRoles: c.total, fieldPhases: c.phases, fieldOverdue: c.overdue, fieldFailing: c.failing}
+	data := map[string]any{fieldRoles: c.total, fieldPhases: c.phases, fieldOverdue: c.overdue, fieldFailing: c.failing, fieldDrifted: c.drifted}
 	if !c.next.IsZero() {
 		data[fieldNextVaultRotation] = inRFC3339(c.next)
 	}

@@ -268,6 +268,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 		return err
 	}
 	b.served.forget(role.name)
+	b.drift.forget(role.name)
 	b.scheduler.schedule(role.name, time.Time{})
 	b.roleEvent(ctx, eventRoleDelete, role.name, role.entry, true)
 	return nil

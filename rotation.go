@@ -116,7 +116,9 @@ func (b *backend) loadMountSettings(ctx context.Context, storage logical.Storage
 // before anything has loaded it is told of schedules as if none were paused.
 func (b *backend) mountSettings() mountSettings {
 	if conn := b.connection.Load(); conn != nil {
-		return mountSettings{PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled}
+		return mountSettings{
+			PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled, DriftCheckPeriod: conn.config.DriftCheckPeriod,
+		}
 	}
 	return mountSettings{PropagationDelay: defaultPropagationDelay}
 }

@@ -188,18 +188,26 @@ func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name st
 	}
 	work, done := context.WithTimeout(ctx, upstreamPatience)
 	defer done()
+	if err := s.b.checkDriftIfDue(work, role); err != nil {
+		s.retryLater(ctx, name, err)
+		return
+	}
 	_ = s.b.advance(work, role, role.entry.Rotation) // stored, and scheduled again
 }
 
 // advance rotates from a state as far as is due, and keeps the schedule right.
 // The error of Auth0 that it returns is stored and will be retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, state rotationState) error {
+	staged := role.entry.Rotation.Next
 	wake, err := b.rotate(ctx, role, state)
 	if err != nil && !wake.After(b.now()) { // not even the failure could be stored
 		b.scheduler.retryLater(ctx, role.name, err)
 		return err
 	}
-	b.scheduler.schedule(role.name, wake)
+	if after := role.entry.Rotation; after.Next != nil && staged == nil && !after.Forced {
+		b.drift.want(role.name, b.now())
+	}
+	b.scheduler.schedule(role.name, b.nextLook(role, wake))
 	return err
 }
 

@@ -100,7 +100,7 @@ func (s *servedSets) newSet(name string, role *roleEntry, before *servedSet) *se
 	}
 	if before != nil {
 		since = before.since
-		if staged := role.Rotation.Next; staged != nil && !before.stages(staged.Version) {
+		if staged := role.Rotation.Next; staged != nil && !before.stages(staged.Value) {
 			since = s.now()
 		}
 	}
@@ -126,10 +126,10 @@ func (s *servedSets) invalidate(name string) {
 	s.forgotten[name] = s.now()
 }
 
-// stages says whether the version is handed out as the next one.
-func (set *servedSet) stages(version int) bool {
+// stages says whether the secret is handed out as the next one.
+func (set *servedSet) stages(secret sensitive) bool {
 	next := set.role.Rotation.Next
-	return next != nil && next.Version == version
+	return next != nil && next.Value == secret
 }
 
 // untilChange is how long the set stays as it is. False: no change is planned.

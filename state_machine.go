@@ -106,7 +106,7 @@ type rotationState struct {
 	// attempt to set it had no clear answer. It is never replaced, only
 	// promoted.
 	Next *secretVersion `json:"next,omitempty"`
-	// Previous may still be accepted somewhere until SettledAt.
+	// Previous may still be accepted somewhere until SettledAt; see also DriftedAt.
 	Previous *secretVersion `json:"previous,omitempty"`
 
 	StagedAt time.Time `json:"staged_at,omitzero"`
@@ -130,6 +130,10 @@ type rotationState struct {
 	// OwnSecret is set when Auth0 made a secret that it does not show: only a
 	// secret of the engine's own ends that.
 	OwnSecret bool `json:"own_secret,omitempty"`
+
+	// DriftedAt is when Current was found in Auth0, set by somebody else.
+	// Previous is ours then, and stays as a fallback until the next rotation.
+	DriftedAt time.Time `json:"drifted_at,omitzero"`
 
 	// LongestTTL is the longest lease that was given out under an earlier ttl;
 	// such leases live until LongestUntil at the latest.
@@ -372,6 +376,22 @@ func (s rotationState) accepted(set rotationSettings, value sensitive, now time.
 		LongestTTL:   s.LongestTTL,
 		LongestUntil: s.LongestUntil,
 	}.settled(now)
+}
+
+// adopted takes in the secret that was read back from Auth0. If it is another
+// one than any of ours, somebody else has set it. False: it is ours, or an
+// attempt of ours is still on its way, so that nothing follows from it.
+func (s rotationState) adopted(found sensitive, now time.Time) (rotationState, bool) {
+	underWay := s.Current == nil || s.Asked > 0 || s.Unclear || !s.SettledAt.IsZero()
+	if underWay || found == s.Current.Value || (s.Next != nil && found == s.Next.Value) {
+		return s, false
+	}
+	s.Previous, s.DriftedAt = s.Current, now
+	s.Current = &secretVersion{Version: s.version() + 1, Value: found}
+	if s.Next != nil {
+		s.Next = &secretVersion{Version: s.Next.Version + 1, Value: s.Next.Value, MadeAt: s.Next.MadeAt}
+	}
+	return s, true
 }
 
 // hidden takes in that Auth0 has made a secret and does not show it.

@@ -40,6 +40,7 @@ type configEntry struct {
 	RequestTimeout   time.Duration `json:"request_timeout"`
 	PropagationDelay time.Duration `json:"propagation_delay"`
 	VerifyConnection bool          `json:"verify_connection"`
+	DriftCheckPeriod time.Duration `json:"drift_check_period,omitempty"` // 0: never
 	// rotationPlan is for the engine's own secret. That it is disabled counts
 	// for all rotation of the mount.
 	rotationPlan
@@ -69,6 +70,7 @@ type roleEntry struct {
 type mountSettings struct {
 	PropagationDelay time.Duration
 	Paused           bool
+	DriftCheckPeriod time.Duration // 0: never
 }
 
 func (r *roleEntry) settings(mount mountSettings) rotationSettings {
