@@ -91,6 +91,8 @@ func (f *fakeAuth0) add(clientID, secret string) *auth0.Application {
 		ClientID: clientID, AppType: "regular_web", Global: &no, TokenEndpointAuthMethod: &method,
 		JWTConfiguration: &auth0.JWTConfiguration{Alg: "RS256", SecretEncoded: &no}, ClientSecret: &secret,
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.apps[clientID] = app
 	f.every = append(f.every, secret)
 	return app
