@@ -32,9 +32,15 @@ var publicAppTypes = []string{"spa", "native"}
 
 // examineApplication reads the application that a role is to be made of, and
 // says whether it can be one. What could not be seen is in the warnings, never
-// taken for a no. The application is nil if the token may not read any.
-func examineApplication(ctx context.Context, api managementAPI, clientID string, source secretSource) (*auth0.Application, []string, error) {
-	app, err := api.Application(ctx, clientID)
+// taken for a no. The application is nil if the token may not read any. One
+// that is known already is not read again.
+func examineApplication(
+	ctx context.Context, api managementAPI, clientID string, source secretSource, known *auth0.Application,
+) (*auth0.Application, []string, error) {
+	app, err := known, error(nil)
+	if app == nil {
+		app, err = api.Application(ctx, clientID)
+	}
 	switch {
 	case hasCode(err, codeUnknownApplication):
 		return nil, nil, badRequest("application %q does not exist in the tenant: check %s", clientID, fieldClientID)

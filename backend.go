@@ -19,8 +19,10 @@
 //	scheduler.go       calls them when something is due
 //	serving.go         what creds/ and static-creds/ hand out, from memory
 //	application.go     whether an application can be a role
+//	token_roles.go     Management API tokens with few scopes
 //	config.go          what a configuration is and how it is verified
 //	roles.go           making, changing and deleting roles
+//	roles_import.go    making many at once
 //	storage.go         what is stored
 package auth0secrets
 
@@ -95,6 +97,8 @@ type backend struct {
 	scheduler *scheduler
 	drift     *driftWatch
 
+	readEvents *readEvents
+
 	// roleLocks serialise what changes a role, and configLock what changes the
 	// configuration; they are held across calls to Auth0. commitLock guards the
 	// moments at which roles and configuration have to agree, and never is.
@@ -134,6 +138,7 @@ func newBackend(now func() time.Time) *backend {
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		drift:      newDriftWatch(),
+		readEvents: newReadEvents(),
 		roleLocks:  newKeyedLocks(),
 		configLock: newKeyedLocks(),
 	}
@@ -148,13 +153,17 @@ func newBackend(now func() time.Time) *backend {
 		Paths: framework.PathAppend(
 			b.pathConfig(),
 			b.pathRoles(),
+			b.pathRolesImport(),
+			b.pathApplications(),
 			b.pathCreds(),
 			b.pathRotate(),
 			b.pathRotateAll(),
 			b.pathRotateRoot(),
+			b.pathTokenRoles(),
+			b.pathTokens(),
 			b.pathStatus(),
 		),
-		Secrets:        []*framework.Secret{b.secretType()},
+		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
 		InitializeFunc: b.initialize,
 		PeriodicFunc:   b.periodic,
 		Invalidate:     b.invalidate,
@@ -219,6 +228,7 @@ func (b *backend) invalidate(_ context.Context, key string) {
 // clean stops the background work and waits for it.
 func (b *backend) clean(context.Context) {
 	b.scheduler.stop()
+	b.readEvents.work.Wait()
 	b.disconnect()
 }
 
@@ -282,5 +292,5 @@ Configure it with the credentials of a machine-to-machine application that may
 use Auth0's Management API ("config"), make a role of each application whose
 secret it is to rotate ("roles/<name>"), let applications read their credentials
 ("creds/<name>", or "static-creds/<name>" without a lease), and rotate on a
-schedule or by hand ("rotate/<name>").
+schedule or by hand ("rotate/<name>"). "status" tells how it all is.
 `

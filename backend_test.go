@@ -238,6 +238,7 @@ func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessTo
 	f.calls = append(f.calls, "token")
 	f.made++
 	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d", f.made), Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}
+	f.every = append(f.every, token.Value)
 	if f.honoursScope && len(scopes) > 0 {
 		token.Scopes = slices.DeleteFunc(slices.Clone(f.scopes), func(s string) bool { return !slices.Contains(scopes, s) })
 	}
@@ -404,7 +405,7 @@ func (env *testEnv) request(operation logical.Operation, path string, data map[s
 	var answer map[string]any
 	if resp != nil {
 		answer = resp.Data
-		if !strings.Contains(path, "creds/") {
+		if !strings.Contains(path, "creds/") && !strings.HasPrefix(path, "tokens/") {
 			shown, err := json.Marshal(resp)
 			require.NoError(env.t, err)
 			env.noSecretIn("the answer to "+path, string(shown))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -22,6 +24,8 @@ const (
 	eventRotate       = "auth0/rotate"        // Auth0 has it
 	eventRotateAll    = "auth0/rotate-all"    // all roles are done
 	eventRootRotate   = "auth0/root-rotate"   // the engine's own secret is a new one
+	eventCredsCreate  = "auth0/creds-create"  // credentials were read with a lease
+	eventTokenCreate  = "auth0/token-create"  // a Management API token was handed out
 	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
 	eventDrift        = "auth0/drift"         // a secret that was set outside Vault was adopted
 )
@@ -33,6 +37,46 @@ func (b *backend) event(ctx context.Context, kind, path string, more ...string) 
 	err := logical.SendEvent(ctx, b, kind, metadata...)
 	if err != nil && !errors.Is(err, framework.ErrNoEvents) && status.Code(err) != codes.Unimplemented {
 		b.Logger().Debug("event not sent", "type", kind, "error", err)
+	}
+}
+
+const (
+	// eventSlots bounds the events of reads that are on their way. A read does
+	// not wait for its event: if none is free, there is no event of it.
+	eventSlots = 64
+	// enterprise marks the version of a Vault in which somebody can subscribe to
+	// events. An event is a call to Vault, too dear for each read where nobody can.
+	enterprise = "+ent"
+)
+
+// readEvents sends the events of reads.
+type readEvents struct {
+	once   sync.Once
+	wanted bool
+	slots  chan struct{}
+	work   sync.WaitGroup
+}
+
+func newReadEvents() *readEvents { return &readEvents{slots: make(chan struct{}, eventSlots)} }
+
+// readEvent is an event about something that was handed out, sent in the
+// background.
+func (b *backend) readEvent(kind, path string, more ...string) {
+	r := b.readEvents
+	r.once.Do(func() {
+		env, err := b.System().PluginEnv(context.Background())
+		r.wanted = err == nil && env != nil && strings.Contains(env.VaultVersion, enterprise)
+	})
+	if !r.wanted {
+		return
+	}
+	select {
+	case r.slots <- struct{}{}:
+		r.work.Go(func() {
+			defer func() { <-r.slots }()
+			b.event(context.Background(), kind, path, append([]string{logical.EventMetadataModified, "false"}, more...)...)
+		})
+	default:
 	}
 }
 

@@ -196,6 +196,26 @@ func sentBool(d *framework.FieldData, field string) (value, sent bool) {
 	return value, sent
 }
 
+// sentInt is an int field of a request. False: it was not sent.
+func sentInt(d *framework.FieldData, field string) (int, bool) {
+	value, ok := d.GetOk(field)
+	if !ok {
+		return 0, false
+	}
+	number, ok := value.(int)
+	return number, ok
+}
+
+// sentStrings is a list field of a request. False: it was not sent.
+func sentStrings(d *framework.FieldData, field string) ([]string, bool) {
+	value, ok := d.GetOk(field)
+	if !ok {
+		return nil, false
+	}
+	list, ok := value.([]string)
+	return list, ok
+}
+
 func sensitiveField(description string) *framework.FieldSchema {
 	field := stringField(description)
 	field.DisplayAttrs = &framework.DisplayAttributes{Sensitive: true}

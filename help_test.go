@@ -46,6 +46,11 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"status":           {logical.ReadOperation},
 		"rotate":           {logical.UpdateOperation, logical.ReadOperation},
 		"rotate-root":      {logical.UpdateOperation},
+		"roles-import":     {logical.UpdateOperation},
+		"applications/":    {logical.ListOperation},
+		"token-roles/":     {logical.ListOperation},
+		"token-roles/x":    {logical.UpdateOperation, logical.ReadOperation, logical.DeleteOperation},
+		"tokens/x":         {logical.ReadOperation},
 		"rotate/app":       {logical.UpdateOperation, logical.ReadOperation},
 	}
 	covered := map[*framework.Path]bool{}

@@ -68,17 +68,11 @@ func (b *backend) pathRole() *framework.Path {
 	return &framework.Path{
 		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role", Action: "Create", ItemType: "Role"},
-		Fields: merged(planFields(descDisableRotation), map[string]*framework.FieldSchema{
-			fieldName:     nameField(),
-			fieldClientID: stringField(descRoleClientID),
-			fieldTTL:      durationField(descTTL, defaultTTL),
-			fieldSecretSource: {
-				Type: framework.TypeString, Description: descSecretSource,
-				Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
-			},
-			fieldPasswordPolicy: stringField(descPasswordPolicy),
-			fieldClientSecret:   sensitiveField(descImportSecret),
-			fieldSkipImport:     boolField(descSkipImport, false),
+		Fields: merged(roleSettingFields(), map[string]*framework.FieldSchema{
+			fieldName:         nameField(),
+			fieldClientID:     stringField(descRoleClientID),
+			fieldClientSecret: sensitiveField(descImportSecret),
+			fieldSkipImport:   boolField(descSkipImport, false),
 		}),
 		ExistenceCheck: b.roleExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -110,6 +104,18 @@ func (b *backend) pathRole() *framework.Path {
 		HelpSynopsis:    pathRolesSynopsis,
 		HelpDescription: strings.TrimSpace(pathRolesDescription),
 	}
+}
+
+// roleSettingFields are those of a role's settings that many roles can share.
+func roleSettingFields() map[string]*framework.FieldSchema {
+	return merged(planFields(descDisableRotation), map[string]*framework.FieldSchema{
+		fieldTTL: durationField(descTTL, defaultTTL),
+		fieldSecretSource: {
+			Type: framework.TypeString, Description: descSecretSource,
+			Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
+		},
+		fieldPasswordPolicy: stringField(descPasswordPolicy),
+	})
 }
 
 func roleAnswerFields() map[string]*framework.FieldSchema {
@@ -204,7 +210,7 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framew
 	case role.entry != nil:
 		warnings, err = b.updateRole(ctx, role, settings)
 	case create:
-		warnings, err = b.createRole(ctx, role, settings)
+		warnings, err = b.createRole(ctx, role, settings, nil)
 	default:
 		err = unknownRole(role.name)
 	}

@@ -22,7 +22,6 @@ changes nothing but for force. A read says how far it is.
 A role is done when its current secret was made after the order: one that was
 staged before it is rotated once more.`
 
-	fieldTotal       = "total"
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
 	fieldFailed      = "failed"

@@ -61,53 +61,65 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 	return role.check(role.TTL, now)
 }
 
-// createRole makes a role of an application. The role's lock is held.
-func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole) ([]string, error) {
-	maxLease := b.askMaxLeaseTTL()
-	entry := &roleEntry{ClientID: sent.clientID, TTL: min(defaultTTL, maxLease), SecretSource: sourceVault}
-	if !sent.clientIDSent {
-		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
-	}
-	if err := checkClientID(entry.ClientID); err != nil {
-		return nil, err
-	}
-	if err := sent.apply(entry, maxLease, b.now()); err != nil {
-		return nil, err
-	}
-	conn, err := b.connect(ctx, role.storage)
-	if err != nil {
-		return nil, err
-	}
-	entry.Domain = conn.config.Domain
+// newRoleEntry is a role with nothing but defaults.
+func newRoleEntry(maxLease time.Duration) *roleEntry {
+	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: sourceVault}
+}
 
-	if err := b.checkFree(ctx, role, entry, conn.config); err != nil {
-		return nil, err // before Auth0 is asked
-	}
-	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource)
+// createRole makes a role of an application, which is read from Auth0 unless it
+// is given. The role's lock is held.
+func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) ([]string, error) {
+	entry, warnings, err := b.prepareRole(ctx, role, sent, known)
 	if err != nil {
-		return nil, err
-	}
-	entry.SecretEncoded = secretEncoded(app)
-	imported, importWarnings, err := importSecret(app, sent)
-	if err != nil {
-		return nil, err
-	}
-	warnings = append(warnings, importWarnings...)
-	now := b.now()
-	if imported != "" {
-		entry.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: imported}, LastRotation: now}
-	} else {
-		entry.Rotation = rotationState{}.requested(true)
-	}
-	if err := b.checkPolicy(ctx, entry); err != nil {
 		return nil, err
 	}
 	if err := b.commitRole(ctx, role, entry); err != nil {
 		return nil, err
 	}
 	b.roleEvent(ctx, eventRoleCreate, role.name, entry, true)
-	more, err := b.firstRotation(ctx, role, imported != "")
+	more, err := b.firstRotation(ctx, role, entry.Rotation.Current != nil)
 	return append(warnings, more...), err
+}
+
+// prepareRole checks all that is to be checked of a new role, and changes
+// nothing.
+func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) (*roleEntry, []string, error) {
+	maxLease := b.askMaxLeaseTTL()
+	entry := newRoleEntry(maxLease)
+	if !sent.clientIDSent {
+		return nil, nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
+	}
+	entry.ClientID = sent.clientID
+	if err := checkClientID(entry.ClientID); err != nil {
+		return nil, nil, err
+	}
+	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+		return nil, nil, err
+	}
+	conn, err := b.connect(ctx, role.storage)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry.Domain = conn.config.Domain
+
+	if err := b.checkFree(ctx, role, entry, conn.config); err != nil {
+		return nil, nil, err // before Auth0 is asked
+	}
+	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry.SecretEncoded = secretEncoded(app)
+	imported, importWarnings, err := importSecret(app, sent)
+	if err != nil {
+		return nil, nil, err
+	}
+	if imported != "" {
+		entry.Rotation.Current, entry.Rotation.LastRotation = &secretVersion{Version: 1, Value: imported}, b.now()
+	} else {
+		entry.Rotation = entry.Rotation.requested(true)
+	}
+	return entry, append(warnings, importWarnings...), b.checkPolicy(ctx, entry)
 }
 
 // checkPolicy refuses a password policy that makes no secret, before a rotation

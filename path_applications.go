@@ -1,0 +1,172 @@
+package auth0secrets
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+const (
+	pathApplicationsSynopsis    = "List the tenant's applications that could be roles."
+	pathApplicationsDescription = `
+Asks Auth0 for its applications, and lists those whose client secret can be
+rotated: by client ID, with name, app_type and, where there is one, the role.
+Public applications and those that authenticate in another way are left out.
+Needs the scope read:clients or read:client_keys.
+
+Without page all are listed, up to 1000; with page, that page of Auth0's list.`
+
+	fieldPage    = "page"
+	fieldPerPage = "per_page"
+	fieldTotal   = "total"
+
+	descPage            = "Page of Auth0's list, from 0. Without it, all pages."
+	descPerPage         = "Applications per page of Auth0's list, 1 to 100."
+	descTotalInTenant   = "How many applications the tenant has, those that cannot be roles included."
+	descApplicationKeys = "Client IDs of the applications."
+	descApplicationInfo = "Of each application its name, app_type and, if it has one, role."
+
+	defaultPerPage = 50
+	maxPerPage     = 100
+	// maxListed is how far Auth0 lets anybody page.
+	maxListed = 1000
+)
+
+func (b *backend) pathApplications() []*framework.Path {
+	answer := map[int][]framework.Response{http.StatusOK: {{
+		Description: http.StatusText(http.StatusOK),
+		Fields: map[string]*framework.FieldSchema{
+			"keys":     listField(descApplicationKeys),
+			"key_info": mapField(descApplicationInfo),
+			fieldTotal: intField(descTotalInTenant),
+		},
+	}}}
+	query := func(field *framework.FieldSchema) *framework.FieldSchema {
+		field.Query = true
+		return field
+	}
+	perPage := query(intField(descPerPage))
+	perPage.Default = defaultPerPage
+	return []*framework.Path{{
+		Pattern:      "applications/?$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "applications", Navigation: true, ItemType: "Application"},
+		Fields:       map[string]*framework.FieldSchema{fieldPage: query(intField(descPage)), fieldPerPage: perPage},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ListOperation: &framework.PathOperation{
+				Callback: handled(b.applicationsList), Summary: pathApplicationsSynopsis, Responses: answer,
+			},
+		},
+		HelpSynopsis:    pathApplicationsSynopsis,
+		HelpDescription: strings.TrimSpace(pathApplicationsDescription),
+	}}
+}
+
+func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	conn, err := b.connect(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := listApplications(ctx, conn.api, d)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := b.rolesByApplication(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	keys, info := make([]string, 0, len(listed.Applications)), map[string]any{}
+	for i := range listed.Applications {
+		app := &listed.Applications[i]
+		if app.ClientID == conn.config.ClientID || unfit(app) != "" {
+			continue
+		}
+		about := map[string]any{"name": app.Name, "app_type": app.AppType}
+		if role := roles[app.ClientID]; role != "" {
+			about["role"] = role
+		}
+		keys, info[app.ClientID] = append(keys, app.ClientID), about
+	}
+	resp := logical.ListResponseWithInfo(keys, info)
+	if listed.Total >= 0 {
+		resp.Data[fieldTotal] = listed.Total
+	}
+	if listed.cut {
+		resp.AddWarning(fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists", maxListed))
+	}
+	return resp, nil
+}
+
+// applicationList is what was listed of the tenant's applications.
+type applicationList struct {
+	auth0.ApplicationPage
+	cut bool // there are more
+}
+
+// listApplications gets the page that the request names, or all.
+func listApplications(ctx context.Context, api managementAPI, d *framework.FieldData) (applicationList, error) {
+	page, wantsPage := sentInt(d, fieldPage)
+	perPage, wantsSize := sentInt(d, fieldPerPage)
+	switch {
+	case wantsPage && page < 0:
+		return applicationList{}, badRequest("%s must not be negative", fieldPage)
+	case wantsSize && (perPage < 1 || perPage > maxPerPage):
+		return applicationList{}, badRequest("%s must be between 1 and %d", fieldPerPage, maxPerPage)
+	case wantsSize && !wantsPage:
+		return applicationList{}, badRequest("%s is only for use with %s", fieldPerPage, fieldPage)
+	case !wantsPage:
+		return allApplications(ctx, api)
+	case !wantsSize:
+		perPage = defaultPerPage
+	}
+	found, err := api.Applications(ctx, page, perPage)
+	return applicationList{ApplicationPage: found}, listError(err)
+}
+
+// allApplications gets page after page.
+func allApplications(ctx context.Context, api managementAPI) (applicationList, error) {
+	all := applicationList{ApplicationPage: auth0.ApplicationPage{Total: -1}}
+	for page := range maxListed / maxPerPage {
+		found, err := api.Applications(ctx, page, maxPerPage)
+		if err != nil {
+			return applicationList{}, listError(err)
+		}
+		all.Applications, all.Total = append(all.Applications, found.Applications...), found.Total
+		if len(found.Applications) < maxPerPage {
+			return all, nil
+		}
+	}
+	all.cut = all.Total < 0 || all.Total > maxListed
+	return all, nil
+}
+
+func listError(err error) error {
+	if hasCode(err, codeInsufficientScope) {
+		return badRequest("the engine's grant has none of the scopes that let it list applications: %s or %s", scopeReadClients, scopeReadClientKeys)
+	}
+	return err
+}
+
+// rolesByApplication names the role of each application that has one.
+func (b *backend) rolesByApplication(ctx context.Context, storage logical.Storage) (map[string]string, error) {
+	names, err := storage.List(ctx, storageRoles)
+	if err != nil {
+		return nil, err
+	}
+	roles := make(map[string]string, len(names))
+	for _, name := range names {
+		set, err := b.look(ctx, storage, name)
+		if err != nil {
+			return nil, err
+		}
+		if set != nil {
+			roles[set.role.ClientID] = name
+		}
+	}
+	return roles, nil
+}

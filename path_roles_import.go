@@ -1,0 +1,95 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathRolesImportSynopsis    = "Make roles of many applications at once."
+	pathRolesImportDescription = `
+Makes a role of each application of the tenant that the filters let through, with
+the same settings for all, and imports its present secret: nothing is rotated.
+Roles are named after their applications ("Shop (EU)" becomes shop-eu). What
+cannot be a role, or is one, is skipped, and the answer says why. To send the
+same request again is safe: it takes in what is new.
+
+Needs the scope read:client_keys. With dry_run=true nothing is made, and the
+answer is what would be.`
+
+	fieldFilterName    = "filter_name"
+	fieldFilterAppType = "filter_app_type"
+	fieldClientIDs     = "client_ids"
+	fieldRolePrefix    = "role_prefix"
+	fieldDryRun        = "dry_run"
+	fieldImported      = "imported"
+	fieldSkipped       = "skipped"
+
+	descFilterName    = "Only applications whose name matches, case-insensitively; * stands for anything."
+	descFilterAppType = "Only applications of these app_types, such as regular_web and non_interactive."
+	descClientIDs     = "Only these applications."
+	descRolePrefix    = "What the names of the roles begin with."
+	descDryRun        = "Only say what would be done."
+	descImported      = "Of each new role: client_id and name of its application, and warnings if there are any."
+	descSkipped       = "Of each application that the filters let through and that did not become a role: its name and the reason."
+)
+
+func (b *backend) pathRolesImport() []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      "roles-import$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "import", OperationSuffix: "roles"},
+		Fields: merged(roleSettingFields(), map[string]*framework.FieldSchema{
+			fieldFilterName:    stringField(descFilterName),
+			fieldFilterAppType: {Type: framework.TypeCommaStringSlice, Description: descFilterAppType},
+			fieldClientIDs:     {Type: framework.TypeCommaStringSlice, Description: descClientIDs},
+			fieldRolePrefix:    stringField(descRolePrefix),
+			fieldDryRun:        boolField(descDryRun, false),
+		}),
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.UpdateOperation: &framework.PathOperation{
+				Callback: handled(b.rolesImport),
+				Summary:  pathRolesImportSynopsis,
+				Examples: []framework.RequestExample{{
+					Description: "See which web applications would become roles.",
+					Data:        map[string]any{fieldFilterAppType: "regular_web", fieldRotationPeriod: "720h", fieldDryRun: true},
+				}},
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK),
+					Fields: map[string]*framework.FieldSchema{
+						fieldImported: required(mapField(descImported)),
+						fieldSkipped:  required(mapField(descSkipped)),
+						fieldDryRun:   required(boolField(descDryRun, false)),
+					},
+				}}},
+				ForwardPerformanceSecondary: true,
+				ForwardPerformanceStandby:   true,
+			},
+		},
+		HelpSynopsis:    pathRolesImportSynopsis,
+		HelpDescription: strings.TrimSpace(pathRolesImportDescription),
+	}}
+}
+
+func (b *backend) rolesImport(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	filter, err := readApplicationFilter(d)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := b.sentRoleSettings(d)
+	if err != nil {
+		return nil, err
+	}
+	prefix, _ := sentString(d, fieldRolePrefix)
+	dryRun, _ := sentBool(d, fieldDryRun)
+	report, warnings, err := b.importRoles(ctx, req.Storage, &roleImport{filter: filter, settings: settings, prefix: prefix, dryRun: dryRun})
+	if err != nil {
+		return nil, err
+	}
+	return &logical.Response{Warnings: warnings, Data: map[string]any{
+		fieldImported: report.imported, fieldSkipped: report.skipped, fieldDryRun: dryRun,
+	}}, nil
+}

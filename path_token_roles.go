@@ -1,0 +1,165 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathTokenRolesSynopsis    = "Manage what Management API tokens may be handed out."
+	pathTokenRolesDescription = `
+A token role stands for Management API access tokens with certain scopes, read
+at tokens/<name>. They are got by the engine's own application or, with role, by
+the application of that role.
+
+Auth0 puts all scopes that an application has into its tokens, whatever is asked
+for, unless code of the tenant's own (an Action) takes some away. A token with
+more than the role's scopes is not handed out. So that a token carries few
+scopes, make an application that is granted just these, a role of it, and name
+that here.`
+
+	pathTokenRolesListSynopsis = "List the token roles."
+
+	tokenRolesPrefix = "token-roles/"
+
+	fieldRole = "role"
+
+	descTokenRoleName   = "Name of the token role."
+	descTokenRoleScopes = "Scopes of the Management API that the tokens carry, such as read:users. All of them, and no others."
+	descTokenRoleRole   = "Role by whose application the tokens are got. Empty: the engine's own application."
+)
+
+func (b *backend) pathTokenRoles() []*framework.Path {
+	fields := map[string]*framework.FieldSchema{
+		fieldName:   stringField(descTokenRoleName),
+		fieldScopes: {Type: framework.TypeCommaStringSlice, Description: descTokenRoleScopes},
+		fieldRole:   stringField(descTokenRoleRole),
+	}
+	writes := func(callback framework.OperationFunc, summary string) *framework.PathOperation {
+		return &framework.PathOperation{
+			Callback: handled(callback), Summary: summary, Responses: noContent(),
+			ForwardPerformanceSecondary: true, ForwardPerformanceStandby: true,
+		}
+	}
+	write := writes(b.tokenRoleWrite, "Create or change a token role.")
+	write.Examples = []framework.RequestExample{{
+		Description: "Tokens that can read users, by the application of the role user-reader.",
+		Data:        map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"},
+	}}
+	return []*framework.Path{
+		{
+			Pattern:      tokenRolesPrefix + "?$",
+			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "token-roles", Navigation: true, ItemType: "Token role"},
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ListOperation: &framework.PathOperation{
+					Callback: handled(b.tokenRolesList),
+					Summary:  pathTokenRolesListSynopsis,
+					Responses: map[int][]framework.Response{http.StatusOK: {{
+						Description: http.StatusText(http.StatusOK),
+						Fields:      map[string]*framework.FieldSchema{"keys": listField("Names of the token roles.")},
+					}}},
+				},
+			},
+			HelpSynopsis:    pathTokenRolesListSynopsis,
+			HelpDescription: strings.TrimSpace(pathTokenRolesDescription),
+		},
+		{
+			Pattern:        tokenRolesPrefix + framework.GenericNameRegex(fieldName) + "$",
+			DisplayAttrs:   &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "token-role", Action: "Create", ItemType: "Token role"},
+			Fields:         fields,
+			ExistenceCheck: b.tokenRoleExists,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.CreateOperation: write,
+				logical.UpdateOperation: write,
+				logical.PatchOperation:  writes(b.tokenRolePatch, "Change a token role that exists. Only what is sent changes."),
+				logical.DeleteOperation: writes(b.tokenRoleDelete, "Delete a token role. Tokens that were handed out stay valid."),
+				logical.ReadOperation: &framework.PathOperation{
+					Callback: handled(b.tokenRoleRead),
+					Summary:  "Read a token role.",
+					Responses: map[int][]framework.Response{http.StatusOK: {{
+						Description: http.StatusText(http.StatusOK),
+						Fields: map[string]*framework.FieldSchema{
+							fieldScopes: required(listField(descTokenRoleScopes)),
+							fieldRole:   required(stringField(descTokenRoleRole)),
+						},
+					}}},
+				},
+			},
+			HelpSynopsis:    pathTokenRolesSynopsis,
+			HelpDescription: strings.TrimSpace(pathTokenRolesDescription),
+		},
+	}
+}
+
+func (b *backend) tokenRoleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
+	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
+	return role != nil, err
+}
+
+func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	names, err := req.Storage.List(ctx, storageTokenRoles)
+	if err != nil {
+		return nil, err
+	}
+	return logical.ListResponse(names), nil
+}
+
+func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
+	if err != nil || role == nil {
+		return nil, err
+	}
+	return &logical.Response{Data: map[string]any{fieldScopes: role.Scopes, fieldRole: role.Role}}, nil
+}
+
+func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeTokenRole(ctx, req, d, true)
+}
+
+func (b *backend) tokenRolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return b.writeTokenRole(ctx, req, d, false)
+}
+
+func (b *backend) writeTokenRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
+	name := d.Get(fieldName).(string)
+	unlock, err := b.roleLocks.lock(ctx, tokenRolesPrefix+name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, err := readTokenRole(ctx, req.Storage, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case role == nil && !create:
+		return nil, unknownTokenRole(name)
+	case role == nil:
+		role = &tokenRoleEntry{}
+	}
+	if scopes, ok := sentStrings(d, fieldScopes); ok {
+		role.Scopes = scopes
+	}
+	if owner, ok := sentString(d, fieldRole); ok {
+		role.Role = owner
+	}
+	warnings, err := b.checkTokenRole(ctx, req.Storage, role)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeTokenRole(ctx, req.Storage, name, role); err != nil || len(warnings) == 0 {
+		return nil, err
+	}
+	return &logical.Response{Warnings: warnings}, nil
+}
+
+func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	return nil, req.Storage.Delete(ctx, storageTokenRoles+d.Get(fieldName).(string))
+}
+
+func unknownTokenRole(name string) error {
+	return badRequest("token role %q does not exist: create it at token-roles/%s", name, name)
+}

@@ -1,0 +1,113 @@
+package auth0secrets
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+const (
+	pathTokensSynopsis    = "Get a Management API access token, with a lease."
+	pathTokensDescription = `
+Gets a new access token from Auth0 with the scopes of the token role. Its lease
+lasts as long as the token, at most as long as the mount allows, and cannot be
+renewed: read again.
+
+Auth0 cannot revoke an access token: revoking the lease only makes Vault forget
+it, and the token stays valid until expires_at.`
+
+	// secretTypeToken marks the leases of tokens/.
+	secretTypeToken = "auth0_management_token" //nolint:gosec // the name of a type
+
+	fieldAccessToken = "access_token"
+	fieldTokenType   = "token_type"
+	fieldExpiresAt   = "expires_at"
+
+	descAccessToken = "The access token: to be sent as Authorization: Bearer."
+	descTokenType   = "Always Bearer."
+	descTokenScopes = "Scopes of the token: those of the token role."
+	descExpiresAt   = "When the token expires. Until then it is valid, whatever becomes of its lease."
+	descTokenAud    = "Base URL of the Management API, which is the token's audience."
+
+	// unknownLifetime is the lease of a token that does not say how long it lives.
+	unknownLifetime = 5 * time.Minute
+)
+
+func (b *backend) pathTokens() []*framework.Path {
+	return []*framework.Path{{
+		Pattern:      "tokens/" + framework.GenericNameRegex(fieldName) + "$",
+		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "get", OperationSuffix: "management-token"},
+		Fields:       map[string]*framework.FieldSchema{fieldName: stringField(descTokenRoleName)},
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: handled(b.tokenRead),
+				Summary:  pathTokensSynopsis,
+				Responses: map[int][]framework.Response{http.StatusOK: {{
+					Description: http.StatusText(http.StatusOK),
+					Fields: map[string]*framework.FieldSchema{
+						fieldAccessToken: required(sensitiveField(descAccessToken)),
+						fieldTokenType:   required(stringField(descTokenType)),
+						fieldScopes:      required(listField(descTokenScopes)),
+						fieldExpiresAt:   timeField(descExpiresAt),
+						fieldDomain:      required(stringField(descDomain)),
+						fieldAudience:    required(stringField(descTokenAud)),
+					},
+				}}},
+			},
+		},
+		HelpSynopsis:    pathTokensSynopsis,
+		HelpDescription: strings.TrimSpace(pathTokensDescription),
+	}}
+}
+
+// tokenSecretType is the lease of tokens/. There is nothing to revoke: see
+// pathTokensDescription.
+func (b *backend) tokenSecretType() *framework.Secret {
+	return &framework.Secret{
+		Type: secretTypeToken,
+		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+			return nil, nil
+		},
+	}
+}
+
+func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	name := d.Get(fieldName).(string)
+	role, err := readTokenRole(ctx, req.Storage, name)
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, unknownTokenRole(name)
+	}
+	conn, err := b.connect(ctx, req.Storage)
+	if err != nil {
+		return nil, err
+	}
+	token, err := b.newToken(ctx, req.Storage, conn, role)
+	if err != nil {
+		return nil, err
+	}
+	if err := fitsTokenRole(role, token); err != nil {
+		return nil, err
+	}
+	data := map[string]any{
+		fieldAccessToken: token.Value, fieldTokenType: "Bearer", fieldScopes: token.Scopes,
+		fieldDomain: conn.config.Domain, fieldAudience: conn.config.audience(),
+	}
+	lease, until := unknownLifetime, "it expires"
+	if !token.ExpiresAt.IsZero() {
+		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
+		until = inRFC3339(token.ExpiresAt)
+		data[fieldExpiresAt] = until
+	}
+	resp := b.Secret(secretTypeToken).Response(data, nil)
+	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
+	b.readEvent(eventTokenCreate, req.Path, fieldScopes, strings.Join(token.Scopes, " "))
+	resp.AddWarning("Auth0 cannot revoke an access token: revoking the lease does not end it, it is valid until " + until)
+	return resp, nil
+}

@@ -1,0 +1,176 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/ryanuber/go-glob"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// applicationFilter says which applications are meant.
+type applicationFilter struct {
+	name      string // with *; "": any
+	appTypes  []string
+	clientIDs []string
+}
+
+func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
+	var f applicationFilter
+	f.name, _ = sentString(d, fieldFilterName)
+	f.appTypes, _ = sentStrings(d, fieldFilterAppType)
+	f.clientIDs, _ = sentStrings(d, fieldClientIDs)
+	if f.name == "" && len(f.appTypes) == 0 && len(f.clientIDs) == 0 {
+		return f, badRequest("say which applications: %s (* for all), %s or %s", fieldFilterName, fieldFilterAppType, fieldClientIDs)
+	}
+	return f, nil
+}
+
+func (f *applicationFilter) matches(app *auth0.Application) bool {
+	return (f.name == "" || glob.Glob(strings.ToLower(f.name), strings.ToLower(app.Name))) &&
+		(len(f.appTypes) == 0 || slices.Contains(f.appTypes, app.AppType)) &&
+		(len(f.clientIDs) == 0 || slices.Contains(f.clientIDs, app.ClientID))
+}
+
+// roleImport is an order to make roles of many applications.
+type roleImport struct {
+	filter   applicationFilter
+	settings *sentRole
+	prefix   string
+	dryRun   bool
+}
+
+// importReport is what came of it, as it is answered.
+type importReport struct {
+	imported map[string]any // by role
+	skipped  map[string]any // by client ID
+}
+
+func (r *importReport) skip(app *auth0.Application, reason string) {
+	r.skipped[app.ClientID] = map[string]any{"name": app.Name, "reason": reason}
+}
+
+func (r *importReport) take(role string, app *auth0.Application, warnings []string) {
+	about := map[string]any{fieldClientID: app.ClientID, "name": app.Name}
+	if len(warnings) > 0 {
+		about["warnings"] = warnings
+	}
+	r.imported[role] = about
+}
+
+// importRoles makes roles of the applications that the filter lets through.
+// Those that were made stay, whatever happens to the others.
+func (b *backend) importRoles(ctx context.Context, storage logical.Storage, order *roleImport) (*importReport, []string, error) {
+	conn, err := b.connect(ctx, storage)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !validPrefix.MatchString(order.prefix) {
+		return nil, nil, badRequest("%s %q cannot begin a role's name: use letters, digits, _, - and ., and begin with a letter or digit", fieldRolePrefix, order.prefix)
+	}
+	if err := b.checkImportSettings(ctx, order.settings); err != nil {
+		return nil, nil, err
+	}
+	listed, err := allApplications(ctx, conn.api)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := storage.List(ctx, storageRoles)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := &importReport{imported: map[string]any{}, skipped: map[string]any{}}
+	for i := range listed.Applications {
+		app := &listed.Applications[i]
+		if !order.filter.matches(app) {
+			continue
+		}
+		name := roleName(order.prefix, app, names)
+		if err := b.importRole(ctx, storage, order, name, app, report); err != nil {
+			return nil, nil, err
+		}
+		names = append(names, name)
+	}
+	var warnings []string
+	if listed.cut {
+		warnings = append(warnings, fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists: name others by %s=roles/<name>", maxListed, fieldClientID))
+	}
+	for _, id := range order.filter.clientIDs {
+		if !slices.ContainsFunc(listed.Applications, func(app auth0.Application) bool { return app.ClientID == id }) {
+			warnings = append(warnings, fmt.Sprintf("application %q was not found in the tenant", id))
+		}
+	}
+	return report, warnings, nil
+}
+
+// checkImportSettings refuses settings that no role could have, before the
+// first is made.
+func (b *backend) checkImportSettings(ctx context.Context, sent *sentRole) error {
+	maxLease := b.askMaxLeaseTTL()
+	entry := newRoleEntry(maxLease)
+	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+		return err
+	}
+	return b.checkPolicy(ctx, entry)
+}
+
+// importRole makes one role, or notes why not. An error is one that the others
+// would meet, too.
+func (b *backend) importRole(ctx context.Context, storage logical.Storage, order *roleImport, name string, app *auth0.Application, report *importReport) error {
+	if ctx.Err() != nil {
+		report.skip(app, "time ran out: send the request again")
+		return nil
+	}
+	role, err := b.own(ctx, storage, name)
+	if err != nil {
+		return err
+	}
+	defer role.release()
+	sent := *order.settings
+	sent.clientID, sent.clientIDSent = app.ClientID, true
+	var warnings []string
+	if order.dryRun {
+		_, warnings, err = b.prepareRole(ctx, role, &sent, app)
+	} else if role.entry != nil {
+		err = badRequest("role %q was made meanwhile", name)
+	} else {
+		warnings, err = b.createRole(ctx, role, &sent, app)
+	}
+	var coded logical.HTTPCodedError
+	switch err = edgeError(err); {
+	case err == nil:
+		report.take(name, app, warnings)
+	case errors.As(err, &coded):
+		report.skip(app, err.Error())
+	default:
+		return err
+	}
+	return nil
+}
+
+var validPrefix = regexp.MustCompile(`^(\w[\w.-]*)?$`)
+
+// notInNames is what a role's name made of an application's cannot have.
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+
+// roleName makes a role's name of an application's: one that is not taken.
+func roleName(prefix string, app *auth0.Application, taken []string) string {
+	name := prefix + strings.Trim(notInNames.ReplaceAllString(strings.ToLower(app.Name), "-"), "-")
+	if name == prefix {
+		name += strings.ToLower(app.ClientID)
+	}
+	if slices.Contains(taken, name) {
+		name += "-" + strings.ToLower(app.ClientID[:min(6, len(app.ClientID))])
+	}
+	if slices.Contains(taken, name) {
+		name = prefix + app.ClientID
+	}
+	return name
+}
