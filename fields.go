@@ -3,7 +3,7 @@ package auth0secrets
 import (
 	"fmt"
 	"maps"
-	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -141,16 +141,9 @@ func timeField(description string) *framework.FieldSchema {
 func durationField(description string, byDefault time.Duration) *framework.FieldSchema {
 	field := &framework.FieldSchema{Type: framework.TypeDurationSecond, Description: description}
 	if byDefault > 0 {
-		field.Default = int(byDefault.Seconds())
+		field.Default = strconv.Itoa(int(byDefault.Seconds())) + "s" // OpenAPI has durations as text
 	}
 	return field
-}
-
-// noContent is what operations answer that have nothing to say but warnings.
-func noContent() map[int][]framework.Response {
-	return map[int][]framework.Response{
-		http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
-	}
 }
 
 func nameField() *framework.FieldSchema { return stringField(descName) }
@@ -222,9 +215,9 @@ func sensitiveField(description string) *framework.FieldSchema {
 	return field
 }
 
-// merged puts sets of fields together.
-func merged(sets ...map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
-	all := map[string]*framework.FieldSchema{}
+// merged puts sets of fields, or of their values, together.
+func merged[V any](sets ...map[string]V) map[string]V {
+	all := map[string]V{}
 	for _, set := range sets {
 		maps.Copy(all, set)
 	}

@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -39,14 +38,6 @@ Without page all are listed, up to 1000; with page, that page of Auth0's list.`
 )
 
 func (b *backend) pathApplications() []*framework.Path {
-	answer := map[int][]framework.Response{http.StatusOK: {{
-		Description: http.StatusText(http.StatusOK),
-		Fields: map[string]*framework.FieldSchema{
-			"keys":     listField(descApplicationKeys),
-			"key_info": mapField(descApplicationInfo),
-			fieldTotal: intField(descTotalInTenant),
-		},
-	}}}
 	query := func(field *framework.FieldSchema) *framework.FieldSchema {
 		field.Query = true
 		return field
@@ -55,12 +46,14 @@ func (b *backend) pathApplications() []*framework.Path {
 	perPage.Default = defaultPerPage
 	return []*framework.Path{{
 		Pattern:      "applications/?$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "applications", Navigation: true, ItemType: "Application"},
-		Fields:       map[string]*framework.FieldSchema{fieldPage: query(intField(descPage)), fieldPerPage: perPage},
+		DisplayAttrs: listed("applications", "Application"),
+		Fields:       fieldSchemas{fieldPage: query(intField(descPage)), fieldPerPage: perPage},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ListOperation: &framework.PathOperation{
-				Callback: handled(b.applicationsList), Summary: pathApplicationsSynopsis, Responses: answer,
-			},
+			logical.ListOperation: reads(b.applicationsList, pathApplicationsSynopsis, answersWith(fieldSchemas{
+				"keys":     listField(descApplicationKeys),
+				"key_info": mapField(descApplicationInfo),
+				fieldTotal: intField(descTotalInTenant),
+			}, exampleApplications)),
 		},
 		HelpSynopsis:    pathApplicationsSynopsis,
 		HelpDescription: strings.TrimSpace(pathApplicationsDescription),
@@ -72,7 +65,7 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	if err != nil {
 		return nil, err
 	}
-	listed, err := listApplications(ctx, conn.api, d)
+	found, err := listApplications(ctx, conn.api, d)
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +73,9 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	if err != nil {
 		return nil, err
 	}
-	keys, info := make([]string, 0, len(listed.Applications)), map[string]any{}
-	for i := range listed.Applications {
-		app := &listed.Applications[i]
+	keys, info := make([]string, 0, len(found.Applications)), map[string]any{}
+	for i := range found.Applications {
+		app := &found.Applications[i]
 		if app.ClientID == conn.config.ClientID || unfit(app) != "" {
 			continue
 		}
@@ -93,10 +86,10 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 		keys, info[app.ClientID] = append(keys, app.ClientID), about
 	}
 	resp := logical.ListResponseWithInfo(keys, info)
-	if listed.Total >= 0 {
-		resp.Data[fieldTotal] = listed.Total
+	if found.Total >= 0 {
+		resp.Data[fieldTotal] = found.Total
 	}
-	if listed.cut {
+	if found.cut {
 		resp.AddWarning(fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists", maxListed))
 	}
 	return resp, nil

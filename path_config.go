@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -26,23 +25,18 @@ An update changes only what is sent. Neither secret nor key is ever returned.`
 )
 
 func (b *backend) pathConfig() []*framework.Path {
-	write := &framework.PathOperation{
-		Callback: handled(b.configWrite),
-		Summary:  "Configure the Auth0 tenant.",
-		Examples: []framework.RequestExample{{
-			Description: "Configure the tenant with a machine-to-machine application.",
-			Data: map[string]any{
-				fieldDomain: "example.eu.auth0.com", fieldClientID: "pYB5Cv8T1Z0eLrKg5mG9ZrQ0eYw3hJxN", fieldClientSecret: "...",
-			},
-		}},
-		Responses:                   noContent(),
-		ForwardPerformanceSecondary: true,
-		ForwardPerformanceStandby:   true,
-	}
+	write := writes(b.configWrite, "Configure the Auth0 tenant.", noContent(), framework.RequestExample{
+		Description: "Configure the tenant with a machine-to-machine application.",
+		Data:        map[string]any{fieldDomain: exampleDomain, fieldClientID: exampleEngineID, fieldClientSecret: "..."},
+	})
+	patch := writes(b.configPatch, "Change the configuration that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+		Description: "Rotate the engine's own secret every 30 days.",
+		Data:        map[string]any{fieldRotationPeriod: "720h"},
+	})
 	return []*framework.Path{{
 		Pattern:      storageConfig + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configuration"},
-		Fields: merged(planFields(descDisableMount), map[string]*framework.FieldSchema{
+		DisplayAttrs: named("configuration"),
+		Fields: merged(planFields(descDisableMount), fieldSchemas{
 			fieldDomain:           stringField(descDomain),
 			fieldClientID:         stringField(descEngineClientID),
 			fieldClientSecret:     sensitiveField(descEngineSecret),
@@ -59,44 +53,29 @@ func (b *backend) pathConfig() []*framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
-			logical.PatchOperation: &framework.PathOperation{
-				Callback:                    handled(b.configPatch),
-				Summary:                     "Change the configuration that exists. Only what is sent changes.",
-				Responses:                   noContent(),
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: handled(b.configRead),
-				Summary:  "Read the configuration, without secrets.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: merged(rootTimelineFields(), planAnswerFields(descDisableMount), map[string]*framework.FieldSchema{
-						fieldDomain:           required(stringField(descDomain)),
-						fieldClientID:         required(stringField(descEngineClientID)),
-						fieldAuthMethod:       required(stringField(descAuthMethod)),
-						fieldSigningAlgorithm: stringField(descSigningAlgorithm),
-						fieldAudience:         required(stringField(descAudience)),
-						fieldCACert:           required(stringField(descCACert)),
-						fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
-						fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
-						fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
-						fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
-						fieldScopes:           required(listField(descScopes)),
-					}),
-				}}},
-			},
-			logical.DeleteOperation: &framework.PathOperation{
-				Callback:                    handled(b.configDelete),
-				Summary:                     "Delete the configuration. Refused while roles exist.",
-				Responses:                   noContent(),
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
+			logical.PatchOperation:  patch,
+			logical.ReadOperation:   reads(b.configRead, "Read the configuration, without secrets.", answersWith(configAnswerFields(), exampleConfig)),
+			logical.DeleteOperation: deletes(b.configDelete, "Delete the configuration. Refused while roles exist."),
 		},
 		HelpSynopsis:    pathConfigSynopsis,
 		HelpDescription: strings.TrimSpace(pathConfigDescription),
 	}}
+}
+
+func configAnswerFields() fieldSchemas {
+	return merged(rootTimelineFields(), planAnswerFields(descDisableMount), fieldSchemas{
+		fieldDomain:           required(stringField(descDomain)),
+		fieldClientID:         required(stringField(descEngineClientID)),
+		fieldAuthMethod:       required(stringField(descAuthMethod)),
+		fieldSigningAlgorithm: stringField(descSigningAlgorithm),
+		fieldAudience:         required(stringField(descAudience)),
+		fieldCACert:           required(stringField(descCACert)),
+		fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
+		fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
+		fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
+		fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
+		fieldScopes:           required(listField(descScopes)),
+	})
 }
 
 func signingAlgorithms() []any {

@@ -42,25 +42,18 @@ func (b *backend) pathCreds() []*framework.Path {
 func credsPath(prefix, suffix, synopsis, description string, read framework.OperationFunc) *framework.Path {
 	return &framework.Path{
 		Pattern:      prefix + framework.GenericNameRegex(fieldName) + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "read", OperationSuffix: suffix},
-		Fields:       map[string]*framework.FieldSchema{fieldName: nameField()},
+		DisplayAttrs: namedVerb("read", suffix),
+		Fields:       fieldSchemas{fieldName: nameField()},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: handled(read),
-				Summary:  synopsis,
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields:      credentialFields(),
-				}}},
-			},
+			logical.ReadOperation: reads(read, synopsis, answersWith(credentialFields(), exampleCredentials)),
 		},
 		HelpSynopsis:    synopsis,
 		HelpDescription: strings.TrimSpace(description),
 	}
 }
 
-func credentialFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+func credentialFields() fieldSchemas {
+	return fieldSchemas{
 		fieldDomain:               required(stringField(descDomain)),
 		fieldClientID:             required(stringField(descRoleClientID)),
 		fieldClientSecret:         required(sensitiveField(descCredsSecret)),

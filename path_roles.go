@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -30,19 +29,12 @@ func (b *backend) pathRoles() []*framework.Path {
 	return []*framework.Path{
 		{
 			Pattern:      rolesPrefix + "?$",
-			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "roles", Navigation: true, ItemType: "Role"},
+			DisplayAttrs: listed("roles", "Role"),
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ListOperation: &framework.PathOperation{
-					Callback: handled(b.rolesList),
-					Summary:  pathRolesListSynopsis,
-					Responses: map[int][]framework.Response{http.StatusOK: {{
-						Description: http.StatusText(http.StatusOK),
-						Fields: map[string]*framework.FieldSchema{
-							"keys":     listField("Names of the roles."),
-							"key_info": mapField("Of each role its client_id, phase and next_vault_rotation."),
-						},
-					}}},
-				},
+				logical.ListOperation: reads(b.rolesList, pathRolesListSynopsis, answersWith(fieldSchemas{
+					"keys":     listField("Names of the roles."),
+					"key_info": mapField("Of each role its client_id, phase and next_vault_rotation."),
+				}, exampleRoleList)),
 			},
 			HelpSynopsis:    pathRolesListSynopsis,
 			HelpDescription: strings.TrimSpace(pathRolesDescription),
@@ -52,23 +44,20 @@ func (b *backend) pathRoles() []*framework.Path {
 }
 
 func (b *backend) pathRole() *framework.Path {
-	write := &framework.PathOperation{
-		Callback: handled(b.roleWrite),
-		Summary:  "Create or change a role.",
-		Examples: []framework.RequestExample{{
-			Description: "Rotate an application's secret every 30 days.",
-			Data: map[string]any{
-				fieldClientID: "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL", fieldTTL: "15m", fieldRotationPeriod: "720h",
-			},
-		}},
-		Responses:                   noContent(),
-		ForwardPerformanceSecondary: true,
-		ForwardPerformanceStandby:   true,
-	}
+	write := writes(b.roleWrite, "Create or change a role.", noContent(), framework.RequestExample{
+		Description: "Rotate an application's secret every 30 days.",
+		Data:        map[string]any{fieldClientID: exampleAppID, fieldTTL: "15m", fieldRotationPeriod: "720h"},
+	})
+	patch := writes(b.rolePatch, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+		Description: "Rotate on the first Sunday of each quarter, between 3 and 5 o'clock.",
+		Data:        map[string]any{fieldRotationPeriod: "0", fieldRotationSchedule: "0 3 1-7 1,4,7,10 0", fieldRotationWindow: "2h"},
+	})
+	attributes := named("role")
+	attributes.Action, attributes.ItemType = "Create", "Role"
 	return &framework.Path{
 		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "role", Action: "Create", ItemType: "Role"},
-		Fields: merged(roleSettingFields(), map[string]*framework.FieldSchema{
+		DisplayAttrs: attributes,
+		Fields: merged(roleSettingFields(), fieldSchemas{
 			fieldName:         nameField(),
 			fieldClientID:     stringField(descRoleClientID),
 			fieldClientSecret: sensitiveField(descImportSecret),
@@ -78,28 +67,9 @@ func (b *backend) pathRole() *framework.Path {
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
-			logical.PatchOperation: &framework.PathOperation{
-				Callback:                    handled(b.rolePatch),
-				Summary:                     "Change a role that exists. Only what is sent changes.",
-				Responses:                   noContent(),
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: handled(b.roleRead),
-				Summary:  "Read a role's settings and how far a rotation is.",
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields:      roleAnswerFields(),
-				}}},
-			},
-			logical.DeleteOperation: &framework.PathOperation{
-				Callback:                    handled(b.roleDelete),
-				Summary:                     "Delete a role. The application keeps its present secret.",
-				Responses:                   noContent(),
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
+			logical.PatchOperation:  patch,
+			logical.ReadOperation:   reads(b.roleRead, "Read a role's settings and how far a rotation is.", answersWith(roleAnswerFields(), exampleRole)),
+			logical.DeleteOperation: deletes(b.roleDelete, "Delete a role. The application keeps its present secret."),
 		},
 		HelpSynopsis:    pathRolesSynopsis,
 		HelpDescription: strings.TrimSpace(pathRolesDescription),
@@ -107,8 +77,8 @@ func (b *backend) pathRole() *framework.Path {
 }
 
 // roleSettingFields are those of a role's settings that many roles can share.
-func roleSettingFields() map[string]*framework.FieldSchema {
-	return merged(planFields(descDisableRotation), map[string]*framework.FieldSchema{
+func roleSettingFields() fieldSchemas {
+	return merged(planFields(descDisableRotation), fieldSchemas{
 		fieldTTL: durationField(descTTL, defaultTTL),
 		fieldSecretSource: {
 			Type: framework.TypeString, Description: descSecretSource,
@@ -118,8 +88,8 @@ func roleSettingFields() map[string]*framework.FieldSchema {
 	})
 }
 
-func roleAnswerFields() map[string]*framework.FieldSchema {
-	return merged(timelineFields(), planAnswerFields(descDisableRotation), map[string]*framework.FieldSchema{
+func roleAnswerFields() fieldSchemas {
+	return merged(timelineFields(), planAnswerFields(descDisableRotation), fieldSchemas{
 		fieldClientID:       required(stringField(descRoleClientID)),
 		fieldTTL:            required(intField(descTTL + " In seconds.")),
 		fieldSecretSource:   required(stringField(descSecretSource)),

@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -39,36 +38,25 @@ answer is what would be.`
 )
 
 func (b *backend) pathRolesImport() []*framework.Path {
+	write := writes(b.rolesImport, pathRolesImportSynopsis, answersWith(fieldSchemas{
+		fieldImported: required(mapField(descImported)),
+		fieldSkipped:  required(mapField(descSkipped)),
+		fieldDryRun:   required(boolField(descDryRun, false)),
+	}, exampleImport), framework.RequestExample{
+		Description: "See which web applications would become roles.",
+		Data:        map[string]any{fieldFilterAppType: []string{"regular_web"}, fieldRotationPeriod: "720h", fieldDryRun: true},
+	})
 	return []*framework.Path{{
 		Pattern:      "roles-import$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "import", OperationSuffix: "roles"},
-		Fields: merged(roleSettingFields(), map[string]*framework.FieldSchema{
+		DisplayAttrs: namedVerb("import", "roles"),
+		Fields: merged(roleSettingFields(), fieldSchemas{
 			fieldFilterName:    stringField(descFilterName),
 			fieldFilterAppType: {Type: framework.TypeCommaStringSlice, Description: descFilterAppType},
 			fieldClientIDs:     {Type: framework.TypeCommaStringSlice, Description: descClientIDs},
 			fieldRolePrefix:    stringField(descRolePrefix),
 			fieldDryRun:        boolField(descDryRun, false),
 		}),
-		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback: handled(b.rolesImport),
-				Summary:  pathRolesImportSynopsis,
-				Examples: []framework.RequestExample{{
-					Description: "See which web applications would become roles.",
-					Data:        map[string]any{fieldFilterAppType: "regular_web", fieldRotationPeriod: "720h", fieldDryRun: true},
-				}},
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						fieldImported: required(mapField(descImported)),
-						fieldSkipped:  required(mapField(descSkipped)),
-						fieldDryRun:   required(boolField(descDryRun, false)),
-					},
-				}}},
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
-		},
+		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write},
 		HelpSynopsis:    pathRolesImportSynopsis,
 		HelpDescription: strings.TrimSpace(pathRolesImportDescription),
 	}}

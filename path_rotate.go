@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -20,31 +19,22 @@ until they read again. A read says how far the rotation is.`
 )
 
 func (b *backend) pathRotate() []*framework.Path {
-	answer := map[int][]framework.Response{http.StatusOK: {{
-		Description: http.StatusText(http.StatusOK),
-		Fields:      timelineFields(),
-	}}}
+	answer := answersWith(timelineFields(), exampleTimeline)
+	write := writes(b.rotateWrite, "Start a rotation, or force the one under way.", answer, framework.RequestExample{
+		Description: "Set the next secret at once, in an emergency.",
+		Data:        map[string]any{fieldForce: true},
+	})
+	write.DisplayAttrs = namedVerb("rotate", "role")
 	return []*framework.Path{{
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "rotation"},
-		Fields: map[string]*framework.FieldSchema{
+		DisplayAttrs: named("rotation"),
+		Fields: fieldSchemas{
 			fieldName:  nameField(),
 			fieldForce: boolField(descForce, false),
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    handled(b.rotateWrite),
-				Summary:                     "Start a rotation, or force the one under way.",
-				DisplayAttrs:                &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "role"},
-				Responses:                   answer,
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
-			logical.ReadOperation: &framework.PathOperation{
-				Callback:  handled(b.rotateRead),
-				Summary:   "See how far a rotation is.",
-				Responses: answer,
-			},
+			logical.UpdateOperation: write,
+			logical.ReadOperation:   reads(b.rotateRead, "See how far a rotation is.", answer),
 		},
 		HelpSynopsis:    pathRotateSynopsis,
 		HelpDescription: strings.TrimSpace(pathRotateDescription),

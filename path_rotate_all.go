@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -41,38 +40,29 @@ staged before it is rotated once more.`
 )
 
 func (b *backend) pathRotateAll() []*framework.Path {
-	answer := map[int][]framework.Response{http.StatusOK: {{
-		Description: http.StatusText(http.StatusOK),
-		Fields: map[string]*framework.FieldSchema{
-			fieldTotal:       required(intField(descTotal)),
-			fieldDone:        required(intField(descDone)),
-			fieldWaiting:     required(intField(descWaiting)),
-			fieldFailed:      required(intField(descFailed)),
-			fieldFailedRoles: required(mapField(descFailedRoles)),
-			fieldForce:       required(boolField(descForce, false)),
-			fieldStartedAt:   timeField(descStartedAt),
-			fieldFinishedAt:  timeField(descFinishedAt),
-			fieldSecondsLeft: required(intField(descSecondsLeft)),
-		},
-	}}}
+	answer := answersWith(fieldSchemas{
+		fieldTotal:       required(intField(descTotal)),
+		fieldDone:        required(intField(descDone)),
+		fieldWaiting:     required(intField(descWaiting)),
+		fieldFailed:      required(intField(descFailed)),
+		fieldFailedRoles: required(mapField(descFailedRoles)),
+		fieldForce:       required(boolField(descForce, false)),
+		fieldStartedAt:   timeField(descStartedAt),
+		fieldFinishedAt:  timeField(descFinishedAt),
+		fieldSecondsLeft: required(intField(descSecondsLeft)),
+	}, exampleRotateAll)
+	write := writes(b.rotateAllWrite, "Order the rotation of all roles.", answer, framework.RequestExample{
+		Description: "After a breach: replace all secrets at once.",
+		Data:        map[string]any{fieldForce: true},
+	})
+	write.DisplayAttrs = namedVerb("rotate", "all-roles")
 	return []*framework.Path{{
 		Pattern:      pathRotateAllName + "/?$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "rotation-of-all-roles"},
-		Fields:       map[string]*framework.FieldSchema{fieldForce: boolField(descForce, false)},
+		DisplayAttrs: named("rotation-of-all-roles"),
+		Fields:       fieldSchemas{fieldForce: boolField(descForce, false)},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    handled(b.rotateAllWrite),
-				Summary:                     "Order the rotation of all roles.",
-				DisplayAttrs:                &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "all-roles"},
-				Responses:                   answer,
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
-			logical.ReadOperation: &framework.PathOperation{
-				Callback:  handled(b.rotateAllRead),
-				Summary:   "See how far the rotation of all roles is.",
-				Responses: answer,
-			},
+			logical.UpdateOperation: write,
+			logical.ReadOperation:   reads(b.rotateAllRead, "See how far the rotation of all roles is.", answer),
 		},
 		HelpSynopsis:    pathRotateAllSynopsis,
 		HelpDescription: strings.TrimSpace(pathRotateAllDescription),

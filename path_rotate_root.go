@@ -28,15 +28,11 @@ and delete:client_credentials.`
 func (b *backend) pathRotateRoot() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      pathRotateRootName + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "rotate", OperationSuffix: "root-credentials"},
+		DisplayAttrs: namedVerb("rotate", "root-credentials"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: &framework.PathOperation{
-				Callback:                    handled(b.rotateRootWrite),
-				Summary:                     pathRotateRootSynopsis,
-				Responses:                   noContent(),
-				ForwardPerformanceSecondary: true,
-				ForwardPerformanceStandby:   true,
-			},
+			logical.UpdateOperation: writes(b.rotateRootWrite, pathRotateRootSynopsis, noContent(), framework.RequestExample{
+				Description: "Nothing is sent.",
+			}),
 		},
 		HelpSynopsis:    pathRotateRootSynopsis,
 		HelpDescription: strings.TrimSpace(pathRotateRootDescription),

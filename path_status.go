@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -47,29 +46,22 @@ const (
 func (b *backend) pathStatus() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      "status$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "status"},
+		DisplayAttrs: named("status"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: handled(b.statusRead),
-				Summary:  pathStatusSynopsis,
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						fieldRoles:             required(intField(descRoles)),
-						fieldPhases:            required(mapField(descPhases)),
-						fieldOverdue:           required(intField(descOverdue)),
-						fieldFailing:           required(mapField(descFailing)),
-						fieldDriftDetection:    required(stringField(descDriftDetection)),
-						fieldDrifted:           required(mapField(descDrifted)),
-						fieldNextVaultRotation: timeField(descNextOfAll),
-						fieldServingSince:      required(timeField(descServingSince)),
-						fieldTokenExpires:      timeField(descTokenExpires),
-						fieldRateLimit:         intField(descRateLimit),
-						fieldRateLimitLeft:     intField(descRateLimitLeft),
-						fieldRateReset:         timeField(descRateReset),
-					},
-				}}},
-			},
+			logical.ReadOperation: reads(b.statusRead, pathStatusSynopsis, answersWith(fieldSchemas{
+				fieldRoles:             required(intField(descRoles)),
+				fieldPhases:            required(mapField(descPhases)),
+				fieldOverdue:           required(intField(descOverdue)),
+				fieldFailing:           required(mapField(descFailing)),
+				fieldDriftDetection:    required(stringField(descDriftDetection)),
+				fieldDrifted:           required(mapField(descDrifted)),
+				fieldNextVaultRotation: timeField(descNextOfAll),
+				fieldServingSince:      required(timeField(descServingSince)),
+				fieldTokenExpires:      timeField(descTokenExpires),
+				fieldRateLimit:         intField(descRateLimit),
+				fieldRateLimitLeft:     intField(descRateLimitLeft),
+				fieldRateReset:         timeField(descRateReset),
+			}, exampleStatus)),
 		},
 		HelpSynopsis:    pathStatusSynopsis,
 		HelpDescription: strings.TrimSpace(pathStatusDescription),

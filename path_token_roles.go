@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -34,60 +33,45 @@ that here.`
 )
 
 func (b *backend) pathTokenRoles() []*framework.Path {
-	fields := map[string]*framework.FieldSchema{
-		fieldName:   stringField(descTokenRoleName),
-		fieldScopes: {Type: framework.TypeCommaStringSlice, Description: descTokenRoleScopes},
-		fieldRole:   stringField(descTokenRoleRole),
-	}
-	writes := func(callback framework.OperationFunc, summary string) *framework.PathOperation {
-		return &framework.PathOperation{
-			Callback: handled(callback), Summary: summary, Responses: noContent(),
-			ForwardPerformanceSecondary: true, ForwardPerformanceStandby: true,
-		}
-	}
-	write := writes(b.tokenRoleWrite, "Create or change a token role.")
-	write.Examples = []framework.RequestExample{{
+	write := writes(b.tokenRoleWrite, "Create or change a token role.", noContent(), framework.RequestExample{
 		Description: "Tokens that can read users, by the application of the role user-reader.",
 		Data:        map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"},
-	}}
+	})
+	patch := writes(b.tokenRolePatch, "Change a token role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+		Description: "Have the tokens got by another application.",
+		Data:        map[string]any{fieldRole: "user-reader"},
+	})
+	attributes := named("token-role")
+	attributes.Action, attributes.ItemType = "Create", "Token role"
 	return []*framework.Path{
 		{
 			Pattern:      tokenRolesPrefix + "?$",
-			DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "token-roles", Navigation: true, ItemType: "Token role"},
+			DisplayAttrs: listed("token-roles", "Token role"),
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ListOperation: &framework.PathOperation{
-					Callback: handled(b.tokenRolesList),
-					Summary:  pathTokenRolesListSynopsis,
-					Responses: map[int][]framework.Response{http.StatusOK: {{
-						Description: http.StatusText(http.StatusOK),
-						Fields:      map[string]*framework.FieldSchema{"keys": listField("Names of the token roles.")},
-					}}},
-				},
+				logical.ListOperation: reads(b.tokenRolesList, pathTokenRolesListSynopsis, answersWith(
+					fieldSchemas{"keys": listField("Names of the token roles.")}, map[string]any{"keys": []string{"reader"}})),
 			},
 			HelpSynopsis:    pathTokenRolesListSynopsis,
 			HelpDescription: strings.TrimSpace(pathTokenRolesDescription),
 		},
 		{
-			Pattern:        tokenRolesPrefix + framework.GenericNameRegex(fieldName) + "$",
-			DisplayAttrs:   &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "token-role", Action: "Create", ItemType: "Token role"},
-			Fields:         fields,
+			Pattern:      tokenRolesPrefix + framework.GenericNameRegex(fieldName) + "$",
+			DisplayAttrs: attributes,
+			Fields: fieldSchemas{
+				fieldName:   stringField(descTokenRoleName),
+				fieldScopes: {Type: framework.TypeCommaStringSlice, Description: descTokenRoleScopes},
+				fieldRole:   stringField(descTokenRoleRole),
+			},
 			ExistenceCheck: b.tokenRoleExists,
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.CreateOperation: write,
 				logical.UpdateOperation: write,
-				logical.PatchOperation:  writes(b.tokenRolePatch, "Change a token role that exists. Only what is sent changes."),
-				logical.DeleteOperation: writes(b.tokenRoleDelete, "Delete a token role. Tokens that were handed out stay valid."),
-				logical.ReadOperation: &framework.PathOperation{
-					Callback: handled(b.tokenRoleRead),
-					Summary:  "Read a token role.",
-					Responses: map[int][]framework.Response{http.StatusOK: {{
-						Description: http.StatusText(http.StatusOK),
-						Fields: map[string]*framework.FieldSchema{
-							fieldScopes: required(listField(descTokenRoleScopes)),
-							fieldRole:   required(stringField(descTokenRoleRole)),
-						},
-					}}},
-				},
+				logical.PatchOperation:  patch,
+				logical.DeleteOperation: deletes(b.tokenRoleDelete, "Delete a token role. Tokens that were handed out stay valid."),
+				logical.ReadOperation: reads(b.tokenRoleRead, "Read a token role.", answersWith(fieldSchemas{
+					fieldScopes: required(listField(descTokenRoleScopes)),
+					fieldRole:   required(stringField(descTokenRoleRole)),
+				}, exampleTokenRole)),
 			},
 			HelpSynopsis:    pathTokenRolesSynopsis,
 			HelpDescription: strings.TrimSpace(pathTokenRolesDescription),

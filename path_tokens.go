@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -40,24 +39,17 @@ it, and the token stays valid until expires_at.`
 func (b *backend) pathTokens() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      "tokens/" + framework.GenericNameRegex(fieldName) + "$",
-		DisplayAttrs: &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "get", OperationSuffix: "management-token"},
-		Fields:       map[string]*framework.FieldSchema{fieldName: stringField(descTokenRoleName)},
+		DisplayAttrs: namedVerb("get", "management-token"),
+		Fields:       fieldSchemas{fieldName: stringField(descTokenRoleName)},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{
-				Callback: handled(b.tokenRead),
-				Summary:  pathTokensSynopsis,
-				Responses: map[int][]framework.Response{http.StatusOK: {{
-					Description: http.StatusText(http.StatusOK),
-					Fields: map[string]*framework.FieldSchema{
-						fieldAccessToken: required(sensitiveField(descAccessToken)),
-						fieldTokenType:   required(stringField(descTokenType)),
-						fieldScopes:      required(listField(descTokenScopes)),
-						fieldExpiresAt:   timeField(descExpiresAt),
-						fieldDomain:      required(stringField(descDomain)),
-						fieldAudience:    required(stringField(descTokenAud)),
-					},
-				}}},
-			},
+			logical.ReadOperation: reads(b.tokenRead, pathTokensSynopsis, answersWith(fieldSchemas{
+				fieldAccessToken: required(sensitiveField(descAccessToken)),
+				fieldTokenType:   required(stringField(descTokenType)),
+				fieldScopes:      required(listField(descTokenScopes)),
+				fieldExpiresAt:   timeField(descExpiresAt),
+				fieldDomain:      required(stringField(descDomain)),
+				fieldAudience:    required(stringField(descTokenAud)),
+			}, exampleToken)),
 		},
 		HelpSynopsis:    pathTokensSynopsis,
 		HelpDescription: strings.TrimSpace(pathTokensDescription),

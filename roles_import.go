@@ -78,7 +78,7 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	if err := b.checkImportSettings(ctx, order.settings); err != nil {
 		return nil, nil, err
 	}
-	listed, err := allApplications(ctx, conn.api)
+	found, err := allApplications(ctx, conn.api)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,8 +87,8 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 		return nil, nil, err
 	}
 	report := &importReport{imported: map[string]any{}, skipped: map[string]any{}}
-	for i := range listed.Applications {
-		app := &listed.Applications[i]
+	for i := range found.Applications {
+		app := &found.Applications[i]
 		if !order.filter.matches(app) {
 			continue
 		}
@@ -99,11 +99,11 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 		names = append(names, name)
 	}
 	var warnings []string
-	if listed.cut {
+	if found.cut {
 		warnings = append(warnings, fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists: name others by %s=roles/<name>", maxListed, fieldClientID))
 	}
 	for _, id := range order.filter.clientIDs {
-		if !slices.ContainsFunc(listed.Applications, func(app auth0.Application) bool { return app.ClientID == id }) {
+		if !slices.ContainsFunc(found.Applications, func(app auth0.Application) bool { return app.ClientID == id }) {
 			warnings = append(warnings, fmt.Sprintf("application %q was not found in the tenant", id))
 		}
 	}

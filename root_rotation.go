@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
@@ -237,8 +236,8 @@ func (s *scheduler) attendRoot(ctx context.Context, storage logical.Storage) {
 }
 
 // rootTimelineFields describe how the engine's own secret stands.
-func rootTimelineFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+func rootTimelineFields() fieldSchemas {
+	return fieldSchemas{
 		fieldLastVaultRotation: required(timeField("When the engine's own client secret was rotated, or configured.")),
 		fieldNextVaultRotation: timeField("When it is rotated next by schedule. Absent when that is not planned."),
 		fieldLastError:         stringField("Why the last attempt to rotate it failed. Absent when it did not."),

@@ -40,8 +40,8 @@ func (p *rotationPlan) setSchedule(expression string) error {
 }
 
 // planFields are what a write may carry of a plan.
-func planFields(disableDescription string) map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+func planFields(disableDescription string) fieldSchemas {
+	return fieldSchemas{
 		fieldRotationPeriod:   durationField(descRotationPeriod, 0),
 		fieldRotationSchedule: stringField(descRotationSchedule),
 		fieldRotationWindow:   durationField(descRotationWindow, 0),
@@ -50,8 +50,8 @@ func planFields(disableDescription string) map[string]*framework.FieldSchema {
 }
 
 // planAnswerFields are what an answer says of a plan.
-func planAnswerFields(disableDescription string) map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+func planAnswerFields(disableDescription string) fieldSchemas {
+	return fieldSchemas{
 		fieldRotationPeriod:   required(intField(descRotationPeriod + " In seconds.")),
 		fieldRotationSchedule: required(stringField(descRotationSchedule)),
 		fieldRotationWindow:   required(intField(descRotationWindow + " In seconds.")),

@@ -2,13 +2,11 @@ package auth0secrets
 
 import (
 	"time"
-
-	"github.com/hashicorp/vault/sdk/framework"
 )
 
 // timelineFields describe how far a role's rotation is.
-func timelineFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
+func timelineFields() fieldSchemas {
+	return fieldSchemas{
 		fieldPhase:             required(stringField(descPhase)),
 		fieldVersion:           required(intField(descVersion)),
 		fieldStagedAt:          timeField(descStagedAt),

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
@@ -33,7 +32,7 @@ const patience = 90 * time.Second
 type suite struct {
 	*devstack.Stack
 	t      *testing.T
-	router *framework.Backend
+	router answers.Router
 	// seen is every secret that was in an answer of creds/.
 	seen map[string]bool
 }
@@ -58,21 +57,13 @@ func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 }
 
 // router is the plugin's own declaration of its paths and answers.
-func router(t *testing.T) *framework.Backend {
+func router(t *testing.T) answers.Router {
 	t.Helper()
 	b, err := auth0secrets.Factory(t.Context(), &logical.BackendConfig{System: &logical.StaticSystemView{}})
 	require.NoError(t, err)
-	withRouter, ok := b.(interface{ Route(string) *framework.Path })
+	withRouter, ok := b.(answers.Router)
 	require.True(t, ok)
-	return &framework.Backend{Paths: pathsOf(withRouter)}
-}
-
-func pathsOf(r interface{ Route(string) *framework.Path }) []*framework.Path {
-	paths := make([]*framework.Path, 0, 9)
-	for _, path := range []string{"config", "roles/", "roles/x", "creds/x", "static-creds/x", "rotate/x", "rotate", "rotate-root", "status"} {
-		paths = append(paths, r.Route(path))
-	}
-	return paths
+	return withRouter
 }
 
 func configured(t *testing.T, storage string, changes map[string]any) *suite {
@@ -197,19 +188,22 @@ func (s *suite) logFiles() []string {
 	return files
 }
 
+func (s *suite) log() string {
+	text, err := os.ReadFile(s.Vault.LogFile())
+	require.NoError(s.t, err)
+	return string(text)
+}
+
 func (s *suite) logEnd() string {
-	text, _ := os.ReadFile(s.Vault.LogFile())
-	lines := strings.Split(string(text), "\n")
+	lines := strings.Split(s.log(), "\n")
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }
 
 // errorsInLog are the lines of Vault's log at level error, but for those of its
 // activity log, which starts before Vault is unsealed.
 func (s *suite) errorsInLog() []string {
-	text, err := os.ReadFile(s.Vault.LogFile())
-	require.NoError(s.t, err)
 	var found []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(s.log()) {
 		if strings.Contains(line, "[ERROR]") && !strings.Contains(line, "[ERROR] activity:") {
 			found = append(found, line)
 		}

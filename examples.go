@@ -1,0 +1,78 @@
+package auth0secrets
+
+// Examples of answers, for OpenAPI. A test checks each against its schema.
+
+const (
+	exampleDomain   = "example.eu.auth0.com"
+	exampleEngineID = "pYB5Cv8T1Z0eLrKg5mG9ZrQ0eYw3hJxN"
+	exampleAppID    = "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL"
+
+	exampleImportedAt = "2026-01-05T09:00:00Z"
+	exampleStagedAt   = "2026-02-04T08:44:59Z"
+	exampleReadyAt    = "2026-02-04T08:59:59Z"
+	exampleDueAt      = "2026-02-04T09:00:00Z"
+)
+
+var (
+	examplePlan = map[string]any{
+		fieldRotationPeriod: 2592000, fieldRotationSchedule: "", fieldRotationWindow: 0, fieldDisableRotation: false,
+	}
+	exampleConfig = merged(examplePlan, map[string]any{
+		fieldDomain: exampleDomain, fieldClientID: exampleEngineID, fieldAuthMethod: "client_secret_post",
+		fieldAudience: "https://" + exampleDomain + "/api/v2/", fieldCACert: "", fieldRequestTimeout: 30,
+		fieldPropagationDelay: 30, fieldDriftCheckPeriod: 86400, fieldVerifyConnection: true,
+		fieldScopes:            []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
+		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
+	})
+	exampleTimeline = map[string]any{
+		fieldPhase: string(phaseStaged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleReadyAt,
+		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
+	}
+	exampleRole = merged(examplePlan, exampleTimeline, map[string]any{
+		fieldClientID: exampleAppID, fieldTTL: 900, fieldSecretSource: string(sourceVault), fieldPasswordPolicy: "",
+		fieldDriftDetection: string(driftOn), fieldDriftCheckedAt: exampleStagedAt,
+	})
+	exampleRoleList = map[string]any{
+		"keys": []string{"shop"},
+		"key_info": map[string]any{"shop": map[string]any{
+			fieldClientID: exampleAppID, fieldPhase: string(phaseSteady), fieldNextVaultRotation: exampleDueAt,
+		}},
+	}
+	exampleCredentials = map[string]any{
+		fieldDomain: exampleDomain, fieldClientID: exampleAppID, fieldClientSecret: "...", fieldFallbackClientSecret: "...",
+		fieldClientSecrets: []string{"...", "..."}, fieldRotationPeriod: 2592000,
+		fieldLastVaultRotation: exampleImportedAt, fieldTTL: 900,
+	}
+	exampleRotateAll = map[string]any{
+		fieldTotal: 120, fieldDone: 80, fieldWaiting: 39, fieldFailed: 1, fieldForce: true,
+		fieldFailedRoles: map[string]any{"shop": exampleFailure},
+		fieldStartedAt:   exampleStagedAt, fieldSecondsLeft: 20,
+	}
+	exampleFailure = map[string]any{
+		fieldLastError: "set secret: no clear answer from Auth0 (502)", fieldFailures: 1, fieldRetryAt: exampleDueAt,
+	}
+	exampleStatus = map[string]any{
+		fieldRoles: 120, fieldPhases: map[string]any{string(phaseSteady): 117, string(phaseStaged): 2, string(phaseSettling): 1},
+		fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
+		fieldDriftDetection: string(driftOn), fieldDrifted: map[string]any{}, fieldNextVaultRotation: exampleDueAt,
+		fieldServingSince: exampleImportedAt, fieldTokenExpires: exampleDueAt, fieldRateLimit: 50, fieldRateLimitLeft: 49,
+		fieldRateReset: exampleDueAt,
+	}
+	exampleApplications = map[string]any{
+		"keys":     []string{exampleAppID},
+		"key_info": map[string]any{exampleAppID: map[string]any{"name": "Shop", "app_type": "regular_web", "role": "shop"}},
+		fieldTotal: 3,
+	}
+	exampleImport = map[string]any{
+		fieldImported: map[string]any{"shop": map[string]any{fieldClientID: exampleAppID, "name": "Shop"}},
+		fieldSkipped: map[string]any{"3q0bYHktZ8nD1FxQ5cT9eSlR7gWi2OaM": map[string]any{
+			"name": "Browser", "reason": "it is public (app_type spa), so it has no client secret to rotate",
+		}},
+		fieldDryRun: true,
+	}
+	exampleTokenRole = map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"}
+	exampleToken     = map[string]any{
+		fieldAccessToken: "...", fieldTokenType: "Bearer", fieldScopes: []string{"read:users"}, fieldExpiresAt: exampleDueAt,
+		fieldDomain: exampleDomain, fieldAudience: "https://" + exampleDomain + "/api/v2/",
+	}
+)

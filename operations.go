@@ -1,0 +1,64 @@
+package auth0secrets
+
+import (
+	"net/http"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// fieldSchemas describe the fields of a request or of an answer.
+type fieldSchemas = map[string]*framework.FieldSchema
+
+// reads is an operation that changes nothing. Any node answers it.
+func reads(callback framework.OperationFunc, summary string, answer map[int][]framework.Response) *framework.PathOperation {
+	return &framework.PathOperation{Callback: handled(callback), Summary: summary, Responses: answer}
+}
+
+// writes is an operation that runs where storage can be written. example is
+// what a request may send.
+func writes(
+	callback framework.OperationFunc, summary string, answer map[int][]framework.Response, example framework.RequestExample,
+) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback: handled(callback), Summary: summary, Responses: answer, Examples: []framework.RequestExample{example},
+		ForwardPerformanceSecondary: true, ForwardPerformanceStandby: true,
+	}
+}
+
+// deletes is writes for an operation that takes no input.
+func deletes(callback framework.OperationFunc, summary string) *framework.PathOperation {
+	return &framework.PathOperation{
+		Callback: handled(callback), Summary: summary, Responses: noContent(),
+		ForwardPerformanceSecondary: true, ForwardPerformanceStandby: true,
+	}
+}
+
+// answersWith declares what an operation answers with.
+func answersWith(fields fieldSchemas, example map[string]any) map[int][]framework.Response {
+	return map[int][]framework.Response{http.StatusOK: {{
+		Description: http.StatusText(http.StatusOK), Fields: fields, Example: &logical.Response{Data: example},
+	}}}
+}
+
+// noContent is what operations answer that have nothing to say but warnings.
+func noContent() map[int][]framework.Response {
+	return map[int][]framework.Response{
+		http.StatusNoContent: {{Description: http.StatusText(http.StatusNoContent)}},
+	}
+}
+
+// named is how OpenAPI and user interfaces name a path's operations.
+func named(suffix string) *framework.DisplayAttributes {
+	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: suffix}
+}
+
+// namedVerb is named, with a verb of its own.
+func namedVerb(verb, suffix string) *framework.DisplayAttributes {
+	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: verb, OperationSuffix: suffix}
+}
+
+// listed is named, for a list that user interfaces show.
+func listed(suffix, itemType string) *framework.DisplayAttributes {
+	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: suffix, Navigation: true, ItemType: itemType}
+}
