@@ -13,13 +13,18 @@ import (
 const (
 	scopeUpdateClientKeys = "update:client_keys" // set and rotate client secrets
 	scopeReadClients      = "read:clients"       // see what kind of application a role is for
-	scopeReadClientKeys   = "read:client_keys"   // read client secrets: import, recovery
+	scopeReadClientKeys   = "read:client_keys"   // read client secrets: import, recovery, drift
+
+	// scopeReadClientCredentials lets client secrets be read, too, and the keys of
+	// private_key_jwt.
+	scopeReadClientCredentials = "read:client_credentials"
 )
 
 // Auth0's codes of refusals that mean something to the engine.
 const (
 	codeUnknownApplication = "inexistent_client"
 	codeInsufficientScope  = "insufficient_scope"
+	codeInvalidBody        = "invalid_body"
 )
 
 func hasCode(err error, code string) bool {

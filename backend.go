@@ -111,6 +111,18 @@ type backend struct {
 	connectionLock sync.Mutex
 	connection     atomic.Pointer[connection]
 
+	// running ends when the engine is cleaned up.
+	running context.Context //nolint:containedctx // the engine's lifetime, not a call's
+	stop    context.CancelFunc
+
+	// limits is what is known of each domain's rate limit, whichever client has
+	// learned it: domain to *auth0.Limits.
+	limits sync.Map
+
+	// lastOrder is the number of the last order to rotate all roles, as far as
+	// this process has seen.
+	lastOrder atomic.Int64
+
 	// maxLease is the mount's longest lease, as last asked: asking is a call
 	// to Vault.
 	maxLease atomic.Int64
@@ -142,6 +154,7 @@ func newBackend(now func() time.Time) *backend {
 		roleLocks:  newKeyedLocks(),
 		configLock: newKeyedLocks(),
 	}
+	b.running, b.stop = context.WithCancel(context.Background())
 	b.scheduler = newScheduler(b, now)
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
@@ -204,6 +217,7 @@ func (b *backend) periodic(_ context.Context, req *logical.Request) error {
 	}
 	b.askMaxLeaseTTL()
 	b.startScheduler(req.Storage)
+	b.scheduler.checkClock()
 	b.scheduler.wake()
 	return nil
 }
@@ -227,6 +241,7 @@ func (b *backend) invalidate(_ context.Context, key string) {
 
 // clean stops the background work and waits for it.
 func (b *backend) clean(context.Context) {
+	b.stop()
 	b.scheduler.stop()
 	b.readEvents.work.Wait()
 	b.disconnect()
@@ -246,6 +261,12 @@ func (b *backend) askMaxLeaseTTL() time.Duration {
 	asked := b.System().MaxLeaseTTL()
 	b.maxLease.Store(int64(asked))
 	return asked
+}
+
+// limitsOf is what is known of a domain's rate limit.
+func (b *backend) limitsOf(domain string) *auth0.Limits {
+	limits, _ := b.limits.LoadOrStore(domain, &auth0.Limits{})
+	return limits.(*auth0.Limits) //nolint:forcetypeassert // nothing else is stored
 }
 
 // connect is the stored configuration and the client for it.

@@ -288,6 +288,7 @@ type testEnv struct {
 	storage *logical.InmemStorage
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
+	now     func() time.Time // nil: time.Now
 	log     *bytes.Buffer
 	events  *logical.MockEventSender
 }
@@ -316,7 +317,10 @@ func configuredEnv(t *testing.T) *testEnv {
 }
 
 func (env *testEnv) start() {
-	env.b = newBackend(time.Now)
+	if env.now == nil {
+		env.now = time.Now
+	}
+	env.b = newBackend(env.now)
 	env.b.newAPI = func(c auth0.Config) (managementAPI, error) { return &fakeClient{env.auth0, c}, nil }
 	err := env.b.Setup(context.Background(), &logical.BackendConfig{
 		System:       env.system,

@@ -71,14 +71,20 @@ func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) err
 	key, keySent := sentString(d, fieldPrivateKey)
 	algorithm, algorithmSent := sentString(d, fieldSigningAlgorithm)
 	switch {
+	case (secretSent && secret != "" || keySent) && c.Rotation.isPast(sensitive(secret+key)):
+		return badRequest("that is the engine's earlier credential, which %s has replaced: leave it out, and the present one stays", pathRotateRootName)
 	case secretSent && keySent:
 		return badRequest("%s and %s exclude each other: send the one by which the application authenticates", fieldClientSecret, fieldPrivateKey)
 	case secretSent:
 		c.SigningAlgorithm = ""
 	case keySent:
-		secret, c.SigningAlgorithm = key, auth0.SigningAlgorithms[0]
+		secret = key
+		if c.SigningAlgorithm == "" {
+			c.SigningAlgorithm = auth0.SigningAlgorithms[0]
+		}
 	}
-	if secretSent || keySent {
+	// The present one, sent again, changes nothing of its history.
+	if same := c.Rotation.Current != nil && c.Rotation.Current.Value == sensitive(secret); (secretSent || keySent) && !same {
 		c.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: sensitive(secret)}, LastRotation: now}
 	}
 	if !algorithmSent {
@@ -172,7 +178,7 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	case auth0.ClassOf(err) == auth0.Refused:
 		return nil, badRequest("Auth0 does not accept these credentials, nothing was stored: %s", err)
 	default:
-		return nil, badRequest("the configuration could not be verified, nothing was stored: %s. "+
+		return nil, fmt.Errorf("the configuration could not be verified, nothing was stored: %w. "+
 			"Mend it or try again; %s=false stores it without a check", err, fieldVerifyConnection)
 	}
 	config.Scopes = grant.Scopes
@@ -195,7 +201,7 @@ func (c *configEntry) scopeWarnings() []string {
 			" or " + fieldSkipImport + ", and after an unclear answer to a rotation with " + fieldSecretSource + "=" + string(sourceAuth0) +
 			" it has to rotate again. " + driftUnavailableText},
 	} {
-		if !slices.Contains(c.Scopes, scope.name) {
+		if !slices.Contains(c.Scopes, scope.name) && (scope.name != scopeReadClientKeys || !canReadSecrets(c.Scopes)) {
 			warnings = append(warnings, fmt.Sprintf("scope %s was not granted: %s", scope.name, scope.loss))
 		}
 	}
@@ -212,6 +218,17 @@ func (c *configEntry) audience() string {
 		return c.Audience
 	}
 	return "https://" + c.Domain + "/api/v2/"
+}
+
+// isPast says whether the secret is one that was replaced, or is about to be
+// the next.
+func (s rotationState) isPast(secret sensitive) bool {
+	return s.holds(secret) && (s.Current == nil || s.Current.Value != secret)
+}
+
+// canReadSecrets says whether scopes let client secrets be read.
+func canReadSecrets(scopes []string) bool {
+	return slices.Contains(scopes, scopeReadClientKeys) || slices.Contains(scopes, scopeReadClientCredentials)
 }
 
 // missingScopes are those that are wanted and not granted.
@@ -240,6 +257,6 @@ func (c *configEntry) client(b *backend) auth0.Config {
 	return auth0.Config{
 		Domain: c.Domain, ClientID: c.ClientID, Secrets: c.loginSecrets(), SigningAlgorithm: c.SigningAlgorithm,
 		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
-		UserAgent: userAgent + "/" + Version, Logger: b.Logger(),
+		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain),
 	}
 }

@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"hash/fnv"
-	"slices"
 	"sync"
 	"time"
 
@@ -163,7 +162,7 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole, period
 		return "", err.Error(), again
 	}
 	grant, err := conn.api.Grant(ctx)
-	if err == nil && grant.Scopes != nil && !slices.Contains(grant.Scopes, scopeReadClientKeys) {
+	if err == nil && grant.Scopes != nil && !canReadSecrets(grant.Scopes) {
 		return "", driftUnavailableText, again
 	}
 	var app *auth0.Application
@@ -215,7 +214,7 @@ func (b *backend) driftDetection() driftDetection {
 		return driftOn
 	case conn.config.DriftCheckPeriod == 0:
 		return driftOff
-	case conn.config.Scopes != nil && !slices.Contains(conn.config.Scopes, scopeReadClientKeys):
+	case conn.config.Scopes != nil && !canReadSecrets(conn.config.Scopes):
 		return driftUnavailable
 	default:
 		return driftOn

@@ -106,7 +106,7 @@ func TestWhatIsOnItsWayIsNoDrift(t *testing.T) {
 	steady := rotationState{Current: current}
 	for name, state := range map[string]rotationState{
 		"no secret yet":  {},
-		"intent":         {Current: current, Asked: 1},
+		"intent":         {Current: current, Asked: true},
 		"unclear":        {Current: current, Next: next, Unclear: true},
 		"settling":       {Current: current, Previous: next, SettledAt: now.Add(time.Second)},
 		"ours is staged": {Current: current, Next: &secretVersion{Version: 2, Value: "found"}},

@@ -20,9 +20,19 @@ func badRequest(format string, args ...any) error {
 	return logical.CodedError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
+// errNotConfigured is in the chain of notConfigured.
+var errNotConfigured = errors.New("not configured")
+
+type notConfiguredError struct{ logical.HTTPCodedError }
+
+func (notConfiguredError) Is(target error) bool { return target == errNotConfigured }
+
 func notConfigured() error {
-	return badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+	err := badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
 		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+	var coded logical.HTTPCodedError
+	_ = errors.As(err, &coded)
+	return notConfiguredError{coded}
 }
 
 // handled wraps the handler of an operation: it refuses input that the path

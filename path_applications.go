@@ -147,19 +147,7 @@ func listError(err error) error {
 
 // rolesByApplication names the role of each application that has one.
 func (b *backend) rolesByApplication(ctx context.Context, storage logical.Storage) (map[string]string, error) {
-	names, err := storage.List(ctx, storageRoles)
-	if err != nil {
-		return nil, err
-	}
-	roles := make(map[string]string, len(names))
-	for _, name := range names {
-		set, err := b.look(ctx, storage, name)
-		if err != nil {
-			return nil, err
-		}
-		if set != nil {
-			roles[set.role.ClientID] = name
-		}
-	}
-	return roles, nil
+	roles := map[string]string{}
+	_, _, err := b.eachRole(ctx, storage, func(name string, set *servedSet) { roles[set.role.ClientID] = name })
+	return roles, err
 }

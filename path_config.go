@@ -129,7 +129,7 @@ func (b *backend) configPatch(ctx context.Context, req *logical.Request, d *fram
 }
 
 func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
-	unlock, err := b.configLock.lock(ctx, storageConfig)
+	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 }
 
 func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	unlock, err := b.configLock.lock(ctx, storageConfig)
+	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return nil, err
 	}

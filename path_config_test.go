@@ -82,7 +82,7 @@ func TestConfigRefusesCredentialsThatDoNotWorkAndKeepsTheOldOnes(t *testing.T) {
 	env.refused(400, "Auth0 does not accept these credentials, nothing was stored: token: Auth0 refused (401 access_denied): Unauthorized",
 		logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})
 	env.auth0.grant = noAnswer("token")
-	env.refused(400, "verify_connection=false stores it without a check", logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})
+	env.refused(502, "verify_connection=false stores it without a check", logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})
 	assert.Equal(t, testEngineID, env.read("config")[fieldClientID])
 
 	env.write("config", map[string]any{fieldClientID: "other", fieldVerifyConnection: false})

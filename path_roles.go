@@ -2,6 +2,8 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,30 +110,23 @@ func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *frame
 }
 
 func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := req.Storage.List(ctx, storageRoles)
-	if err != nil {
-		return nil, err
-	}
 	mount, err := b.loadMountSettings(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	info := make(map[string]any, len(names))
-	for _, name := range names {
-		set, err := b.look(ctx, req.Storage, name)
-		if err != nil {
-			return nil, err
-		}
-		if set == nil {
-			continue // deleted meanwhile
-		}
+	info := map[string]any{}
+	names, unreadable, err := b.eachRole(ctx, req.Storage, func(name string, set *servedSet) {
 		timeline := b.timeline(set, mount)
 		about := map[string]any{fieldClientID: set.role.ClientID, fieldPhase: timeline[fieldPhase]}
 		if next, planned := timeline[fieldNextVaultRotation]; planned {
 			about[fieldNextVaultRotation] = next
 		}
 		info[name] = about
+	})
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(info, unreadable)
 	return logical.ListResponseWithInfo(names, info), nil
 }
 
@@ -191,7 +186,12 @@ func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framew
 }
 
 func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
+	name := d.Get(fieldName).(string)
+	role, err := b.own(ctx, req.Storage, name)
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		return nil, b.deleteUnreadable(ctx, req.Storage, name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -199,12 +199,13 @@ func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *frame
 	if role.entry == nil {
 		return nil, nil
 	}
+	unclear := b.mayHaveBeenSent(role)
 	if err := b.deleteRole(ctx, role); err != nil {
 		return nil, err
 	}
-	if role.entry.Rotation.Unclear {
+	if unclear {
 		return &logical.Response{Warnings: []string{
-			"Auth0 gave no clear answer to the last attempt to set the next secret: the application may have either. " +
+			"an attempt to set the next secret in Auth0 had no clear answer: the application may have either. " +
 				"Set a secret in Auth0 before you rely on it",
 		}}, nil
 	}

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -101,10 +102,6 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 
 // rotateAllProgress counts how far the order is; nil: there never was one.
 func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage, order *rotateAllEntry) (map[string]any, error) {
-	names, err := storage.List(ctx, storageRoles)
-	if err != nil {
-		return nil, err
-	}
 	mount, err := b.loadMountSettings(ctx, storage)
 	if err != nil {
 		return nil, err
@@ -112,26 +109,29 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 	done, failed, now := 0, map[string]any{}, b.now()
 	var left time.Duration
 	toBegin := 0
-	for _, name := range names {
-		set, err := b.look(ctx, storage, name)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case set == nil:
-		case !order.unfinished() || order.done(set.role.Rotation):
+	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
+		state := set.role.Rotation
+		if !order.unfinished() || order.done(state) {
 			done++
-		default:
-			if order.toRequest(set.role.Rotation) {
-				toBegin++
-			}
-			if !order.Force {
-				left = max(left, timeLeft(set, mount, now))
-			}
-			if state := set.role.Rotation; state.LastError != "" {
-				failed[name] = failureData(state)
-			}
+			return
 		}
+		if order.toRequest(state) {
+			toBegin++
+		}
+		if !order.Force {
+			left = max(left, timeLeft(set, mount, now))
+		}
+		if state.LastError != "" {
+			failed[name] = failureData(state)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if order.unfinished() {
+		maps.Copy(failed, unreadable)
+	} else {
+		done = len(names)
 	}
 	left = max(left, b.timeAtRateLimit(toBegin))
 	data := map[string]any{

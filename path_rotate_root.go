@@ -40,11 +40,7 @@ func (b *backend) pathRotateRoot() []*framework.Path {
 }
 
 func (b *backend) rotateRootWrite(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	work, done := b.beyondRequest(ctx)
-	defer done()
-	wake, err := b.rotateRoot(work, req.Storage, true)
-	if !wake.IsZero() {
-		b.scheduler.schedule(rootRotation, wake)
-	}
+	wake, err := b.rotateRoot(ctx, req.Storage, true)
+	b.scheduler.scheduleRoot(ctx, wake, err)
 	return nil, err
 }

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -69,24 +70,17 @@ func (b *backend) pathStatus() []*framework.Path {
 }
 
 func (b *backend) statusRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := req.Storage.List(ctx, storageRoles)
-	if err != nil {
-		return nil, err
-	}
 	mount, err := b.loadMountSettings(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
 	count := newRoleCount(b.now(), mount)
-	for _, name := range names {
-		set, err := b.look(ctx, req.Storage, name)
-		if err != nil {
-			return nil, err
-		}
-		if set != nil {
-			count.add(name, set)
-		}
+	names, unreadable, err := b.eachRole(ctx, req.Storage, count.add)
+	if err != nil {
+		return nil, err
 	}
+	count.total = len(names)
+	maps.Copy(count.failing, unreadable)
 	data := count.data()
 	data[fieldServingSince] = inRFC3339(b.served.servingSince)
 	data[fieldDriftDetection] = string(b.driftDetection())
@@ -117,7 +111,6 @@ func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 
 func (c *roleCount) add(name string, set *servedSet) {
 	state, settings, clock := set.role.Rotation.settled(c.now), set.role.settings(c.mount), set.clock(c.now)
-	c.total++
 	phase := string(state.phase())
 	c.phases[phase] = c.phases[phase].(int) + 1 //nolint:forcetypeassert // see newRoleCount
 	if state.overdue(settings, clock) {

@@ -2,6 +2,8 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -286,6 +288,29 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
+// mayHaveBeenSent says whether Auth0 may have the next secret: an attempt had no
+// clear answer, or may have been cut short by a crash.
+func (b *backend) mayHaveBeenSent(role *ownedRole) bool {
+	state, clock := role.entry.Rotation, role.set.clock(b.now())
+	at, planned := state.activateAt(role.entry.settings(b.mountSettings()), clock)
+	return state.Unclear || state.Asked || (state.Next != nil && planned && !clock.Now.Before(at))
+}
+
+// deleteUnreadable forgets a role whose entry cannot be read. What it reserved
+// is void without it.
+func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage, name string) error {
+	unlock, err := b.roleLocks.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := storage.Delete(ctx, storageRoles+name); err != nil {
+		return err
+	}
+	b.served.forget(name)
+	return nil
+}
+
 // reservation is what is stored of an application apart from its role.
 func reservation(role string, state rotationState) *applicationEntry {
 	return &applicationEntry{Role: role, LongestTTL: state.LongestTTL, LongestUntil: state.LongestUntil}
@@ -299,17 +324,61 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bo
 	}
 	work, done := b.beyondRequest(ctx)
 	defer done()
-	return b.advance(work, role, requested)
+	err := b.advance(work, role, requested)
+	if state := role.entry.Rotation; err != nil && force && state.Next != nil && !state.Forced {
+		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force",
+			err, inRFC3339(state.readyAt(role.set.clock(b.now()))))
+	}
+	return err
 }
 
-// upstreamPatience bounds work that goes on beyond its request: the two
-// requests to Auth0 that an attempt consists of at most.
-const upstreamPatience = 2 * maxRequestTimeout
+const (
+	// upstreamPatience bounds work that goes on beyond its request: the requests
+	// to Auth0 that an attempt consists of at most, with a token for each.
+	upstreamPatience = 4 * maxRequestTimeout
+	// stopPatience is how long such work may go on when the engine stops.
+	stopPatience = 5 * time.Second
+)
 
-// beyondRequest is a context for work whose outcome has to be stored even if
-// the caller has gone.
+// beyondRequest is a context for work that goes on even if the caller has gone:
+// an answer of Auth0 that nobody waits for is an unclear one. It ends soon after
+// the engine stops.
 func (b *backend) beyondRequest(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), upstreamPatience)
+	return b.detached(ctx, upstreamPatience)
+}
+
+func (b *backend) detached(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	forget := context.AfterFunc(b.running, func() {
+		timer := time.AfterFunc(stopPatience, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})
+	return work, func() {
+		forget()
+		cancel()
+	}
+}
+
+// eachRole visits all roles, as they are served. One whose entry cannot be read
+// does not hide the others: it is in the returned map, with the reason.
+func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit func(name string, set *servedSet)) (names []string, unreadable map[string]any, err error) {
+	if names, err = storage.List(ctx, storageRoles); err != nil {
+		return nil, nil, err
+	}
+	unreadable = map[string]any{}
+	for _, name := range names {
+		set, err := b.look(ctx, storage, name)
+		var reason *unreadableError
+		switch {
+		case errors.As(err, &reason):
+			unreadable[name] = map[string]any{fieldLastError: reason.Error(), fieldFailures: 1}
+		case err != nil:
+			return nil, nil, err
+		case set != nil: // not deleted meanwhile
+			visit(name, set)
+		}
+	}
+	return names, unreadable, nil
 }
 
 // look is a role as it is served, without its lock, which a rotation may hold

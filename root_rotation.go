@@ -38,7 +38,7 @@ const (
 // rotateRoot rotates the engine's own secret, on request or if it is due. It
 // returns when to look again.
 func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, requested bool) (wake time.Time, err error) {
-	unlock, err := b.configLock.lock(ctx, storageConfig)
+	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -50,6 +50,8 @@ func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, reque
 	if config == nil {
 		return time.Time{}, notConfigured()
 	}
+	ctx, done := b.detached(ctx, upstreamPatience+config.PropagationDelay)
+	defer done()
 	state := config.Rotation
 	if requested {
 		state = state.requested(true)
@@ -105,34 +107,58 @@ func (b *backend) saveRoot(ctx context.Context, storage logical.Storage, config 
 
 // setRoot sets the pending secret in Auth0 and proves it. What comes of it is
 // stored, and an error returned as well.
+//
+// Before it is sent for the first time that is stored, too: only the refusal of
+// an attempt that is known to be the first proves that Auth0 does not have it.
 func (b *backend) setRoot(ctx context.Context, storage logical.Storage, config *configEntry) (*configEntry, error) {
-	conn, err := b.connect(ctx, storage)
+	first := !config.Rotation.Asked
+	if first {
+		state := config.Rotation
+		state.Asked = true
+		var err error
+		if config, err = b.saveRoot(ctx, storage, config, state); err != nil {
+			return config, err
+		}
+	}
+	err := b.installRoot(ctx, storage, config)
+	ctx, done := keepOutcome(ctx)
+	defer done()
 	if err != nil {
-		return config, err
-	}
-	pending := config.Rotation.Next.Value
-	if config.SigningAlgorithm == "" {
-		err = conn.api.SetSecret(ctx, config.ClientID, string(pending))
-	} else {
-		err = enableKey(ctx, conn, pending)
-	}
-	if err == nil {
-		err = b.proveRoot(ctx, config, pending)
-	}
-	if err == nil && config.SigningAlgorithm != "" {
-		err = retireKey(ctx, conn, pending)
-	}
-	if err != nil {
-		b.Logger().Warn("rotation of the engine's own secret failed", "error", err)
-		saved, saveErr := b.saveRoot(ctx, storage, config, config.Rotation.rootFailed(b.failureOf(err), b.now()))
+		f := b.failureOf(err)
+		f.First = first
+		b.Logger().Warn("rotation of the engine's own secret failed", "error", f.Text)
+		saved, saveErr := b.saveRoot(ctx, storage, config, config.Rotation.rootFailed(f, b.now()))
 		return saved, errors.Join(err, saveErr)
 	}
+	pending := config.Rotation.Next.Value
 	saved, err := b.saveRoot(ctx, storage, config, config.Rotation.accepted(config.rootSettings(), pending, b.now()))
 	if err == nil {
 		b.Logger().Info("the engine's own secret is a new one", "version", saved.Rotation.version())
 		b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
 	}
 	return saved, err
+}
+
+// installRoot brings the pending secret, or key, to Auth0, and proves it.
+func (b *backend) installRoot(ctx context.Context, storage logical.Storage, config *configEntry) error {
+	conn, err := b.connect(ctx, storage)
+	if err != nil {
+		return err
+	}
+	pending := config.Rotation.Next.Value
+	if config.SigningAlgorithm == "" {
+		if err := conn.api.SetSecret(ctx, config.ClientID, string(pending)); err != nil {
+			return err
+		}
+		return b.proveRoot(ctx, config, pending)
+	}
+	if err := enableKey(ctx, conn, pending); err != nil {
+		return err
+	}
+	if err := b.proveRoot(ctx, config, pending); err != nil {
+		return err
+	}
+	return retireKey(ctx, conn, pending)
 }
 
 // generateRoot makes the engine's next secret, or its next key.
@@ -170,12 +196,18 @@ func retireKey(ctx context.Context, conn *connection, pending sensitive) error {
 // has changed there, so the pending secret is no good and is dropped. On
 // schedule another one is made later.
 func (s rotationState) rootFailed(f failure, now time.Time) rotationState {
+	refused := f.Outcome == outcomeRefused || f.Outcome == outcomeRejected
+	if f.Outcome == outcomeRejected {
+		f.Outcome = outcomeRefused // the secret is kept, or dropped below, like any other
+	}
+	next, asked := s.Next, s.Asked
 	s = s.failed(f, now)
-	if f.Outcome == outcomeUnclear || s.Unclear {
-		s.Forced = true
+	if refused && f.First {
+		s.Next, s.Forced, s.StagedAt, s.Requested, s.Asked = nil, false, time.Time{}, false, false
 		return s
 	}
-	s.Next, s.Forced, s.StagedAt, s.Requested = nil, false, time.Time{}, false
+	notTaken := f.First && (f.Outcome == outcomeLimited || f.Outcome == outcomeNotSent)
+	s.Next, s.Forced, s.Requested, s.Asked = next, true, false, asked && !notTaken
 	return s
 }
 
@@ -221,14 +253,15 @@ func (e *unfinishedError) Error() string {
 
 // attendRoot rotates the engine's own secret if it is due.
 func (s *scheduler) attendRoot(ctx context.Context, storage logical.Storage) {
-	work, done := context.WithTimeout(ctx, upstreamPatience)
-	defer done()
-	wake, err := s.b.rotateRoot(work, storage, false)
-	var coded logical.HTTPCodedError
+	wake, err := s.b.rotateRoot(ctx, storage, false)
+	s.scheduleRoot(ctx, wake, err)
+}
+
+// scheduleRoot sets when to look at the engine's own secret again.
+func (s *scheduler) scheduleRoot(ctx context.Context, wake time.Time, err error) {
 	switch {
-	case err != nil && errors.As(err, &coded) && wake.IsZero():
-		return // not configured: nothing to look at
-	case err != nil && !wake.After(s.now()):
+	case errors.Is(err, errNotConfigured): // nothing to look at
+	case err != nil && !wake.After(s.now()): // not even the failure could be stored
 		s.retryLater(ctx, rootRotation, err)
 	default:
 		s.schedule(rootRotation, wake)

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -16,11 +17,13 @@ const (
 	rotateAllPause = 15 * time.Second
 )
 
-// rotateAllEntry is the stored order to rotate all roles. It says which secrets
-// are too old; which roles are done follows from their own state, so nothing
-// more has to be stored, and a restart goes on where the last process was.
+// rotateAllEntry is the stored order to rotate all roles. Each secret carries the
+// number of the last order before it was made, so which roles are done follows
+// from their own state, whatever the clocks say: nothing more has to be stored,
+// and a restart goes on where the last process was.
 type rotateAllEntry struct {
 	Format     int       `json:"format"`
+	Number     int       `json:"number"`
 	StartedAt  time.Time `json:"started_at"`
 	Force      bool      `json:"force,omitempty"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
@@ -40,13 +43,13 @@ func (r *rotateAllEntry) unfinished() bool { return r != nil && r.FinishedAt.IsZ
 
 // done says whether the role's current secret was made since the order.
 func (r *rotateAllEntry) done(state rotationState) bool {
-	return state.Current != nil && !state.Current.MadeAt.Before(r.StartedAt)
+	return state.Current != nil && state.Current.Order >= r.Number
 }
 
 // toRequest says whether the role's rotation has to be asked for, or forced.
 // What has failed is left to the retries that its state plans.
 func (r *rotateAllEntry) toRequest(state rotationState) bool {
-	underWay := state.Next != nil || state.Asked > 0 || state.Requested
+	underWay := state.Next != nil && !state.Scheduled || state.Asked || state.Requested
 	return !underWay || (r.Force && !state.Forced && state.LastError == "")
 }
 
@@ -61,13 +64,21 @@ func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, f
 	}
 	switch {
 	case !order.unfinished():
-		order = &rotateAllEntry{StartedAt: b.now().UTC(), Force: force}
+		number := 1
+		if order != nil {
+			number = order.Number + 1
+		}
+		order = &rotateAllEntry{Number: number, StartedAt: b.now().UTC(), Force: force}
 	case force && !order.Force:
 		order.Force = true
 	default:
 		return order, nil
 	}
-	return order, writeRotateAll(ctx, storage, order)
+	if err := writeRotateAll(ctx, storage, order); err != nil {
+		return nil, err
+	}
+	b.lastOrder.Store(int64(order.Number))
+	return order, nil
 }
 
 // rotateAll carries out stored orders until the run ends. It rests while there
@@ -94,31 +105,28 @@ func (s *scheduler) rotateAll(run *schedulerRun) {
 // how many are left.
 func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (left int, err error) {
 	order, err := readRotateAll(ctx, storage)
-	if err != nil || !order.unfinished() {
+	if err != nil || order == nil {
 		return 0, err
 	}
-	names, err := storage.List(ctx, storageRoles)
-	if err != nil {
-		return 0, err
+	b.lastOrder.Store(int64(order.Number))
+	if !order.unfinished() {
+		return 0, nil
 	}
 	var pass errgroup.Group
 	pass.SetLimit(rotateAllConcurrency)
-	for _, name := range names {
-		set, err := b.look(ctx, storage, name)
-		if err != nil {
-			return 0, err
-		}
-		if set == nil || order.done(set.role.Rotation) {
-			continue
+	_, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
+		if order.done(set.role.Rotation) {
+			return
 		}
 		left++
 		if order.toRequest(set.role.Rotation) {
 			pass.Go(func() error { return b.rotateOneOfAll(ctx, storage, name, order) })
 		}
-	}
-	if err := pass.Wait(); err != nil {
+	})
+	if err := errors.Join(err, pass.Wait()); err != nil {
 		return left, err
 	}
+	left += len(unreadable)
 	if left == 0 {
 		return 0, b.finishRotateAll(ctx, storage, order)
 	}

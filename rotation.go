@@ -1,7 +1,9 @@
 package auth0secrets
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,15 +31,49 @@ func (b *backend) own(ctx context.Context, storage logical.Storage, name string)
 			fmt.Sprintf("role %q is being changed by another request, which waits for Auth0: try again", name))
 	}
 	role := &ownedRole{name: name, storage: storage, release: release}
-	role.entry, err = readRole(ctx, storage, name)
-	if err == nil && role.entry != nil {
-		role.set, err = b.served.get(ctx, name, func(context.Context) (*roleEntry, error) { return role.entry, nil })
-	}
-	if err != nil {
+	if err := b.refresh(ctx, role); err != nil {
 		release()
 		return nil, err
 	}
 	return role, nil
+}
+
+// refresh reads the role from storage, and has what is served agree with it.
+// They differ only after a write that was answered with an error, but took
+// effect all the same.
+func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
+	stored, err := readRole(ctx, role.storage, role.name)
+	if err != nil {
+		return err
+	}
+	if stored == nil {
+		b.served.forget(role.name)
+		return nil
+	}
+	role.set, err = b.served.get(ctx, role.name, func(context.Context) (*roleEntry, error) { return stored, nil })
+	if err != nil {
+		return err
+	}
+	if !sameEntry(stored, role.set.role) {
+		role.set = b.served.publish(role.name, stored)
+	}
+	role.entry = role.set.role // its times go by the monotonic clock, too, if this process has set them
+	return nil
+}
+
+func sameEntry(a, b *roleEntry) bool {
+	first, errFirst := json.Marshal(a)
+	second, errSecond := json.Marshal(b)
+	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
+}
+
+// storagePatience bounds the storing of an outcome.
+const storagePatience = 30 * time.Second
+
+// keepOutcome is a context to store what Auth0 has answered: that must not be
+// lost because the time for the request is up, or because the engine stops.
+func keepOutcome(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), storagePatience)
 }
 
 // save makes a changed role durable, and only then serves it.
@@ -86,7 +122,7 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationSta
 			err = b.saveRotation(ctx, role, decision.State)
 		}
 		if err != nil {
-			return time.Time{}, err
+			return role.entry.Rotation.RetryAt, err
 		}
 		switch decision.Action {
 		case actionNone:
@@ -104,21 +140,23 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationSta
 // loadMountSettings is what the configuration says of all roles. Without one no
 // secret can be sent, so its defaults serve.
 func (b *backend) loadMountSettings(ctx context.Context, storage logical.Storage) (mountSettings, error) {
-	_, err := b.connect(ctx, storage)
+	conn, err := b.connect(ctx, storage)
 	var coded logical.HTTPCodedError
 	if err != nil && !errors.As(err, &coded) {
 		return mountSettings{}, err
 	}
-	return b.mountSettings(), nil
+	return b.settingsBy(conn), nil
 }
 
 // mountSettings is what is in memory of the configuration. A reader who comes
 // before anything has loaded it is told of schedules as if none were paused.
-func (b *backend) mountSettings() mountSettings {
-	if conn := b.connection.Load(); conn != nil {
-		return mountSettings{
-			PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled, DriftCheckPeriod: conn.config.DriftCheckPeriod,
-		}
+func (b *backend) mountSettings() mountSettings { return b.settingsBy(b.connection.Load()) }
+
+func (b *backend) settingsBy(conn *connection) mountSettings {
+	settings := mountSettings{PropagationDelay: defaultPropagationDelay, Order: int(b.lastOrder.Load())}
+	if conn != nil {
+		settings.PropagationDelay, settings.Paused = conn.config.PropagationDelay, conn.config.Disabled
+		settings.DriftCheckPeriod = conn.config.DriftCheckPeriod
 	}
-	return mountSettings{PropagationDelay: defaultPropagationDelay}
+	return settings
 }

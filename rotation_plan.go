@@ -1,7 +1,9 @@
 package auth0secrets
 
 import (
+	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -30,6 +32,11 @@ func (p *rotationPlan) setSchedule(expression string) error {
 	p.RotationSchedule, p.schedule = expression, nil
 	if expression == "" {
 		return nil
+	}
+	// The parser would take time zones, which the SDK's scheduler then ignores,
+	// and some forms of them end it with a panic.
+	if len(strings.Fields(expression)) != 5 || strings.Contains(expression, "=") {
+		return errors.New("it must have five fields, and no time zone: all times are in UTC")
 	}
 	parsed, err := rotation.DefaultScheduler.Parse(expression)
 	if err != nil {

@@ -12,38 +12,44 @@ import (
 // send takes one action at Auth0 and stores what came of it.
 func (b *backend) send(ctx context.Context, role *ownedRole, settings rotationSettings, action rotationAction) error {
 	state := role.entry.Rotation
-	secret, err := b.takeAction(ctx, role, action)
-	if err != nil {
+	secret, found, err := b.takeAction(ctx, role, action)
+	ctx, done := keepOutcome(ctx)
+	defer done()
+	switch {
+	case err != nil:
 		f := b.failureOf(err)
+		f.First = action == actionRotateSecret
 		b.Logger().Warn("rotation failed", "role", role.name, "version", state.version(), "error", f.Text)
 		return errors.Join(err, b.saveRotation(ctx, role, state.failed(f, b.now())))
-	}
-	if secret == "" {
+	case secret == "":
 		b.Logger().Warn("Auth0 does not show the secret it made: setting one of the engine's own", "role", role.name)
 		return b.saveRotation(ctx, role, state.hidden())
+	case found:
+		return b.saveRotation(ctx, role, state.found(settings, secret, b.now()))
+	default:
+		return b.saveRotation(ctx, role, state.accepted(settings, secret, b.now()))
 	}
-	return b.saveRotation(ctx, role, state.accepted(settings, secret, b.now()))
 }
 
 // takeAction returns the secret that Auth0 accepts now. "" is one that Auth0
-// made and did not show.
-func (b *backend) takeAction(ctx context.Context, role *ownedRole, action rotationAction) (sensitive, error) {
+// made and did not show; found, one that was read back.
+func (b *backend) takeAction(ctx context.Context, role *ownedRole, action rotationAction) (secret sensitive, found bool, err error) {
 	conn, err := b.connect(ctx, role.storage)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	state, clientID := role.entry.Rotation, role.entry.ClientID
 	if action == actionSetSecret {
-		return state.Next.Value, conn.api.SetSecret(ctx, clientID, string(state.Next.Value))
+		return state.Next.Value, false, conn.api.SetSecret(ctx, clientID, string(state.Next.Value))
 	}
-	if action == actionReadBack {
+	if action == actionReadBack && state.Current != nil {
 		secret, err := readBack(ctx, conn.api, clientID, state.Current)
 		if secret != "" || err != nil {
-			return secret, err
+			return secret, true, err
 		}
 	}
-	secret, err := conn.api.RotateSecret(ctx, clientID)
-	return sensitive(secret), err
+	made, err := conn.api.RotateSecret(ctx, clientID)
+	return sensitive(made), false, err
 }
 
 // readBack looks for the outcome of a rotate-secret request that had no clear
@@ -58,7 +64,7 @@ func readBack(ctx context.Context, api managementAPI, clientID string, before *s
 		}
 		return "", err
 	}
-	if app.ClientSecret == nil || (before != nil && *app.ClientSecret == string(before.Value)) {
+	if app.ClientSecret == nil || *app.ClientSecret == string(before.Value) {
 		return "", nil
 	}
 	return sensitive(*app.ClientSecret), nil
@@ -74,10 +80,15 @@ func (b *backend) failureOf(err error) failure {
 	switch {
 	case errors.As(err, &coded):
 		f.Outcome = outcomeRefused
-	case errors.As(err, &upstream) && upstream.Class == auth0.Refused:
-		f.Outcome = outcomeRefused
-	case errors.As(err, &upstream) && upstream.Class == auth0.Limited:
+	case !errors.As(err, &upstream):
+	case upstream.Class == auth0.Limited:
 		f.Outcome, f.RetryAfter = outcomeLimited, upstream.RetryAfter
+	case upstream.Class == auth0.Refused && upstream.Code == codeInvalidBody:
+		f.Outcome = outcomeRejected
+	case upstream.Class == auth0.Refused:
+		f.Outcome = outcomeRefused
+	case upstream.Op == auth0.OpToken:
+		f.Outcome = outcomeNotSent
 	}
 	return f
 }

@@ -18,7 +18,7 @@ const secretBytes = 48
 func (b *backend) stage(ctx context.Context, role *ownedRole, settings rotationSettings, state rotationState) error {
 	secret, err := b.generateSecret(ctx, role.entry)
 	if err != nil {
-		f := failure{Outcome: outcomeRefused, Text: err.Error(), Jitter: b.jitter()}
+		f := failure{Outcome: outcomeNotSent, Text: err.Error(), Jitter: b.jitter()}
 		return errors.Join(err, b.saveRotation(ctx, role, state.failed(f, b.now())))
 	}
 	return b.saveRotation(ctx, role, state.staged(settings, secret, b.now()))

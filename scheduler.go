@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -19,22 +20,41 @@ const (
 	// storageRetry is the wait after an error that could not be stored, such as
 	// one of storage itself.
 	storageRetry = 10 * time.Second
+	// unreadableRetry is the wait after an entry that cannot be read, which will
+	// not change by itself.
+	unreadableRetry = time.Hour
+
+	// clockTolerance is how much the wall clock may be put right at a time
+	// without being called stepped.
+	clockTolerance = 2 * time.Second
 )
 
 // scheduler runs the rotation procedure of each role when it is due: one
 // goroutine, armed for the next due time. The index of due times is in memory
 // and is rebuilt from storage in the background when it starts; every change of
 // a role puts it right.
+//
+// It waits by the monotonic clock. When the wall clock is stepped, by which
+// schedules go, all roles are looked at again.
 type scheduler struct {
-	b   *backend
-	now func() time.Time
+	b    *backend
+	now  func() time.Time // the wall clock
+	base time.Time        // due times are counted from here, by the monotonic clock
 
 	woken   chan struct{}
 	ordered chan struct{} // there is a new order to rotate all roles
 
-	mu  sync.Mutex
-	due *queue.PriorityQueue // key: role; priority: due time in Unix nanoseconds
-	run *schedulerRun        // nil: not running
+	mu     sync.Mutex
+	due    *queue.PriorityQueue // key: role; priority: nanoseconds from base
+	visits int                  // how often all roles were to be looked at again
+	run    *schedulerRun        // nil: not running
+	looked clockReading
+}
+
+// clockReading is a time by both clocks.
+type clockReading struct {
+	wall      time.Time // without a monotonic reading
+	sinceBase time.Duration
 }
 
 // schedulerRun is the time between a start and a stop.
@@ -46,7 +66,29 @@ type schedulerRun struct {
 }
 
 func newScheduler(b *backend, now func() time.Time) *scheduler {
-	return &scheduler{b: b, now: now, due: queue.New(), woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1)}
+	s := &scheduler{
+		b: b, now: now, base: time.Now(), due: queue.New(), woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1),
+	}
+	s.looked = s.readClock()
+	return s
+}
+
+func (s *scheduler) readClock() clockReading {
+	return clockReading{wall: s.now().Round(0), sinceBase: time.Since(s.base)}
+}
+
+// checkClock has all roles looked at again if the wall clock was stepped since
+// the last time.
+func (s *scheduler) checkClock() {
+	reading := s.readClock()
+	s.mu.Lock()
+	step := reading.wall.Sub(s.looked.wall) - (reading.sinceBase - s.looked.sinceBase)
+	s.looked = reading
+	s.mu.Unlock()
+	if step.Abs() > clockTolerance {
+		s.b.Logger().Warn("the clock was stepped: all roles are looked at again", "by", step)
+		s.revisit()
+	}
 }
 
 // start does nothing if the scheduler runs already.
@@ -88,6 +130,7 @@ func (s *scheduler) wakeRotateAll() {
 func (s *scheduler) revisit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.visits++
 	if run := s.run; run != nil {
 		run.work.Go(func() { s.rebuild(run, s.schedule) })
 	}
@@ -101,45 +144,68 @@ func (s *scheduler) wake() {
 	}
 }
 
-// schedule sets when the role is looked at next. Zero: never. A time with a
-// monotonic reading is taken by that: after a step of the wall clock it would
-// otherwise look due and not be, over and over.
+// schedule sets when the role is looked at next. Zero: never.
 func (s *scheduler) schedule(name string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, _ = s.due.PopByKey(name)
-	if at.IsZero() {
-		return
+	if !at.IsZero() {
+		s.push(name, at)
 	}
-	now := s.now()
-	_ = s.due.Push(&queue.Item{Key: name, Priority: now.Add(at.Sub(now)).UnixNano()})
-	s.wake()
+}
+
+// scheduleAfter is schedule for a time that was decided upon a while ago, when
+// visit gave visits. If all roles were to be looked at again since, what was
+// decided may be out of date.
+func (s *scheduler) scheduleAfter(visits int, name string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.due.PopByKey(name)
+	if visits != s.visits {
+		at = s.now()
+	}
+	if !at.IsZero() {
+		s.push(name, at)
+	}
+}
+
+// visit says how often all roles were to be looked at again.
+func (s *scheduler) visit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.visits
 }
 
 // scheduleNew is schedule for a role that has no time yet.
 func (s *scheduler) scheduleNew(name string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.due.Push(&queue.Item{Key: name, Priority: at.UnixNano()})
+	s.push(name, at)
+}
+
+// push adds to the index, unless the role is in it. s.mu is held.
+func (s *scheduler) push(name string, at time.Time) {
+	_ = s.due.Push(&queue.Item{Key: name, Priority: int64(time.Since(s.base) + at.Sub(s.now()))})
 	s.wake()
 }
 
-// takeDue removes what is due and returns it, with the time of what comes next.
-func (s *scheduler) takeDue() (names []string, next time.Time) {
+// takeDue removes what is due and returns it, with the time until what comes
+// next. False: nothing does.
+func (s *scheduler) takeDue() (names []string, until time.Duration, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for now := s.now(); s.due.Len() > 0; {
+	for now := time.Since(s.base); s.due.Len() > 0; {
 		item, err := s.due.Pop()
 		if err != nil {
-			return names, next
+			return names, 0, false
 		}
-		if at := time.Unix(0, item.Priority); at.After(now) {
+		if until := time.Duration(item.Priority) - now; until > 0 {
 			_ = s.due.Push(item)
-			return names, at
+			return names, until, true
 		}
 		names = append(names, item.Key)
 	}
-	return names, time.Time{}
+	return names, 0, false
 }
 
 func (s *scheduler) loop(run *schedulerRun) {
@@ -153,7 +219,7 @@ func (s *scheduler) loop(run *schedulerRun) {
 		case <-timer.C:
 		case <-s.woken:
 		}
-		names, next := s.takeDue()
+		names, until, more := s.takeDue()
 		for _, name := range names {
 			select {
 			case slots <- struct{}{}:
@@ -165,8 +231,8 @@ func (s *scheduler) loop(run *schedulerRun) {
 				s.attend(run.ctx, run.storage, name)
 			})
 		}
-		if !next.IsZero() {
-			timer.Reset(next.Sub(s.now()))
+		if more {
+			timer.Reset(until)
 		}
 	}
 }
@@ -186,7 +252,7 @@ func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name st
 	if role.entry == nil {
 		return
 	}
-	work, done := context.WithTimeout(ctx, upstreamPatience)
+	work, done := s.b.beyondRequest(ctx)
 	defer done()
 	if err := s.b.checkDriftIfDue(work, role); err != nil {
 		s.retryLater(ctx, name, err)
@@ -198,7 +264,7 @@ func (s *scheduler) attend(ctx context.Context, storage logical.Storage, name st
 // advance rotates from a state as far as is due, and keeps the schedule right.
 // The error of Auth0 that it returns is stored and will be retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, state rotationState) error {
-	staged := role.entry.Rotation.Next
+	staged, visits := role.entry.Rotation.Next, b.scheduler.visit()
 	wake, err := b.rotate(ctx, role, state)
 	if err != nil && !wake.After(b.now()) { // not even the failure could be stored
 		b.scheduler.retryLater(ctx, role.name, err)
@@ -207,7 +273,7 @@ func (b *backend) advance(ctx context.Context, role *ownedRole, state rotationSt
 	if after := role.entry.Rotation; after.Next != nil && staged == nil && !after.Forced {
 		b.drift.want(role.name, b.now())
 	}
-	b.scheduler.schedule(role.name, b.nextLook(role, wake))
+	b.scheduler.scheduleAfter(visits, role.name, b.nextLook(role, wake))
 	return err
 }
 
@@ -215,7 +281,12 @@ func (s *scheduler) retryLater(ctx context.Context, name string, err error) {
 	if ctx.Err() == nil {
 		s.b.Logger().Error("rotation cannot go on", "role", name, "error", err)
 	}
-	s.schedule(name, s.now().Add(storageRetry))
+	wait := storageRetry
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		wait = unreadableRetry
+	}
+	s.schedule(name, s.now().Add(wait))
 }
 
 // rebuild fills the index from storage, and the memory from which credentials

@@ -61,8 +61,10 @@ const (
 type secretVersion struct {
 	Version int       `json:"version"`
 	Value   sensitive `json:"value"`
-	// MadeAt is when the secret was made; zero if it was imported.
+	// MadeAt is when the secret was made; zero if it was imported or found.
 	MadeAt time.Time `json:"made_at,omitzero"`
+	// Order is the last order to rotate all roles before the secret was made.
+	Order int `json:"order,omitempty"`
 }
 
 // rotationSettings is the part of a role's and the mount's settings that
@@ -82,6 +84,7 @@ type rotationSettings struct {
 	Paused           bool
 	Source           secretSource
 	PropagationDelay time.Duration // until a new secret is accepted everywhere at Auth0
+	Order            int           // of the last order to rotate all roles
 }
 
 // schedule gives the next time after another; zero if there is none.
@@ -106,7 +109,8 @@ type rotationState struct {
 	// attempt to set it had no clear answer. It is never replaced, only
 	// promoted.
 	Next *secretVersion `json:"next,omitempty"`
-	// Previous may still be accepted somewhere until SettledAt; see also DriftedAt.
+	// Previous may still be accepted somewhere until SettledAt. Without SettledAt
+	// it is a fallback until the next rotation: see adopted and rejected.
 	Previous *secretVersion `json:"previous,omitempty"`
 
 	StagedAt time.Time `json:"staged_at,omitzero"`
@@ -124,9 +128,12 @@ type rotationState struct {
 	// schedule, and not only the leases, that says when it takes effect.
 	Scheduled bool `json:"scheduled,omitempty"`
 
-	// Asked counts the rotate-secret requests under the present intent, counted
-	// before they are sent. 0: no intent.
-	Asked int `json:"asked,omitempty"`
+	// Asked is set from before a rotate-secret request is sent until its outcome
+	// is known. Of the engine's own secret: from before Next is sent for the first
+	// time until it is accepted.
+	Asked bool `json:"asked,omitempty"`
+	// Order is that of the rotation under way: see secretVersion.
+	Order int `json:"order,omitempty"`
 	// OwnSecret is set when Auth0 made a secret that it does not show: only a
 	// secret of the engine's own ends that.
 	OwnSecret bool `json:"own_secret,omitempty"`
@@ -189,7 +196,7 @@ const (
 	actionGenerateSecret                // make a secret, hand it to staged()
 	actionSetSecret                     // send Next to Auth0, report accepted() or failed()
 	actionRotateSecret                  // let Auth0 make one, report accepted(), hidden() or failed()
-	actionReadBack                      // an earlier actionRotateSecret had no clear answer: find out, then as above
+	actionReadBack                      // an earlier actionRotateSecret had no clear answer: find out, report found() or as above
 )
 
 // rotationDecision is one step: store State, then take Action.
@@ -206,7 +213,7 @@ func decideRotation(set rotationSettings, st rotationState, clk rotationClock) r
 	switch {
 	case st.Next != nil:
 		return decideStaged(set, st, clk)
-	case st.Asked > 0:
+	case st.Asked:
 		return decideUpstream(st, actionReadBack, clk)
 	case !st.SettledAt.IsZero() && !st.Forced:
 		return rotationDecision{State: st, Wake: st.SettledAt}
@@ -216,11 +223,11 @@ func decideRotation(set rotationSettings, st rotationState, clk rotationClock) r
 		return rotationDecision{State: st, Wake: due}
 	}
 	if set.Source == sourceVault || st.OwnSecret {
-		return rotationDecision{State: st, Action: actionGenerateSecret}
+		return decideUpstream(st, actionGenerateSecret, clk)
 	}
 	d := decideUpstream(st, actionRotateSecret, clk)
 	if d.Action == actionRotateSecret {
-		d.State.Asked = 1
+		d.State.Asked, d.State.Order = true, set.Order
 	}
 	return d
 }
@@ -340,12 +347,14 @@ func (s rotationState) holdersTTL(set rotationSettings, now time.Time) time.Dura
 }
 
 // requested asks for a rotation now, which also ends the wait after a failure.
-// While one is staged it changes nothing, unless force asks not to wait.
+// While one is staged that changes nothing, but that it no longer depends on the
+// schedule, and with force no longer on leases.
 func (s rotationState) requested(force bool) rotationState {
-	if s.Next != nil && !force {
+	if s.Next != nil && !force && !s.Scheduled {
 		return s
 	}
-	s.Requested = s.Next == nil && s.Asked == 0
+	s.Requested = s.Next == nil && !s.Asked
+	s.Scheduled = false
 	s.Forced = s.Forced || force
 	s.RetryAt = time.Time{}
 	return s
@@ -353,7 +362,8 @@ func (s rotationState) requested(force bool) rotationState {
 
 // staged takes in the next secret that actionGenerateSecret asked for.
 func (s rotationState) staged(set rotationSettings, next sensitive, now time.Time) rotationState {
-	s.Next = &secretVersion{Version: s.version() + 1, Value: next, MadeAt: now}
+	s.Order = set.Order
+	s.Next = &secretVersion{Version: s.version() + 1, Value: next, MadeAt: now, Order: s.Order}
 	s.StagedAt, s.StagedTTL = now, s.holdersTTL(set, now)
 	s.Requested, s.Scheduled = false, !s.Requested
 	if s.Current == nil || s.OwnSecret || set.TTL == 0 {
@@ -368,8 +378,21 @@ func (s rotationState) accepted(set rotationSettings, value sensitive, now time.
 	if s.Next != nil {
 		made = s.Next.MadeAt
 	}
+	return s.settling(set, secretVersion{Value: value, MadeAt: made, Order: s.Order}, now)
+}
+
+// found takes in the secret that was read back after a rotate-secret request of
+// unknown outcome. It may also be one that somebody else has set, so nothing is
+// claimed of when it was made.
+func (s rotationState) found(set rotationSettings, value sensitive, now time.Time) rotationState {
+	return s.settling(set, secretVersion{Value: value}, now)
+}
+
+// settling makes a secret the current one.
+func (s rotationState) settling(set rotationSettings, current secretVersion, now time.Time) rotationState {
+	current.Version = s.version() + 1
 	return rotationState{
-		Current:      &secretVersion{Version: s.version() + 1, Value: value, MadeAt: made},
+		Current:      &current,
 		Previous:     s.Current,
 		SettledAt:    now.Add(set.PropagationDelay),
 		LastRotation: now,
@@ -382,7 +405,7 @@ func (s rotationState) accepted(set rotationSettings, value sensitive, now time.
 // one than any of ours, somebody else has set it. False: it is ours, or an
 // attempt of ours is still on its way, so that nothing follows from it.
 func (s rotationState) adopted(found sensitive, now time.Time) (rotationState, bool) {
-	underWay := s.Current == nil || s.Asked > 0 || s.Unclear || !s.SettledAt.IsZero()
+	underWay := s.Current == nil || s.Asked || s.Unclear || !s.SettledAt.IsZero()
 	if underWay || found == s.Current.Value || (s.Next != nil && found == s.Next.Value) {
 		return s, false
 	}
@@ -396,7 +419,7 @@ func (s rotationState) adopted(found sensitive, now time.Time) (rotationState, b
 
 // hidden takes in that Auth0 has made a secret and does not show it.
 func (s rotationState) hidden() rotationState {
-	s.Asked, s.Requested, s.OwnSecret = 0, true, true
+	s.Asked, s.Requested, s.OwnSecret = false, true, true
 	return s
 }
 
@@ -404,15 +427,20 @@ func (s rotationState) hidden() rotationState {
 type outcome int
 
 const (
-	outcomeUnclear outcome = iota // it may have taken effect
-	outcomeRefused                // it has not
-	outcomeLimited                // it has not: the rate limit
+	outcomeUnclear  outcome = iota // it may have taken effect
+	outcomeRefused                 // it has not
+	outcomeRejected                // it has not: this secret will not do
+	outcomeLimited                 // it has not: the rate limit
+	outcomeNotSent                 // it has not: no token was to be had
 )
 
 // failure is an attempt at Auth0 that did not succeed.
 type failure struct {
 	Outcome outcome
 	Text    string
+	// First: it was the first rotate-secret request under its intent, so that it
+	// decides what has become of that.
+	First bool
 	// RetryAfter is how long the rate limit asks to wait.
 	RetryAfter time.Duration
 	// Jitter in [0,1) spreads the retries of many roles.
@@ -425,29 +453,40 @@ func (s rotationState) failed(f failure, now time.Time) rotationState {
 	s.LastError = f.Text
 	if f.Outcome == outcomeLimited {
 		s.RetryAt = now.Add(min(f.RetryAfter, backoffMax))
-		return s.withoutFirstIntent()
+	} else {
+		s.Failures++
+		s.RetryAt = now.Add(retryBackoff(s.Failures, f.Jitter))
 	}
-	s.Failures++
-	s.RetryAt = now.Add(retryBackoff(s.Failures, f.Jitter))
-	if f.Outcome == outcomeUnclear {
+	switch f.Outcome {
+	case outcomeUnclear:
 		s.Unclear = true
 		return s
+	case outcomeRejected:
+		return s.rejected()
+	case outcomeRefused:
+		// A refused force is an ordinary staged rotation from here on: by the time
+		// Auth0 accepts it, holders need not fail any more.
+		if s.Next != nil && s.Current != nil && !s.OwnSecret {
+			s.Forced = false
+		}
+	case outcomeLimited, outcomeNotSent:
 	}
-	// A refused force is an ordinary staged rotation from here on: by the time
-	// Auth0 accepts it, holders need not fail any more.
-	if s.Next != nil && s.Current != nil && !s.OwnSecret {
-		s.Forced = false
+	if f.First && s.Asked {
+		s.Asked, s.Requested = false, true // a later one says nothing about the first
 	}
-	return s.withoutFirstIntent()
+	return s
 }
 
-// withoutFirstIntent drops the intent of a rotate-secret request that is known
-// not to have taken effect. After an unclear one it stays: the refusal of a
-// later request says nothing about the earlier.
-func (s rotationState) withoutFirstIntent() rotationState {
-	if s.Asked == 1 && !s.Unclear {
-		s.Asked, s.Requested = 0, true
+// rejected makes room for another secret, after Auth0 has refused the form of
+// the next one. It stays as a fallback until then: before a crash there may have
+// been an attempt of another outcome.
+func (s rotationState) rejected() rotationState {
+	if s.Next == nil {
+		return s
 	}
+	s.Previous = s.Next
+	s.Next, s.StagedAt, s.StagedTTL, s.Scheduled, s.Unclear = nil, time.Time{}, 0, false, false
+	s.Requested = true
 	return s
 }
 
@@ -495,7 +534,7 @@ func (s rotationState) untilSetChanges(set rotationSettings, clk rotationClock) 
 	switch {
 	case s.Next != nil:
 		at, planned = s.activateAt(set, clk)
-	case s.Asked > 0:
+	case s.Asked:
 		at = clk.Now
 	case !s.SettledAt.IsZero():
 		at = s.SettledAt

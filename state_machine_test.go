@@ -173,24 +173,69 @@ func TestAuth0MakesTheSecretOnlyUnderAnIntent(t *testing.T) {
 	set.Source = sourceAuth0
 	d := decideRotation(set, steadyState().requested(false), at(0))
 	require.Equal(t, actionRotateSecret, d.Action)
-	require.Equal(t, 1, d.State.Asked, "the intent is in the state before the request")
+	require.True(t, d.State.Asked, "the intent is in the state before the request")
 	// whatever happened then: after a crash it is read back
 	assert.Equal(t, actionReadBack, decideRotation(set, d.State, at(time.Hour)).Action)
 
-	refused := d.State.failed(failure{Outcome: outcomeRefused}, epoch)
+	refused := d.State.failed(failure{Outcome: outcomeRefused, First: true}, epoch)
 	assert.Equal(t, actionRotateSecret, decideRotation(set, refused, at(time.Hour)).Action)
-	unclear := d.State.failed(failure{Outcome: outcomeUnclear}, epoch)
+	unclear := d.State.failed(failure{Outcome: outcomeUnclear, First: true}, epoch)
 	assert.Equal(t, actionReadBack, decideRotation(set, unclear, at(time.Hour)).Action)
 	// the refusal of a later request says nothing about the unclear one
 	unclear = unclear.failed(failure{Outcome: outcomeRefused}, epoch)
 	assert.Equal(t, actionReadBack, decideRotation(set, unclear, at(10*time.Hour)).Action)
+	// nor does what becomes of the read-back after a crash
+	for _, kind := range []outcome{outcomeRefused, outcomeLimited, outcomeNotSent, outcomeRejected} {
+		after := d.State.failed(failure{Outcome: kind}, epoch)
+		assert.Equal(t, actionReadBack, decideRotation(set, after, at(10*time.Hour)).Action)
+	}
+	// what was read back may be somebody else's: nothing is claimed of it
+	found := d.State.found(set, "two", epoch)
+	assert.Equal(t, &secretVersion{Version: 2, Value: "two"}, found.Current)
+}
+
+// TestARejectedSecretIsReplacedByAnother: what Auth0 refuses for its form it
+// would refuse for ever. It stays as a fallback until another is accepted.
+func TestARejectedSecretIsReplacedByAnother(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().staged(set, "two", epoch).failed(failure{Outcome: outcomeRejected}, epoch.Add(set.TTL))
+	assert.Equal(t, actionNone, decideRotation(set, st, at(set.TTL)).Action, "not at once")
+	assert.Equal(t, actionGenerateSecret, decideRotation(set, st, at(time.Hour)).Action)
+	assert.Equal(t, []string{"one", "two"}, st.servedValues())
+	st = st.staged(set, "three", epoch.Add(time.Hour))
+	assert.Equal(t, []string{"one", "two", "three"}, st.servedValues())
+	assert.Equal(t, []string{"three", "one"}, st.accepted(set, "three", epoch.Add(2*time.Hour)).servedValues())
+}
+
+// TestAFailureToMakeASecretIsWaitedOut, like any other.
+func TestAFailureToMakeASecretIsWaitedOut(t *testing.T) {
+	st := steadyState().requested(false).failed(failure{Outcome: outcomeNotSent}, epoch)
+	assert.Equal(t, actionNone, decideRotation(vaultSettings(), st, at(0)).Action)
+	assert.Equal(t, actionGenerateSecret, decideRotation(vaultSettings(), st, at(backoffMin)).Action)
+	assert.True(t, steadyState().staged(vaultSettings(), "two", epoch).requested(true).
+		failed(failure{Outcome: outcomeNotSent}, epoch).Forced, "force is not taken back by what was never sent")
+}
+
+// TestARequestTakesOverWhatTheScheduleHasStaged: it no longer waits for the
+// schedule, only for leases.
+func TestARequestTakesOverWhatTheScheduleHasStaged(t *testing.T) {
+	set := vaultSettings()
+	set.RotationPeriod = time.Hour
+	st := steadyState().staged(set, "two", epoch)
+	require.True(t, st.Scheduled)
+	set.Paused = true
+	assert.Equal(t, actionNone, decideRotation(set, st, at(1000*time.Hour)).Action)
+	st = st.requested(false)
+	assert.Equal(t, actionNone, decideRotation(set, st, at(set.TTL)).Action)
+	assert.Equal(t, actionSetSecret, decideRotation(set, st, at(set.TTL+handOutMargin)).Action)
+	assert.Equal(t, st, st.requested(false))
 }
 
 func TestHiddenSecretIsReplacedByOneOfOurOwnAtOnce(t *testing.T) {
 	set := vaultSettings()
 	set.Source = sourceAuth0
 	st := steadyState().requested(false)
-	st.Asked = 1
+	st.Asked = true
 	d := decideRotation(set, st.hidden(), at(0))
 	require.Equal(t, actionGenerateSecret, d.Action)
 	d = decideRotation(set, d.State.staged(set, "own", epoch), at(0))

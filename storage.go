@@ -71,13 +71,14 @@ type mountSettings struct {
 	PropagationDelay time.Duration
 	Paused           bool
 	DriftCheckPeriod time.Duration // 0: never
+	Order            int           // of the last order to rotate all roles
 }
 
 func (r *roleEntry) settings(mount mountSettings) rotationSettings {
 	return rotationSettings{
 		TTL: r.TTL, RotationPeriod: r.RotationPeriod, Source: r.SecretSource,
 		Schedule: r.schedule, ScheduledFrom: r.ScheduledFrom, Window: r.RotationWindow,
-		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay,
+		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay, Order: mount.Order,
 	}
 }
 
@@ -98,14 +99,21 @@ func readEntry[T any](ctx context.Context, storage logical.Storage, key string, 
 	}
 	entry := new(T)
 	if err := raw.DecodeJSON(entry); err != nil {
-		return nil, fmt.Errorf("the stored entry %q cannot be read", key) // the cause would quote what is in it
+		return nil, &unreadableError{fmt.Sprintf("the stored entry %q cannot be read", key)} // the cause would quote what is in it
 	}
 	if format(entry) > entryFormat {
-		return nil, fmt.Errorf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
-			key, format(entry), entryFormat)
+		return nil, &unreadableError{fmt.Sprintf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
+			key, format(entry), entryFormat)}
 	}
 	return entry, nil
 }
+
+// unreadableError is that what is stored cannot be understood, as opposed to not
+// being had.
+type unreadableError struct{ text string }
+
+// Error tells which entry and, as far as it can be told, why.
+func (e *unreadableError) Error() string { return e.text }
 
 func writeEntry(ctx context.Context, storage logical.Storage, key string, entry any) error {
 	raw, err := logical.StorageEntryJSON(key, entry)
@@ -120,7 +128,10 @@ func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, err
 	if err != nil || config == nil {
 		return nil, err
 	}
-	return config, config.setSchedule(config.RotationSchedule)
+	if err := config.setSchedule(config.RotationSchedule); err != nil {
+		return nil, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", storageConfig)}
+	}
+	return config, nil
 }
 
 func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntry) error {
@@ -133,7 +144,10 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 	if err != nil || role == nil {
 		return nil, err
 	}
-	return role, role.setSchedule(role.RotationSchedule)
+	if err := role.setSchedule(role.RotationSchedule); err != nil {
+		return nil, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", storageRoles+name)}
+	}
+	return role, nil
 }
 
 func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {

@@ -51,6 +51,7 @@ type Config struct {
 	RequestTimeout   time.Duration // bound on one HTTP request with its answer's body; 0: 30s
 	UserAgent        string        // empty: Go's
 	Logger           hclog.Logger  `json:"-"` // nil: none. Gets neither secrets nor tokens
+	Limits           *Limits       `json:"-"` // what is known of the tenant's rate limit; nil: nothing yet
 }
 
 // Format implements fmt.Formatter: no verb shows a secret.
@@ -73,7 +74,7 @@ type Client struct {
 	retrying *http.Client          // for what may be sent again: reads and token requests
 	once     *http.Client          // for writes: what is lost stays lost
 	tokens   *tokenCache
-	limits   *limits
+	limits   *Limits
 }
 
 // New makes a client. It does no I/O: the first call does. The error, for an
@@ -89,6 +90,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = defaultRequestTimeout
 	}
+	if cfg.Limits == nil {
+		cfg.Limits = &Limits{}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
@@ -102,7 +106,7 @@ func New(cfg Config) (*Client, error) {
 		api:    base.String() + "/api/v2",
 		log:    cfg.Logger,
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
-		limits: &limits{},
+		limits: cfg.Limits,
 	}
 	for _, secret := range cfg.Secrets {
 		l, err := newLogin(cfg, base, secret)

@@ -188,7 +188,7 @@ func (a answer) parse() (code, message string, ok bool) {
 	}
 	code, message = text("errorCode"), text("message")
 	statusCode, hasStatus := fields["statusCode"].(float64)
-	if a.op == opToken && !hasStatus {
+	if a.op == OpToken && !hasStatus {
 		if code == "" {
 			code = text("error")
 		}

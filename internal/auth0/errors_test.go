@@ -19,7 +19,7 @@ func TestErrorText(t *testing.T) {
 		"get application: not sent: not a client ID":                    {Class: Refused, Op: opGet, Message: "not a client ID"},
 		"get application: no clear answer from Auth0: 100%d":            {Op: opGet, Message: "100%d"},
 		"rotate secret: no clear answer from Auth0 (502)":               {Op: opRotate, Status: 502},
-		"token: Auth0 limits the rate (429), retry in 12s":              {Class: Limited, Op: opToken, Status: 429, Code: "x", Message: "m", RetryAfter: 11*time.Second + 1},
+		"token: Auth0 limits the rate (429), retry in 12s":              {Class: Limited, Op: OpToken, Status: 429, Code: "x", Message: "m", RetryAfter: 11*time.Second + 1},
 		"rotate secret: Auth0 limits the rate, retry in 1m1s":           {Class: Limited, Op: opRotate, RetryAfter: 61 * time.Second},
 		"get application: no clear answer from Auth0: context canceled": noAnswer(opGet, &url.Error{Op: "Get", URL: "https://t/?secret", Err: context.Canceled}, nil),
 	}

@@ -34,11 +34,14 @@ func (c *Client) RateLimit() RateLimit {
 	return c.limits.seen
 }
 
-// limits holds calls back once Auth0 has shown its limit, and lets them go
+// Limits is what is known of a tenant's rate limit. Clients of the same tenant
+// can share one, at the same time or one after the other.
+//
+// It holds calls back once Auth0 has shown its limit, and lets them go
 // one after the other when the hold ends. Before that it costs nothing.
 //
 //	free -> (429, or nothing remaining) -> held until a time -> paced for a minute -> free
-type limits struct {
+type Limits struct {
 	mu    sync.Mutex
 	seen  RateLimit
 	until time.Time     // no call before
@@ -46,7 +49,7 @@ type limits struct {
 }
 
 // observe learns from an answer.
-func (l *limits) observe(status int, h http.Header) {
+func (l *Limits) observe(status int, h http.Header) {
 	now := time.Now()
 	seen, ok := parseRateLimit(h, now)
 	var hold time.Duration
@@ -73,7 +76,7 @@ func (l *limits) observe(status int, h http.Header) {
 
 // wait returns when a call may be sent. If ctx ends sooner than that, it
 // returns a Limited error at once.
-func (l *limits) wait(ctx context.Context, op string) error {
+func (l *Limits) wait(ctx context.Context, op string) error {
 	for {
 		wait, slot := l.reserve()
 		if wait <= 0 {
@@ -98,7 +101,7 @@ func (l *limits) wait(ctx context.Context, op string) error {
 }
 
 // reserve takes the next free slot and says how long it is until then.
-func (l *limits) reserve() (time.Duration, *rate.Reservation) {
+func (l *Limits) reserve() (time.Duration, *rate.Reservation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -114,13 +117,13 @@ func (l *limits) reserve() (time.Duration, *rate.Reservation) {
 
 // giveBack frees a slot that will not be used. The limiter's clock must not go
 // back, and during a hold it stands at its end.
-func (l *limits) giveBack(slot *rate.Reservation) {
+func (l *Limits) giveBack(slot *rate.Reservation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slot.CancelAt(later(time.Now(), l.until))
 }
 
-func (l *limits) held() bool {
+func (l *Limits) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Now().Before(l.until)

@@ -47,7 +47,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestRateLimitIsLastSeen(t *testing.T) {
-	var l limits
+	var l Limits
 	c := &Client{limits: &l}
 	assert.Equal(t, RateLimit{}, c.RateLimit())
 	l.observe(200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", "1700000007"))
@@ -62,7 +62,7 @@ func TestRateLimitIsLastSeen(t *testing.T) {
 }
 
 // release lets n calls wait and says after how long each of them went on.
-func release(t *testing.T, l *limits, n int) []time.Duration {
+func release(t *testing.T, l *Limits, n int) []time.Duration {
 	t.Helper()
 	start := time.Now()
 	var mu sync.Mutex
@@ -100,7 +100,7 @@ func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var l limits
+				var l Limits
 				l.observe(tt.status, tt.h)
 				assert.Equal(t, tt.want, release(t, &l, 3))
 				time.Sleep(2 * paceFor)
@@ -112,7 +112,7 @@ func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {
 
 func TestAHoldCanGrowButNotShrink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l limits
+		var l Limits
 		l.observe(429, headers("Retry-After", "5"))
 		l.observe(429, headers("Retry-After", "2"))
 		l.observe(200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "9"))
@@ -126,7 +126,7 @@ func TestAHoldCanGrowButNotShrink(t *testing.T) {
 
 func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l limits
+		var l Limits
 		l.observe(429, headers("Retry-After", "30"))
 		ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
 		defer cancel()
@@ -150,7 +150,7 @@ func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 // Whoever leaves the queue must not make room for two.
 func TestASlotThatIsGivenBackIsUsedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l limits
+		var l Limits
 		l.observe(429, headers("Retry-After", "30"))
 		go func() {
 			synctest.Wait() // until two are in the queue

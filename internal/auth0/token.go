@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	opToken = "token"
+	// OpToken is the Op of errors that happened while a token was asked for: the
+	// request that the token was for was not sent, or refused with a 401.
+	OpToken = "token"
 
 	// expiryMargin is how long before its end a token is no longer used, unless
 	// a tenth of its lifetime is less.
@@ -95,7 +97,7 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 	if len(attempts) > 1 {
 		attempts = slices.Repeat(attempts, 2)
 	}
-	var err error = notSent(opToken, "there is no secret to log in with")
+	var err error = notSent(OpToken, "there is no secret to log in with")
 	for _, l := range attempts {
 		var t *token
 		if t, err = c.fetchTokenBy(ctx, l, scopes); err == nil || ClassOf(err) != Refused {
@@ -132,20 +134,20 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 func tokenError(ctx context.Context, err error, hide redactor) *Error {
 	var said *oauth2.RetrieveError
 	if errors.As(err, &said) {
-		a := answer{op: opToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
+		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
 		if e := judge(a, hide); e != nil {
 			return e
 		}
-		return unreadable(opToken, a.status, "the answer has no token but an error")
+		return unreadable(OpToken, a.status, "the answer has no token but an error")
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
-		return noAnswer(opToken, err, hide)
+		return noAnswer(OpToken, err, hide)
 	}
 	if ctx.Err() != nil { // while the body was read
-		return noAnswer(opToken, ctx.Err(), hide)
+		return noAnswer(OpToken, ctx.Err(), hide)
 	}
-	return unreadable(opToken, 0, "the answer could not be read or has no token")
+	return unreadable(OpToken, 0, "the answer could not be read or has no token")
 }
 
 // tokenCache holds one token and sees to it that only one fetch is under way.
@@ -164,7 +166,7 @@ type tokenCache struct {
 // caller that gives up does not take the token away from the others.
 func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, noAnswer(opToken, err, nil)
+		return nil, noAnswer(OpToken, err, nil)
 	}
 	if t := tc.cached(); t != nil {
 		return t, nil
@@ -187,7 +189,7 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	})
 	select {
 	case <-ctx.Done():
-		return nil, noAnswer(opToken, ctx.Err(), nil)
+		return nil, noAnswer(OpToken, ctx.Err(), nil)
 	case r := <-fetched:
 		if r.Err != nil {
 			return nil, r.Err
