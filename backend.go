@@ -112,7 +112,7 @@ type backend struct {
 	connection     atomic.Pointer[connection]
 
 	// running ends when the engine is cleaned up.
-	running context.Context //nolint:containedctx // the engine's lifetime, not a call's
+	running context.Context // the engine's lifetime, not a call's
 	stop    context.CancelFunc
 
 	// limits is what is known of each domain's rate limit, whichever client has

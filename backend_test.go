@@ -46,6 +46,7 @@ type fakeAuth0 struct {
 	every        []string // every secret that was ever set
 	made         int
 	honoursScope bool
+	deaf         bool     // requests go on after their context has ended
 	keys         []string // private keys by which the engine may log in
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
@@ -157,7 +158,7 @@ func (f *fakeAuth0) request(ctx context.Context, op, clientID string, commit fun
 			return err
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !f.deaf {
 		return noAnswer(op)
 	}
 	f.mu.Lock()

@@ -61,10 +61,11 @@ func newReadEvents() *readEvents { return &readEvents{slots: make(chan struct{},
 
 // readEvent is an event about something that was handed out, sent in the
 // background.
-func (b *backend) readEvent(kind, path string, more ...string) {
+func (b *backend) readEvent(ctx context.Context, kind, path string, more ...string) {
+	ctx = context.WithoutCancel(ctx)
 	r := b.readEvents
 	r.once.Do(func() {
-		env, err := b.System().PluginEnv(context.Background())
+		env, err := b.System().PluginEnv(ctx)
 		r.wanted = err == nil && env != nil && strings.Contains(env.VaultVersion, enterprise)
 	})
 	if !r.wanted {
@@ -74,7 +75,7 @@ func (b *backend) readEvent(kind, path string, more ...string) {
 	case r.slots <- struct{}{}:
 		r.work.Go(func() {
 			defer func() { <-r.slots }()
-			b.event(context.Background(), kind, path, append([]string{logical.EventMetadataModified, "false"}, more...)...)
+			b.event(ctx, kind, path, append([]string{logical.EventMetadataModified, "false"}, more...)...)
 		})
 	default:
 	}

@@ -79,7 +79,7 @@ func configAnswerFields() fieldSchemas {
 }
 
 func signingAlgorithms() []any {
-	var all []any
+	all := make([]any, 0, len(auth0.SigningAlgorithms))
 	for _, algorithm := range auth0.SigningAlgorithms {
 		all = append(all, algorithm)
 	}

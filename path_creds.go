@@ -86,7 +86,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 	lease := set.lease(b.now(), b.mountSettings(), b.maxLeaseTTL()).Truncate(time.Second)
 	resp := b.Secret(secretTypeCredentials).Response(set.answer(lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
-	b.readEvent(eventCredsCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.version()))
+	b.readEvent(ctx, eventCredsCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.version()))
 	return resp, nil
 }
 

@@ -20,7 +20,7 @@ Auth0 cannot revoke an access token: revoking the lease only makes Vault forget
 it, and the token stays valid until expires_at.`
 
 	// secretTypeToken marks the leases of tokens/.
-	secretTypeToken = "auth0_management_token" //nolint:gosec // the name of a type
+	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"
 	fieldTokenType   = "token_type"
@@ -99,7 +99,7 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	resp := b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
-	b.readEvent(eventTokenCreate, req.Path, fieldScopes, strings.Join(token.Scopes, " "))
+	b.readEvent(ctx, eventTokenCreate, req.Path, fieldScopes, strings.Join(token.Scopes, " "))
 	resp.AddWarning("Auth0 cannot revoke an access token: revoking the lease does not end it, it is valid until " + until)
 	return resp, nil
 }

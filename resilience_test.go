@@ -456,3 +456,42 @@ func TestTheRateLimitIsRememberedAcrossConfigurations(t *testing.T) {
 		assert.Same(t, seen[0], limits)
 	}
 }
+
+// punctualStorage refuses writes whose time is up, as real storage does.
+type punctualStorage struct{ logical.Storage }
+
+func (s *punctualStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.Storage.Put(ctx, entry)
+}
+
+// TestAnAnswerThatComesTooLateIsStored: nobody waits for it any more, but the
+// secret is set.
+func TestAnAnswerThatComesTooLateIsStored(t *testing.T) {
+	for path, read := range map[string]func(*testEnv) any{
+		"rotate/app":  func(env *testEnv) any { return env.read("creds/app")[fieldClientSecret] == env.auth0.secret(testAppID) },
+		"rotate-root": func(env *testEnv) any { return env.read("config")[fieldFailures] == 0 },
+	} {
+		t.Run(path, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				env := minuteRole(t, nil)
+				env.auth0.interfereWith(func(op, _ string, _ func()) error {
+					if op == "set" {
+						time.Sleep(upstreamPatience + time.Second) // beyond its own time-outs, and in time for the last of them
+					}
+					return nil
+				})
+				env.auth0.deaf = true
+				req := &logical.Request{Operation: logical.UpdateOperation, Path: path, Storage: &punctualStorage{env.storage}}
+				if path == "rotate/app" {
+					req.Data = map[string]any{fieldForce: true}
+				}
+				_, err := env.b.HandleRequest(t.Context(), req)
+				require.NoError(t, err)
+				assert.Equal(t, true, read(env))
+			})
+		})
+	}
+}

@@ -136,11 +136,12 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 	sent := *order.settings
 	sent.clientID, sent.clientIDSent = app.ClientID, true
 	var warnings []string
-	if order.dryRun {
+	switch {
+	case order.dryRun:
 		_, warnings, err = b.prepareRole(ctx, role, &sent, app)
-	} else if role.entry != nil {
+	case role.entry != nil:
 		err = badRequest("role %q was made meanwhile", name)
-	} else {
+	default:
 		warnings, err = b.createRole(ctx, role, &sent, app)
 	}
 	var coded logical.HTTPCodedError

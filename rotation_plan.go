@@ -33,10 +33,10 @@ func (p *rotationPlan) setSchedule(expression string) error {
 	if expression == "" {
 		return nil
 	}
-	// The parser would take time zones, which the SDK's scheduler then ignores,
-	// and some forms of them end it with a panic.
-	if len(strings.Fields(expression)) != 5 || strings.Contains(expression, "=") {
-		return errors.New("it must have five fields, and no time zone: all times are in UTC")
+	// The parser would take time zones (TZ=...), which the SDK's scheduler then
+	// ignores, and some forms of them end it with a panic.
+	if strings.Contains(expression, "=") {
+		return errors.New("it has a time zone, but all times are in UTC")
 	}
 	parsed, err := rotation.DefaultScheduler.Parse(expression)
 	if err != nil {

@@ -67,7 +67,7 @@ func TestLoginByKey(t *testing.T) {
 }
 
 func TestUnusableKeys(t *testing.T) {
-	short, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // too short on purpose
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
 	elliptic, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
