@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -173,8 +174,11 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	}
 	defer api.Close()
 	grant, err := api.Grant(ctx)
+	var upstream *auth0.Error
 	switch {
 	case err == nil:
+	case errors.As(err, &upstream) && upstream.Class == auth0.Refused && upstream.Status == 0:
+		return nil, badRequest("the tenant cannot be reached with this configuration, nothing was stored: %s", err)
 	case auth0.ClassOf(err) == auth0.Refused:
 		return nil, badRequest("Auth0 does not accept these credentials, nothing was stored: %s", err)
 	default:

@@ -83,6 +83,8 @@ func (b *backend) failureOf(err error) failure {
 	case !errors.As(err, &upstream):
 	case upstream.Class == auth0.Limited:
 		f.Outcome, f.RetryAfter = outcomeLimited, upstream.RetryAfter
+	case upstream.Class == auth0.Refused && upstream.Status == 0:
+		f.Outcome = outcomeNotSent
 	case upstream.Class == auth0.Refused && upstream.Code == codeInvalidBody:
 		f.Outcome = outcomeRejected
 	case upstream.Class == auth0.Refused:

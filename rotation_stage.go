@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // secretBytes of randomness make a client secret: 64 characters in base64. Its
@@ -34,6 +35,9 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (sensitiv
 		}
 		if role.SecretEncoded {
 			password = base64.StdEncoding.EncodeToString([]byte(password))
+		}
+		if password == "" || !utf8.ValidString(password) {
+			return "", badRequest("password policy %q makes no secret that Auth0 could be sent: it has to be text, and not empty", role.PasswordPolicy)
 		}
 		return sensitive(password), nil
 	}

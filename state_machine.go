@@ -431,7 +431,7 @@ const (
 	outcomeRefused                 // it has not
 	outcomeRejected                // it has not: this secret will not do
 	outcomeLimited                 // it has not: the rate limit
-	outcomeNotSent                 // it has not: no token was to be had
+	outcomeNotSent                 // it has not: it was never sent
 )
 
 // failure is an attempt at Auth0 that did not succeed.

@@ -41,7 +41,7 @@ func TestDefiniteErrors(t *testing.T) {
 	s.Tenant.SetScopes(s.Engine.ClientID, "read:clients")
 	s.refused(400, "lacks the scope update:client_keys", write, "config", good)
 	s.Tenant.SetScopes(s.Engine.ClientID, devstack.AllScopes...)
-	s.refused(400, "could not be verified, nothing was stored", write, "config", config("ca_cert", otherCA(t)))
+	s.refused(400, "cannot be reached with this configuration, nothing was stored: token: not sent: tls: failed to verify certificate", write, "config", config("ca_cert", otherCA(t)))
 	s.refused(400, "holds no PEM certificate", write, "config", config("ca_cert", "nonsense"))
 	s.refused(400, `unknown field "doman"`, write, "config", config("doman", "x"))
 	s.refused(400, "invalid duration", write, "config", config("propagation_delay", "soon"))

@@ -272,7 +272,7 @@ func TestReadSucceedsAfterAPassingFailure(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAnUntrustedCertificateIsAmbiguousAndNotTriedAgain(t *testing.T) {
+func TestToAnUntrustedCertificateNothingIsSent(t *testing.T) {
 	tn := newTenant(t, replies(200, `{}`))
 	var dials atomic.Int32
 	cfg := tn.config()
@@ -286,7 +286,7 @@ func TestAnUntrustedCertificateIsAmbiguousAndNotTriedAgain(t *testing.T) {
 	}
 	_, err := c.Grant(t.Context())
 	e := asError(t, err)
-	assert.Equal(t, Ambiguous, e.Class)
+	assert.Equal(t, Refused, e.Class)
 	assert.Equal(t, 0, e.Status)
 	assert.Contains(t, e.Message, "certificate")
 	assert.EqualValues(t, 1, dials.Load())

@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,7 +115,12 @@ func noAnswer(op string, err error, hide redactor) *Error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return &Error{Op: op, Message: hide.clean(err.Error()), cause: err}
+	e := &Error{Op: op, Message: hide.clean(err.Error()), cause: err}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) { // whoever that was, nothing was sent to him
+		e.Class = Refused
+	}
+	return e
 }
 
 // unreadable is the error for a 2xx answer that is not what was asked for. The
