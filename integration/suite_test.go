@@ -39,15 +39,19 @@ type suite struct {
 
 func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 	t.Helper()
+	return newSuiteOf(t, devstack.Options{Storage: storage, Scopes: scopes})
+}
+
+func newSuiteOf(t *testing.T, o devstack.Options) *suite {
+	t.Helper()
 	vault, err := devvault.Binary(t.Context())
 	require.NoError(t, err)
 	plugin, err := devstack.PluginBinary("..")
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	stack, err := devstack.Start(ctx, devstack.Options{
-		WorkDir: t.TempDir(), Plugin: plugin, Vault: vault, Storage: storage, Scopes: scopes,
-	})
+	o.WorkDir, o.Plugin, o.Vault = t.TempDir(), plugin, vault
+	stack, err := devstack.Start(ctx, o)
 	require.NoError(t, err)
 	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t)}
 	t.Cleanup(func() {

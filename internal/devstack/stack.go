@@ -37,6 +37,9 @@ type Options struct {
 	Vault   string // Vault's binary
 	Storage string // "inmem", or "raft", which survives a restart
 	Scopes  []string
+	// Unmounted leaves it to the caller to register and mount the plugin, whose
+	// binary is in Vault's plugin directory.
+	Unmounted bool
 }
 
 // Stack is a tenant and a Vault with the engine mounted, not configured yet.
@@ -84,6 +87,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.Unmounted {
+		return s, nil
 	}
 	version, err := pluginVersion(ctx, o.Plugin)
 	if err != nil {
