@@ -41,10 +41,11 @@ func TestRotateRoot(t *testing.T) {
 	s.write("rotate/app", map[string]any{"force": true})
 }
 
-// TestRotateAll: many roles at once, while one of them cannot be rotated.
+// TestRotateAll: many roles at once, while one of them cannot be rotated, and
+// Vault is restarted in the middle.
 func TestRotateAll(t *testing.T) {
 	t.Parallel()
-	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	s := configured(t, "raft", map[string]any{"propagation_delay": "0s"})
 	apps := map[string]tenant.Application{}
 	for i := range 10 {
 		name := fmt.Sprint("app", i)
@@ -59,7 +60,12 @@ func TestRotateAll(t *testing.T) {
 	status := s.read("status")
 	assert.Contains(t, status["failing"], "app3")
 	assert.Equal(t, "10", fmt.Sprint(status["roles"]))
+	require.NoError(t, s.Vault.Restart(t.Context()))
 	stuck()
+	s.eventually("the order is still there", func() bool {
+		progress, err := s.request(logical.ReadOperation, "rotate", nil)
+		return err == nil && progress.Data["started_at"] == answer.Data["started_at"]
+	})
 	s.eventually("all are done", func() bool { return s.read("rotate")["finished_at"] != nil })
 	for name, app := range apps {
 		assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/" + name)["client_secret"])

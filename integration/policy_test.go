@@ -40,6 +40,13 @@ func TestPoliciesOfTheReadme(t *testing.T) {
 	listed, err := operator.ListWithContext(t.Context(), devstack.Mount+"/roles")
 	require.NoError(t, err)
 	assert.Equal(t, []any{"other", "shop"}, listed.Data["keys"])
+	_, err = operator.JSONMergePatch(t.Context(), devstack.Mount+"/roles/shop", map[string]any{"rotation_period": "720h"})
+	require.NoError(t, err)
+	found, err := operator.ListWithContext(t.Context(), devstack.Mount+"/applications")
+	require.NoError(t, err)
+	assert.Len(t, found.Data["keys"], 2)
+	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/roles-import", map[string]any{"filter_name": "*", "dry_run": true})
+	require.NoError(t, err)
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
 	require.NoError(t, err)
 	for _, path := range []string{"creds/shop", "static-creds/shop"} {
