@@ -10,8 +10,10 @@
 // Where to find what:
 //
 //	path_*.go          the paths of the mount: parse, call, answer
-//	state_machine.go   the rotation's state machine, pure
-//	rotation*.go       the one procedure that rotates: stage, send, settle
+//	state_machine.go   the rotation's state machine, pure: with its state
+//	                   (rotation_state.go) and its times (rotation_times.go)
+//	rotation.go        the one procedure that rotates, with rotation_stage.go
+//	                   and rotation_send.go
 //	rotation_plan.go   when something rotates by itself
 //	rotate_all.go      the order to rotate all roles
 //	root_rotation.go   the engine's own secret

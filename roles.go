@@ -260,16 +260,6 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	return warnings, nil
 }
 
-// holds says whether the secret is one of the role's.
-func (s rotationState) holds(secret sensitive) bool {
-	for _, known := range []*secretVersion{s.Current, s.Next, s.Previous} {
-		if known != nil && known.Value == secret {
-			return true
-		}
-	}
-	return false
-}
-
 // deleteRole forgets a role, but not how long its leases may live.
 func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	b.commitLock.Lock()
@@ -330,33 +320,6 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bo
 			err, inRFC3339(state.readyAt(role.set.clock(b.now()))))
 	}
 	return err
-}
-
-const (
-	// upstreamPatience bounds work that goes on beyond its request: the requests
-	// to Auth0 that an attempt consists of at most, with a token for each.
-	upstreamPatience = 4 * maxRequestTimeout
-	// stopPatience is how long such work may go on when the engine stops.
-	stopPatience = 5 * time.Second
-)
-
-// beyondRequest is a context for work that goes on even if the caller has gone:
-// an answer of Auth0 that nobody waits for is an unclear one. It ends soon after
-// the engine stops.
-func (b *backend) beyondRequest(ctx context.Context) (context.Context, context.CancelFunc) {
-	return b.detached(ctx, upstreamPatience)
-}
-
-func (b *backend) detached(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	forget := context.AfterFunc(b.running, func() {
-		timer := time.AfterFunc(stopPatience, cancel)
-		context.AfterFunc(work, func() { timer.Stop() })
-	})
-	return work, func() {
-		forget()
-		cancel()
-	}
 }
 
 // eachRole visits all roles, as they are served. One whose entry cannot be read

@@ -67,15 +67,6 @@ func sameEntry(a, b *roleEntry) bool {
 	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
 }
 
-// storagePatience bounds the storing of an outcome.
-const storagePatience = 30 * time.Second
-
-// keepOutcome is a context to store what Auth0 has answered: that must not be
-// lost because the time for the request is up, or because the engine stops.
-func keepOutcome(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), storagePatience)
-}
-
 // save makes a changed role durable, and only then serves it.
 func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) error {
 	if err := writeRole(ctx, role.storage, role.name, entry); err != nil {

@@ -198,17 +198,6 @@ func credentials(role *roleEntry) map[string]any {
 	return data
 }
 
-// servedValues are the secrets of the set, in the order in which an application
-// tries them.
-func (s rotationState) servedValues() []string {
-	served := s.servedSecrets()
-	values := make([]string, len(served))
-	for i, secret := range served {
-		values[i] = string(secret.Value)
-	}
-	return values
-}
-
 // presentPeriod is the time between rotations as readers are told. Of a role
 // that has a schedule it is the present interval; of one that is rotated by
 // hand its ttl, since its credentials may change at any time.
