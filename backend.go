@@ -92,6 +92,8 @@ type backend struct {
 	now func() time.Time
 	// newAPI makes the client for a configuration. Tests replace it.
 	newAPI func(auth0.Config) (managementAPI, error)
+	// newKey makes a private key. Tests replace it.
+	newKey func() (string, error)
 	// jitter gives numbers in [0,1).
 	jitter func() float64
 
@@ -149,6 +151,7 @@ func newBackend(now func() time.Time) *backend {
 	b := &backend{
 		now:        now,
 		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
+		newKey:     auth0.NewPrivateKey,
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		drift:      newDriftWatch(),

@@ -290,8 +290,11 @@ type testEnv struct {
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
 	now     func() time.Time // nil: time.Now
-	log     *bytes.Buffer
-	events  *logical.MockEventSender
+	inWorld *world           // that can stop; nil: none
+
+	keysMade int
+	log      *bytes.Buffer
+	events   *logical.MockEventSender
 }
 
 // newEnv starts an engine that is not configured.
@@ -322,15 +325,32 @@ func (env *testEnv) start() {
 		env.now = time.Now
 	}
 	env.b = newBackend(env.now)
-	env.b.newAPI = func(c auth0.Config) (managementAPI, error) { return &fakeClient{env.auth0, c}, nil }
+	env.b.newAPI = func(c auth0.Config) (managementAPI, error) {
+		if env.inWorld != nil {
+			return &worldAPI{&fakeClient{env.auth0, c}, env.inWorld}, nil
+		}
+		return &fakeClient{env.auth0, c}, nil
+	}
+	env.b.newKey = func() (string, error) {
+		env.keysMade++
+		return testKeys()[env.keysMade%len(testKeys())], nil
+	}
 	err := env.b.Setup(context.Background(), &logical.BackendConfig{
 		System:       env.system,
-		StorageView:  env.storage,
+		StorageView:  env.engineStorage(),
 		EventsSender: env.events,
 		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: env.log}),
 	})
 	require.NoError(env.t, err)
-	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.storage}))
+	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.engineStorage()}))
+}
+
+// engineStorage is storage as the engine has it.
+func (env *testEnv) engineStorage() logical.Storage {
+	if env.inWorld != nil {
+		return &worldStorage{env.storage, env.inWorld}
+	}
+	return env.storage
 }
 
 // stop ends the engine, and checks what has to hold whenever one ends: no
@@ -385,7 +405,7 @@ func (env *testEnv) noSecretIn(where, text string) {
 func (env *testEnv) request(operation logical.Operation, path string, data map[string]any) (*logical.Response, error) {
 	env.t.Helper()
 	ctx := context.Background()
-	req := &logical.Request{Operation: operation, Path: path, Data: data, Storage: env.storage, MountPoint: "auth0/"}
+	req := &logical.Request{Operation: operation, Path: path, Data: data, Storage: env.engineStorage(), MountPoint: "auth0/"}
 	if operation == logical.UpdateOperation {
 		found, exists, err := env.b.HandleExistenceCheck(ctx, req)
 		var user errutil.UserError // this one type survives the plugin boundary here

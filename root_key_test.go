@@ -15,8 +15,7 @@ import (
 func keyedEnv(t *testing.T) (env *testEnv, key string) {
 	t.Helper()
 	env = newEnv(t)
-	key, err := auth0.NewPrivateKey()
-	require.NoError(t, err)
+	key = testKeys()[0]
 	env.auth0.keys, env.auth0.every = []string{key}, append(env.auth0.every, key)
 	env.auth0.grantScopes(append([]string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys}, auth0.KeyScopes...)...)
 	env.write("config", map[string]any{fieldDomain: testDomain, fieldClientID: testEngineID, fieldPrivateKey: key})

@@ -166,7 +166,7 @@ func (b *backend) generateRoot(ctx context.Context, config *configEntry) (sensit
 	if config.SigningAlgorithm == "" {
 		return b.generateSecret(ctx, &roleEntry{})
 	}
-	key, err := auth0.NewPrivateKey()
+	key, err := b.newKey()
 	return sensitive(key), err
 }
 
