@@ -380,7 +380,7 @@ func (env *testEnv) secrets() []string {
 		if err != nil || role == nil {
 			continue
 		}
-		for _, s := range []*secretVersion{role.Rotation.Current, role.Rotation.Next, role.Rotation.Previous} {
+		for _, s := range []*secretVersion{role.Rotation.Current, role.Rotation.Next, role.Rotation.Previous, role.Rotation.Rejected} {
 			if s != nil {
 				secrets = append(secrets, string(s.Value))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -262,19 +263,21 @@ func TestSchedulesWithTimeZonesAreRefused(t *testing.T) {
 func TestAPolicyThatFailsIsRetriedLikeAnyFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		asked, works := 0, true
+		var asked atomic.Int32
+		var gone atomic.Bool
 		env.system.PasswordPolicies = map[string]logical.PasswordGenerator{"p": func() (string, error) {
-			if asked++; !works {
+			if asked.Add(1); gone.Load() {
 				return "", errors.New("gone")
 			}
 			return "password-password-password", nil
 		}}
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 3600, fieldPasswordPolicy: "p"})
-		asked, works = 0, false
+		asked.Store(0)
+		gone.Store(true)
 		sleep(4 * time.Hour)
-		assert.Less(t, asked, 15)
+		assert.Less(t, asked.Load(), int32(15))
 		assert.Contains(t, env.read("roles/app")[fieldLastError], "gone")
-		works = true
+		gone.Store(false)
 		sleep(2 * time.Hour)
 		assert.NotContains(t, env.read("roles/app"), fieldLastError)
 	})

@@ -28,8 +28,11 @@ type rotationState struct {
 	// promoted.
 	Next *secretVersion `json:"next,omitempty"`
 	// Previous may still be accepted somewhere until SettledAt. Without SettledAt
-	// it is a fallback until the next rotation: see adopted and rejected.
+	// it is ours from before somebody else set Current: see DriftedAt.
 	Previous *secretVersion `json:"previous,omitempty"`
+	// Rejected is a former Next that may be accepted against all likelihood, until
+	// another secret has been set, and has settled: see rejected.
+	Rejected *secretVersion `json:"rejected,omitempty"`
 
 	StagedAt time.Time `json:"staged_at,omitzero"`
 	// StagedTTL is the longest lease that a holder without Next can have. It is
@@ -98,7 +101,7 @@ func (s rotationState) servedSecrets() []secretVersion {
 		return nil
 	}
 	set := []secretVersion{*s.Current}
-	for _, other := range []*secretVersion{s.Previous, s.Next} {
+	for _, other := range []*secretVersion{s.Previous, s.Rejected, s.Next} {
 		if other != nil {
 			set = append(set, *other)
 		}
@@ -119,7 +122,7 @@ func (s rotationState) servedValues() []string {
 
 // holds says whether the secret is one of the role's.
 func (s rotationState) holds(secret sensitive) bool {
-	for _, known := range []*secretVersion{s.Current, s.Next, s.Previous} {
+	for _, known := range []*secretVersion{s.Current, s.Next, s.Previous, s.Rejected} {
 		if known != nil && known.Value == secret {
 			return true
 		}
@@ -130,7 +133,7 @@ func (s rotationState) holds(secret sensitive) bool {
 // settled ends the settling phase when its time has come.
 func (s rotationState) settled(now time.Time) rotationState {
 	if left := s.SettledAt.Sub(now); !s.SettledAt.IsZero() && (left <= 0 || left > maxPropagationDelay) {
-		s.Previous, s.SettledAt = nil, time.Time{}
+		s.Previous, s.Rejected, s.SettledAt = nil, nil, time.Time{}
 	}
 	return s
 }
@@ -183,6 +186,7 @@ func (s rotationState) settling(set rotationSettings, current secretVersion, now
 	return rotationState{
 		Current:      &current,
 		Previous:     s.Current,
+		Rejected:     s.Rejected,
 		SettledAt:    now.Add(set.PropagationDelay),
 		LastRotation: now,
 		LongestTTL:   s.LongestTTL,
@@ -201,7 +205,9 @@ func (s rotationState) adopted(found sensitive, now time.Time) (rotationState, b
 	s.Previous, s.DriftedAt = s.Current, now
 	s.Current = &secretVersion{Version: s.version() + 1, Value: found}
 	if s.Next != nil {
-		s.Next = &secretVersion{Version: s.Next.Version + 1, Value: s.Next.Value, MadeAt: s.Next.MadeAt}
+		next := *s.Next
+		next.Version++
+		s.Next = &next
 	}
 	return s, true
 }
@@ -267,13 +273,15 @@ func (s rotationState) failed(f failure, now time.Time) rotationState {
 }
 
 // rejected makes room for another secret, after Auth0 has refused the form of
-// the next one. It stays as a fallback until then: before a crash there may have
-// been an attempt of another outcome.
+// the next one. It stays as a fallback, since an earlier attempt may have had
+// another outcome: one without a clear answer, or one before a crash.
 func (s rotationState) rejected() rotationState {
 	if s.Next == nil {
 		return s
 	}
-	s.Previous = s.Next
+	if s.Unclear || s.Rejected == nil {
+		s.Rejected = s.Next
+	}
 	s.Next, s.StagedAt, s.StagedTTL, s.Scheduled, s.Unclear = nil, time.Time{}, 0, false, false
 	s.Requested = true
 	return s

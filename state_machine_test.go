@@ -204,7 +204,14 @@ func TestARejectedSecretIsReplacedByAnother(t *testing.T) {
 	assert.Equal(t, []string{"one", "two"}, st.servedValues())
 	st = st.staged(set, "three", epoch.Add(time.Hour))
 	assert.Equal(t, []string{"one", "two", "three"}, st.servedValues())
-	assert.Equal(t, []string{"three", "one"}, st.accepted(set, "three", epoch.Add(2*time.Hour)).servedValues())
+	accepted := st.accepted(set, "three", epoch.Add(2*time.Hour))
+	assert.Equal(t, []string{"three", "one", "two"}, accepted.servedValues(), "either may be accepted somewhere yet")
+	assert.Equal(t, []string{"three"}, accepted.settled(accepted.SettledAt).servedValues())
+
+	// what may be live is not given up for what is not
+	st = steadyState().staged(set, "two", epoch).failed(failure{Outcome: outcomeUnclear}, epoch).failed(failure{Outcome: outcomeRejected}, epoch)
+	st = st.staged(set, "three", epoch).failed(failure{Outcome: outcomeRejected}, epoch).staged(set, "four", epoch)
+	assert.Equal(t, []string{"one", "two", "four"}, st.servedValues())
 }
 
 // TestAFailureToMakeASecretIsWaitedOut, like any other.
