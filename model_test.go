@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -248,7 +249,7 @@ func (h *history) restartEngine() {
 func (h *history) fault() {
 	kind := h.random.IntN(5)
 	h.tell("fault %d", kind)
-	h.auth0.interfereWith(func(op, _ string, commit func()) error {
+	h.auth0.interfereWith(func(op, clientID string, commit func()) error {
 		switch kind {
 		case 0:
 			return noAnswer(op)
@@ -260,9 +261,25 @@ func (h *history) fault() {
 		case 3:
 			return refusal(op, 403, codeInsufficientScope, "Insufficient scope")
 		default:
+			if h.isSet(clientID) {
+				return nil // a form that it has taken before it takes again
+			}
 			return refusal(op, 400, codeInvalidBody, "Payload validation error")
 		}
 	})
+}
+
+// isSet says whether Auth0 has the secret that is to be set next.
+func (h *history) isSet(clientID string) bool {
+	for _, role := range h.roles {
+		if role.clientID != clientID {
+			continue
+		}
+		stored, err := readRole(context.Background(), h.storage, role.name)
+		return err == nil && stored != nil && stored.Rotation.Next != nil && string(stored.Rotation.Next.Value) == h.auth0.secret(clientID)
+	}
+	config, err := readConfig(context.Background(), h.storage)
+	return err == nil && config.Rotation.Next != nil && string(config.Rotation.Next.Value) == h.auth0.secret(clientID)
 }
 
 // drift has somebody else set the secret. Those who hold ours cannot log in
