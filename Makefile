@@ -42,6 +42,12 @@ unit: ## Run the unit tests, with the race detector
 	go vet -tags integration ./integration/
 	go test -race ./...
 
+SOAK ?= 1000-3000
+.PHONY: soak
+soak: ## Run many more random histories than make test does (SOAK=first-last seed)
+	$(call step,Random histories with the seeds $(SOAK) (some minutes))
+	HISTORY_SEEDS=$(SOAK) go test -timeout 4h -run TestHistories -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
+
 .PHONY: integration
 integration: build vault ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (two to three minutes; each test reports when it is through))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,11 +62,19 @@ type history struct {
 	world  *world
 	roles  []*historyRole
 	clock  time.Duration // by which the engine's clock is off, since its start
-	told   []string      // what has happened, to be read when something is wrong
+
+	mu   sync.Mutex // for what is below, and for what roles know of Auth0
+	told []string   // what has happened, to be read when something is wrong
 }
 
 // tell notes what happens.
 func (h *history) tell(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tellLocked(format, args...)
+}
+
+func (h *history) tellLocked(format string, args ...any) {
 	h.told = append(h.told, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 }
 
@@ -105,9 +114,11 @@ func newHistory(t *testing.T, seed uint64) *history {
 		h.create(role)
 	}
 	h.auth0.whenSet(func(clientID, secret string) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		for _, role := range h.roles {
 			if role.clientID == clientID && role.accepted != secret {
-				h.tell("Auth0 has %s for %s", secret[:6], role.name)
+				h.tellLocked("Auth0 has %s for %s", secret[:6], role.name)
 				role.earlier, role.accepted, role.earlierUntil = role.accepted, secret, time.Now().Add(historyDelay)
 				if role.foreign {
 					role.earlier, role.foreign = "", false // nobody could know that one
@@ -128,7 +139,9 @@ func (h *history) create(role *historyRole) {
 	})
 	role.exists = err == nil
 	if role.exists {
+		h.mu.Lock()
 		role.foreign = false // it was imported as it is
+		h.mu.Unlock()
 	}
 }
 
@@ -204,14 +217,17 @@ func (h *history) read(role *historyRole) {
 		return
 	}
 	secrets := lease.Data[fieldClientSecrets].([]string)
+	h.mu.Lock()
 	if role.foreign && secrets[0] == role.accepted {
 		role.foreign = false
 	}
+	foreign := role.foreign
+	h.mu.Unlock()
 	if role.forced {
 		stored, err := readRole(h.t.Context(), h.storage, role.name)
 		role.forced = err != nil || stored == nil || stored.Rotation.Forced || stored.Rotation.Next != nil || stored.Rotation.Requested
 	}
-	if !role.foreign && !role.byAuth0 && !role.forced {
+	if !foreign && !role.byAuth0 && !role.forced {
 		h.tell("%s: a lease of %s with %d secrets, first %s, last %s", role.name, lease.Secret.TTL, len(secrets), secrets[0][:6], secrets[len(secrets)-1][:6])
 		role.holders = append(role.holders, holder{secrets: secrets, expires: time.Now().Add(lease.Secret.TTL)})
 	}
@@ -220,7 +236,10 @@ func (h *history) read(role *historyRole) {
 // recreate deletes the role and makes it anew. Its leases live on. What is still
 // on its way to Auth0's nodes a new role cannot know.
 func (h *history) recreate(role *historyRole) {
-	if h.world.isStopped() || time.Now().Before(role.earlierUntil) {
+	h.mu.Lock()
+	settling := time.Now().Before(role.earlierUntil)
+	h.mu.Unlock()
+	if h.world.isStopped() || settling {
 		return
 	}
 	resp, err := h.request(logical.DeleteOperation, "roles/"+role.name, nil)
@@ -289,6 +308,8 @@ func (h *history) drift(role *historyRole) {
 	h.auth0.set(role.clientID, fmt.Sprintf("foreign-secret-%d", h.random.Uint64()))
 	h.auth0.mu.Unlock()
 	h.tell("drift of %s", role.name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	role.foreign, role.holders, role.earlier = true, nil, ""
 }
 
@@ -306,12 +327,12 @@ func (h *history) step(d time.Duration) {
 }
 
 func (h *history) check(role *historyRole) {
-	h.auth0.mu.Lock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	accepted := []string{role.accepted}
 	if role.earlier != "" && time.Now().Before(role.earlierUntil) {
 		accepted = append(accepted, role.earlier)
 	}
-	h.auth0.mu.Unlock()
 	for _, held := range role.holders {
 		for _, secret := range accepted {
 			require.True(h.t, held.holds(secret), "%s: a lease that lives for %s lacks a secret that a node of Auth0 may insist on",
