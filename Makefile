@@ -31,7 +31,7 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 	@exec bin/demo -stay
 
 .PHONY: test
-test: lint unit integration ## Run all tests: linters, unit tests, and the integration suite on a real Vault and Agent
+test: lint unit fuzz integration ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and Agent
 	$(call step,All tests passed)
 
 .PHONY: unit
@@ -41,6 +41,14 @@ unit: ## Run the unit tests, with the race detector
 	go vet ./...
 	go vet -tags integration ./integration/
 	go test -race ./...
+
+FUZZTIME ?= 4s
+.PHONY: fuzz
+fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m for a long run)
+	$(call step,Fuzzing each target for $(FUZZTIME))
+	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do \
+		echo "$$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . ; done
+	@echo FuzzAnswers; go test -run '^$$' -fuzz '^FuzzAnswers$$' -fuzztime $(FUZZTIME) ./internal/auth0
 
 SOAK ?= 1000-3000
 .PHONY: soak

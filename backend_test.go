@@ -392,7 +392,7 @@ func (env *testEnv) secrets() []string {
 func (env *testEnv) noSecretIn(where, text string) {
 	env.t.Helper()
 	for _, secret := range env.secrets() {
-		if strings.Contains(text, secret) {
+		if len(secret) > 5 && strings.Contains(text, secret) { // shorter ones stand for words
 			env.t.Fatalf("a secret is in %s: %s", where, strings.ReplaceAll(text, secret, "<SECRET>"))
 		}
 	}

@@ -212,11 +212,14 @@ type crashEnv struct {
 	scenario crashScenario
 	holders  map[string][]holder
 	names    []string
+
+	mu  sync.Mutex
+	set map[string][]string // by client ID: the secrets that were set, each once
 }
 
 func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 	t.Helper()
-	env := &crashEnv{testEnv: newEnv(t), world: &world{}, scenario: c, holders: map[string][]holder{}}
+	env := &crashEnv{testEnv: newEnv(t), world: &world{}, scenario: c, holders: map[string][]holder{}, set: map[string][]string{}}
 	env.stop()
 	env.inWorld = env.world
 	env.start()
@@ -241,6 +244,13 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 		env.names = append(env.names, name)
 	}
 	synctest.Wait()
+	env.auth0.whenSet(func(clientID, secret string) {
+		env.mu.Lock()
+		defer env.mu.Unlock()
+		if !slices.Contains(env.set[clientID], secret) {
+			env.set[clientID] = append(env.set[clientID], secret)
+		}
+	})
 	return env
 }
 
@@ -312,6 +322,13 @@ func (env *crashEnv) healed() {
 		require.Equal(env.t, env.auth0.secret("client-of-"+name), creds[fieldClientSecret])
 		if env.scenario.once {
 			require.LessOrEqual(env.t, env.read("roles/" + name)[fieldVersion], 2, "rotated twice")
+		}
+	}
+	env.mu.Lock()
+	defer env.mu.Unlock()
+	for clientID, secrets := range env.set {
+		if env.scenario.once {
+			require.Len(env.t, secrets, 1, "%s was rotated twice", clientID)
 		}
 	}
 	require.True(env.t, env.canLogIn())
