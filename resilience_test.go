@@ -32,9 +32,9 @@ func (env *testEnv) failing(op string, err error) {
 
 // restartAtClock starts a fresh engine with a wall clock that is ahead by off.
 // (Its monotonic readings step with it, which those of a real clock do not.)
-func (env *testEnv) restartAtClock(off *time.Duration) {
+func (env *testEnv) restartAtClock(off *atomic.Int64) {
 	env.stop()
-	env.now = func() time.Time { return time.Now().Add(*off) }
+	env.now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
 	env.start()
 	synctest.Wait()
 }
@@ -188,10 +188,11 @@ func TestAnOrderDoesNotGoByTheClock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60})
-		off := 10 * time.Minute
+		var off atomic.Int64
+		off.Store(int64(10 * time.Minute))
 		env.restartAtClock(&off)
 		env.write("rotate", map[string]any{fieldForce: true})
-		off = 0
+		off.Store(0)
 		env.restartAtClock(&off)
 		sleep(15 * time.Minute)
 		assert.Equal(t, 1, env.auth0.count("set"))
@@ -361,11 +362,11 @@ func TestOneUnreadableRoleHidesNoOther(t *testing.T) {
 func TestAStepOfTheWallClockIsNoticed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		off := time.Duration(0)
+		var off atomic.Int64
 		env.restartAtClock(&off)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: "720h"})
 		sleep(time.Minute)
-		off = 31 * 24 * time.Hour
+		off.Store(int64(31 * 24 * time.Hour))
 		sleep(time.Minute)
 		assert.Equal(t, "steady", env.read("roles/app")[fieldPhase])
 		require.NoError(t, env.b.periodic(t.Context(), &logical.Request{Storage: env.storage}))

@@ -40,6 +40,7 @@ type Options struct {
 	// Unmounted leaves it to the caller to register and mount the plugin, whose
 	// binary is in Vault's plugin directory.
 	Unmounted bool
+	Nodes     int // of Vault; more than one: a cluster with raft storage
 }
 
 // Stack is a tenant and a Vault with the engine mounted, not configured yet.
@@ -47,8 +48,10 @@ type Stack struct {
 	Tenant *tenant.Tenant
 	Engine tenant.Application // the machine-to-machine application of the engine
 	Vault  *devvault.Server
-	Dir    string
-	agents []*devvault.Agent
+	// Cluster is there if there are several nodes; Vault is its front then.
+	Cluster *devvault.Cluster
+	Dir     string
+	agents  []*devvault.Agent
 }
 
 // PluginBinary is the plugin to run: PLUGIN_BIN, or bin/ of the repository.
@@ -82,10 +85,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Vault, err = devvault.StartServer(ctx, devvault.ServerOptions{
-		Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: "trace",
-	})
-	if err != nil {
+	if err := s.startVault(ctx, o, plugins); err != nil {
 		return nil, err
 	}
 	if o.Unmounted {
@@ -99,6 +99,18 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	return s, s.Vault.EnableSecrets(ctx, Mount, PluginName, version)
+}
+
+func (s *Stack) startVault(ctx context.Context, o Options, plugins string) (err error) {
+	server := devvault.ServerOptions{Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: "trace"}
+	if o.Nodes < 2 {
+		s.Vault, err = devvault.StartServer(ctx, server)
+		return err
+	}
+	if s.Cluster, err = devvault.StartCluster(ctx, server, o.Nodes); err == nil {
+		s.Vault = s.Cluster.Front
+	}
+	return err
 }
 
 // pluginDir is a directory with nothing but the plugin in it.
@@ -209,6 +221,10 @@ func (s *Stack) Stop(ctx context.Context) {
 		_ = agent.Stop(ctx)
 	}
 	s.agents = nil
+	if s.Cluster != nil {
+		s.Cluster.Stop(ctx)
+		s.Cluster, s.Vault = nil, nil
+	}
 	if s.Vault != nil {
 		_ = s.Vault.Stop(ctx)
 		s.Vault = nil

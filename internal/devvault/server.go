@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -22,6 +23,7 @@ type ServerOptions struct {
 	WorkDir   string // for configuration, log and storage; must exist
 	Storage   string // "inmem", or "raft", which survives a restart
 	LogLevel  string // default "trace"
+	NodeID    string // of raft; default "one"
 }
 
 // Server is a running Vault: one node, initialised and unsealed with one key,
@@ -38,8 +40,27 @@ type Server struct {
 
 // StartServer starts a Vault and waits until it is active.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
+	s, err := newServer(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.initialize(ctx); err != nil {
+		s.Kill()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newServer is a server that does not run yet.
+func newServer(o ServerOptions) (*Server, error) {
 	if o.LogLevel == "" {
 		o.LogLevel = "trace"
+	}
+	if o.NodeID == "" {
+		o.NodeID = "one"
 	}
 	s := &Server{options: o, config: filepath.Join(o.WorkDir, "vault.hcl")}
 	if err := s.configure(); err != nil {
@@ -54,13 +75,6 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	client.SetMaxRetries(0) // what is seen is what Vault answered
 	client.SetNamespace("")
 	s.client = client
-	if err := s.start(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.initialize(ctx); err != nil {
-		s.Kill()
-		return nil, err
-	}
 	return s, nil
 }
 
@@ -76,7 +90,7 @@ func (s *Server) configure() error {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return err
 		}
-		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"one\"\n}\n", path)
+		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = %q\n}\n", path, s.options.NodeID)
 	}
 	text := storage + fmt.Sprintf(`
 listener "tcp" {
@@ -154,6 +168,27 @@ func (s *Server) Unseal(ctx context.Context) error {
 		health, err := s.client.Sys().HealthWithContext(ctx)
 		return err == nil && health.Initialized && !health.Sealed && !health.Standby
 	})
+}
+
+// UnsealAsStandby unseals a node of a cluster, and waits until it is a standby, or
+// active.
+func (s *Server) UnsealAsStandby(ctx context.Context) error {
+	if _, err := s.client.Sys().UnsealWithContext(ctx, s.unseal); err != nil {
+		return err
+	}
+	return s.process.waitUntil(ctx, "unsealed", func() bool {
+		health, err := s.client.Sys().HealthWithContext(ctx)
+		return err == nil && health.Initialized && !health.Sealed
+	})
+}
+
+// KillPlugins ends the server's plugin processes at once, and says how many.
+func (s *Server) KillPlugins() int {
+	children := childrenOf(s.process.cmd.Process.Pid)
+	for _, pid := range children {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return len(children)
 }
 
 // Seal seals the server.
