@@ -53,12 +53,19 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 			_, err := s.Vault.Client().Logical().ReadWithContext(t.Context(), devstack.Mount+"/creds/app0")
 			return err == nil
 		})
-		t.Logf("%-28s answers again after %s; logins: %d, refused: %d", disruption.name, time.Since(began).Round(100*time.Millisecond),
+		back := time.Since(began).Round(100 * time.Millisecond)
+		before := s.rotations(apps)
+		s.eventually("roles are rotated again after "+disruption.name, func() bool { return s.rotations(apps) > before })
+		t.Logf("%-28s answers again after %s; logins: %d, refused: %d", disruption.name, back,
 			s.Tenant.Stats().Logins.Accepted, s.Tenant.Stats().Logins.Refused)
 	}
-	s.untilRotating()
-	s.eventually("all roles are well", func() bool {
+	s.eventually("all roles are well, and were rotated", func() bool {
 		status := s.read("status")
+		for _, app := range apps {
+			if len(s.Tenant.SecretHistory(app.ClientID)) < 2 {
+				return false
+			}
+		}
 		return len(status["failing"].(map[string]any)) == 0 && fmt.Sprint(status["overdue"]) == "0"
 	})
 	for _, stop := range stops {
@@ -72,6 +79,15 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 		assert.Contains(t, s.read("creds/" + name)["client_secrets"], s.Tenant.Secret(app.ClientID), name)
 		s.neverTooEarly(name, app)
 	}
+}
+
+// rotations counts how often secrets were set.
+func (s *suite) rotations(apps map[string]tenant.Application) int {
+	n := 0
+	for _, app := range apps {
+		n += len(s.Tenant.SecretHistory(app.ClientID)) - 1
+	}
+	return n
 }
 
 // untilRotating waits until some roles are staged.

@@ -56,12 +56,35 @@ func StartCluster(ctx context.Context, o ServerOptions, n int) (_ *Cluster, err 
 		return nil, err
 	}
 	c.watching.Go(func() { c.watch(watch) })
-	return c, c.AwaitActive(ctx)
+	if err := c.AwaitActive(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.awaitVoters(ctx)
+}
+
+// awaitVoters waits until every node has a vote: before that the cluster does
+// not survive the loss of its leader.
+func (c *Cluster) awaitVoters(ctx context.Context) error {
+	return c.Nodes[0].process.waitUntil(ctx, "a cluster of voters", func() bool {
+		answer, err := c.Nodes[0].client.Logical().ReadWithContext(ctx, "sys/storage/raft/configuration")
+		if err != nil || answer == nil {
+			return false
+		}
+		config, _ := answer.Data["config"].(map[string]any)
+		servers, _ := config["servers"].([]any)
+		voters := 0
+		for _, each := range servers {
+			if server, ok := each.(map[string]any); ok && server["voter"] == true {
+				voters++
+			}
+		}
+		return voters == len(c.Nodes)
+	})
 }
 
 func (c *Cluster) addNode(ctx context.Context, o ServerOptions) (*Server, error) {
 	if len(c.Nodes) == 0 {
-		return StartServer(ctx, o)
+		return c.firstNode(ctx, o)
 	}
 	first := c.Nodes[0]
 	server, err := newServer(o)
@@ -78,6 +101,21 @@ func (c *Cluster) addNode(ctx context.Context, o ServerOptions) (*Server, error)
 		return nil, err
 	}
 	return server, server.UnsealAsStandby(ctx)
+}
+
+func (c *Cluster) firstNode(ctx context.Context, o ServerOptions) (*Server, error) {
+	server, err := StartServer(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	// New nodes get a vote sooner than by default.
+	_, err = server.client.Logical().WriteWithContext(ctx, "sys/storage/raft/autopilot/configuration",
+		map[string]any{"server_stabilization_time": "1s"})
+	if err != nil {
+		server.Kill()
+		return nil, err
+	}
+	return server, nil
 }
 
 // balance starts the load balancer.
