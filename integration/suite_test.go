@@ -27,6 +27,9 @@ import (
 // patience bounds the wait for a condition. Nothing is expected to take it.
 const patience = 90 * time.Second
 
+// auditLog is Vault's audit log.
+const auditLog = "audit.log"
+
 // suite is a stack under test. Whatever a test does with it, when it ends no
 // secret may be in a log.
 type suite struct {
@@ -54,6 +57,9 @@ func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	stack, err := devstack.Start(ctx, o)
 	require.NoError(t, err)
 	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t)}
+	if o.Nodes < 2 {
+		require.NoError(t, stack.Vault.EnableAudit(ctx, filepath.Join(stack.Dir, auditLog)))
+	}
 	t.Cleanup(func() {
 		s.finish()
 	})
@@ -178,11 +184,13 @@ func (s *suite) addApplication(change func(*tenant.Application)) tenant.Applicat
 	return s.Tenant.AddApplication(app)
 }
 
-// logFiles are the logs of Vault (with the plugin's in it) and of the agents.
-func (s *suite) logFiles() []string {
+// searched are the files in which no secret may be: the logs of Vault (with the
+// plugin's in it) and of the agents, the audit log, and what raft stores.
+func (s *suite) searched() []string {
 	var files []string
 	err := filepath.WalkDir(s.Dir, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(entry.Name(), ".log") {
+		stored := strings.Contains(path, string(filepath.Separator)+"storage"+string(filepath.Separator))
+		if err == nil && !entry.IsDir() && (strings.HasSuffix(entry.Name(), ".log") || stored) {
 			files = append(files, path)
 		}
 		return err
@@ -222,7 +230,7 @@ func (s *suite) finish() {
 	for secret := range s.seen {
 		secrets = append(secrets, secret)
 	}
-	files := s.logFiles()
+	files := s.searched()
 	s.Stop(context.Background())
 	found := map[string]bool{}
 	for _, file := range files {
@@ -239,7 +247,7 @@ func (s *suite) finish() {
 		}
 	}
 	require.Equal(s.t, map[string]bool{"trace": true, "plugin": true}, found, "or there was nothing to find")
-	s.t.Logf("searched %d logs for %d secrets", len(files), len(secrets))
+	s.t.Logf("searched %d logs and files of storage for %d secrets", len(files), len(secrets))
 }
 
 // startApplication starts an agent and an application that logs in every 40 ms

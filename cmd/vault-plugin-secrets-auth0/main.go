@@ -28,6 +28,7 @@ func main() {
 		fmt.Println("vault-plugin-secrets-auth0", auth0secrets.Version)
 		return
 	}
+	disableCoreDumps()
 	err := plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: auth0secrets.Factory,
 		// Vault below 1.12 speaks TLS of its own to plugins; later ones ignore this.

@@ -182,9 +182,19 @@ func (s *Server) UnsealAsStandby(ctx context.Context) error {
 	})
 }
 
+// Plugins are the process IDs of the server's plugins, where they can be seen.
+func (s *Server) Plugins() []int { return childrenOf(s.process.cmd.Process.Pid) }
+
+// EnableAudit has the server write an audit log.
+func (s *Server) EnableAudit(ctx context.Context, file string) error {
+	return s.client.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
+		Type: "file", Options: map[string]string{"file_path": file},
+	})
+}
+
 // KillPlugins ends the server's plugin processes at once, and says how many.
 func (s *Server) KillPlugins() int {
-	children := childrenOf(s.process.cmd.Process.Pid)
+	children := s.Plugins()
 	for _, pid := range children {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// disableCoreDumps has nothing to do here.
+func disableCoreDumps() {}
