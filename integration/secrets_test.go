@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -57,6 +58,10 @@ func TestSecretsLeaveOnlyInAnswers(t *testing.T) {
 // TestThePluginLeavesNoCoreDump behind, with secrets in it.
 func TestThePluginLeavesNoCoreDump(t *testing.T) {
 	t.Parallel()
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_CORE, &limit))
+	limit.Cur = limit.Max // or Vault would pass on that there are none
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_CORE, &limit))
 	s := newSuite(t, "inmem")
 	plugins := s.Vault.Plugins()
 	if len(plugins) == 0 {

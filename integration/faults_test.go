@@ -1,0 +1,96 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// TestFaultsOfAuth0: a role for each fault, all at the same time. While it lasts
+// readers get what Auth0 accepts, role and status say what is wrong; when it is
+// over the rotation comes through by itself.
+func TestFaultsOfAuth0(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "1s", "request_timeout": "2s", "drift_check_period": 0})
+	faults := map[string]struct {
+		fault tenant.Fault
+		says  string
+	}{
+		"limited":        {tenant.Fault{Kind: tenant.RateLimited, RetryAfter: 3 * time.Second}, "Auth0 limits the rate (429)"},
+		"unavailable":    {tenant.Fault{Kind: tenant.ServerError, Status: 503}, "no clear answer from Auth0 (503)"},
+		"error-after":    {tenant.Fault{Kind: tenant.ServerErrorAfterCommit}, "no clear answer from Auth0 (500)"},
+		"reset":          {tenant.Fault{Kind: tenant.ResetBeforeCommit}, "no clear answer from Auth0"},
+		"reset-after":    {tenant.Fault{Kind: tenant.ResetAfterCommit}, "no clear answer from Auth0"},
+		"time-out":       {tenant.Fault{Kind: tenant.TimeoutBeforeCommit}, "no clear answer from Auth0"},
+		"time-out-after": {tenant.Fault{Kind: tenant.TimeoutAfterCommit}, "no clear answer from Auth0"},
+		"truncated":      {tenant.Fault{Kind: tenant.Truncated}, "the answer could not be read"},
+		"huge":           {tenant.Fault{Kind: tenant.Huge}, "the answer could not be read"},
+		"not-json":       {tenant.Fault{Kind: tenant.NotJSON}, "the answer is not a client object"},
+		"empty":          {tenant.Fault{Kind: tenant.EmptyAnswer}, "the answer is not a client object"},
+		"proxy":          {tenant.Fault{Kind: tenant.HTMLFromProxy}, "something other than Auth0 answered"},
+	}
+	apps, clear := map[string]tenant.Application{}, map[string]func(){}
+	for name, f := range faults {
+		apps[name] = s.addApplication(nil)
+		s.write("roles/"+name, map[string]any{"client_id": apps[name].ClientID, "ttl": "10s"})
+		f.fault.Endpoint, f.fault.ClientID = tenant.UpdateApplication, apps[name].ClientID
+		clear[name] = s.Tenant.Inject(f.fault)
+	}
+	s.write("rotate", map[string]any{"force": true})
+	s.eventually("every role has met its fault", func() bool {
+		return len(s.read("status")["failing"].(map[string]any)) == len(faults)
+	})
+	for name, f := range faults {
+		assert.Contains(t, s.read("roles/" + name)["last_error"], f.says, name)
+		assert.NotNil(t, s.read("roles/" + name)["retry_at"], name)
+		assert.Contains(t, s.read("creds/" + name)["client_secrets"], s.Tenant.Secret(apps[name].ClientID), name)
+	}
+	for _, end := range clear {
+		end()
+	}
+	s.eventually("all are well again", func() bool { return len(s.read("status")["failing"].(map[string]any)) == 0 })
+	for name, app := range apps {
+		assert.Equal(t, "2", fmt.Sprint(s.read("roles/" + name)["version"]), name)
+		assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/" + name)["client_secret"], name)
+		assert.LessOrEqual(t, distinct(s.Tenant.SecretHistory(app.ClientID)), 2, "%s: no secret but the first and the next", name)
+	}
+}
+
+func distinct(changes []tenant.SecretChange) int {
+	values := map[string]bool{}
+	for _, change := range changes {
+		values[change.Value] = true
+	}
+	return len(values)
+}
+
+// TestAnApplicationThatIsNoLongerWhatItWas: it was deleted, or authenticates in
+// another way. The role says so, and goes on serving what it has.
+func TestAnApplicationThatIsNoLongerWhatItWas(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	deleted, keyed := s.addApplication(nil), s.addApplication(nil)
+	s.write("roles/deleted", map[string]any{"client_id": deleted.ClientID, "ttl": "10s"})
+	s.write("roles/keyed", map[string]any{"client_id": keyed.ClientID, "ttl": "10s"})
+	s.seen[s.Tenant.Secret(deleted.ClientID)] = true
+	s.Tenant.RemoveApplication(deleted.ClientID)
+	s.Tenant.UpdateApplication(keyed.ClientID, func(a *tenant.Application) {
+		a.TokenEndpointAuthMethod, a.AuthenticationMethods = "", map[string]any{"private_key_jwt": map[string]any{}}
+	})
+	for role, says := range map[string]string{"deleted": "inexistent_client", "keyed": "client that uses private_key_jwt"} {
+		s.write("rotate/"+role, nil)
+		s.eventually(role+" fails", func() bool { return s.read("roles/" + role)["last_error"] != nil })
+		assert.Contains(t, s.read("roles/" + role)["last_error"], says)
+		require.NotEmpty(t, s.read("creds/" + role)["client_secret"])
+		assert.Contains(t, fmt.Sprint(s.read("status")["failing"]), says)
+	}
+	assert.Empty(t, strings.Join(s.errorsInLog(), ""))
+}
