@@ -354,10 +354,13 @@ func (env *testEnv) engineStorage() logical.Storage {
 }
 
 // stop ends the engine, and checks what has to hold whenever one ends: no
-// secret is in its log.
+// secret is in its log, and none in an event.
 func (env *testEnv) stop() {
 	env.b.Cleanup(context.Background())
 	env.noSecretIn("the log", env.log.String())
+	for _, event := range env.events.Events {
+		env.noSecretIn("an event", fmt.Sprint(event.Type, event.Event))
+	}
 }
 
 // restart starts a fresh engine on what is stored.

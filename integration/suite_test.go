@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,15 @@ type suite struct {
 	t      *testing.T
 	router answers.Router
 	// seen is every secret that was in an answer of creds/.
-	seen map[string]bool
+	seen   map[string]bool
+	seenMu sync.Mutex
+}
+
+// remember has a secret searched for in the end.
+func (s *suite) remember(secret string) {
+	s.seenMu.Lock()
+	defer s.seenMu.Unlock()
+	s.seen[secret] = true
 }
 
 func newSuite(t *testing.T, storage string, scopes ...string) *suite {
