@@ -135,8 +135,12 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 	}
 	found, problem, again := b.readPresentSecret(ctx, role, mount.DriftCheckPeriod)
 	b.drift.done(role.name, problem, now, again)
-	if problem != "" {
-		b.Logger().Debug("drift was not looked for", "role", role.name, "reason", problem)
+	switch problem {
+	case "":
+	case driftUnavailableText: // which every read of the role says
+		return nil
+	default:
+		b.Logger().Warn("drift was not looked for", "role", role.name, "reason", problem)
 		return nil
 	}
 	state, drifted := role.entry.Rotation.settled(now).adopted(found, now)
@@ -174,6 +178,8 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole, period
 		return "", err.Error(), again
 	case err != nil:
 		return "", err.Error(), now.Add(min(period, driftRetry))
+	case unfit(app) != "": // since it became a role
+		return "", "the application can no longer be a role: " + unfit(app), again
 	case app.ClientSecret == nil:
 		return "", driftUnavailableText, again
 	}

@@ -175,6 +175,22 @@ func TestAFailedDriftCheck(t *testing.T) {
 	})
 }
 
+// TestAnApplicationThatBecamePublic is told of, and nothing of it is adopted.
+func TestAnApplicationThatBecamePublic(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := driftEnv(t, nil)
+		env.setForeign(foreignSecret)
+		env.auth0.mu.Lock()
+		public := *env.auth0.apps[testAppID]
+		public.AppType = "spa"
+		env.auth0.apps[testAppID] = &public
+		env.auth0.mu.Unlock()
+		sleep(24 * time.Hour)
+		assert.Contains(t, env.read("roles/app")[fieldDriftCheckError], "can no longer be a role: it is public")
+		assert.Equal(t, []string{testAppSecret}, env.read("creds/app")[fieldClientSecrets])
+	})
+}
+
 // TestDriftChecksAreSpread over the period, each application's at its own time.
 func TestDriftChecksAreSpread(t *testing.T) {
 	now := time.Date(2026, 11, 21, 3, 4, 5, 6, time.UTC)

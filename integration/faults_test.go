@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -85,6 +87,18 @@ func TestAnApplicationThatIsNoLongerWhatItWas(t *testing.T) {
 	s.Tenant.UpdateApplication(keyed.ClientID, func(a *tenant.Application) {
 		a.TokenEndpointAuthMethod, a.AuthenticationMethods = "", map[string]any{"private_key_jwt": map[string]any{}}
 	})
+	// a scope that was taken away, and is given back
+	app := s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	s.Tenant.SetScopes(s.Engine.ClientID, "read:clients", "read:client_keys")
+	s.Tenant.ExpireTokens()
+	s.refused(400, "insufficient_scope", logical.UpdateOperation, "rotate/app", map[string]any{"force": true})
+	assert.Contains(t, s.read("roles/app")["last_error"], "update:client_keys")
+	assert.Contains(t, s.read("creds/app")["client_secrets"], app.ClientSecret)
+	s.Tenant.SetScopes(s.Engine.ClientID, devstack.AllScopes...)
+	s.eventually("it is rotated once the scope is back", func() bool { return s.read("roles/app")["last_error"] == nil })
+	assert.NotEqual(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
+
 	for role, says := range map[string]string{"deleted": "inexistent_client", "keyed": "client that uses private_key_jwt"} {
 		s.write("rotate/"+role, nil)
 		s.eventually(role+" fails", func() bool { return s.read("roles/" + role)["last_error"] != nil })
