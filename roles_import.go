@@ -161,17 +161,27 @@ var validPrefix = regexp.MustCompile(`^(\w[\w.-]*)?$`)
 // notInNames is what a role's name made of an application's cannot have.
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// roleName makes a role's name of an application's: one that is not taken.
+// inName is text in the form in which it can be part of a role's name, between
+// word characters.
+func inName(text string) string {
+	return strings.Trim(notInNames.ReplaceAllString(strings.ToLower(text), "-"), "-")
+}
+
+// roleName makes a role's name of an application's: one that is not taken, as far
+// as that goes.
 func roleName(prefix string, app *auth0.Application, taken []string) string {
-	name := prefix + strings.Trim(notInNames.ReplaceAllString(strings.ToLower(app.Name), "-"), "-")
-	if name == prefix {
-		name += strings.ToLower(app.ClientID)
+	base, id := inName(app.Name), inName(app.ClientID)
+	if base == "" {
+		base = id
 	}
-	if slices.Contains(taken, name) {
-		name += "-" + strings.ToLower(app.ClientID[:min(6, len(app.ClientID))])
+	if base == "" {
+		base = "application"
 	}
-	if slices.Contains(taken, name) {
-		name = prefix + app.ClientID
+	name := prefix + base
+	for _, suffix := range []string{strings.Trim(id[:min(6, len(id))], "-"), id} {
+		if suffix != "" && slices.Contains(taken, name) {
+			name = prefix + base + "-" + suffix
+		}
 	}
 	return name
 }
