@@ -143,7 +143,7 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 		b.Logger().Warn("drift was not looked for", "role", role.name, "reason", problem)
 		return nil
 	}
-	state, drifted := role.entry.Rotation.settled(now).adopted(found, now)
+	state, drifted := role.entry.Rotation.settled(role.entry.settings(mount), role.set.clock(now)).adopted(found, now)
 	if !drifted {
 		return nil
 	}

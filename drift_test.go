@@ -120,7 +120,7 @@ func TestWhatIsOnItsWayIsNoDrift(t *testing.T) {
 	assert.True(t, drifted)
 	assert.Equal(t, []secretVersion{{Version: 2, Value: "found"}, *current}, after.servedSecrets())
 	assert.Equal(t, phaseSteady, after.phase())
-	assert.Equal(t, after, after.settled(now.Add(1000*time.Hour)), "ours stays")
+	assert.Equal(t, after, after.settled(rotationSettings{}, rotationClock{Now: now.Add(1000 * time.Hour)}), "ours stays")
 }
 
 func TestDriftWithoutTheScope(t *testing.T) {

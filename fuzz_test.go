@@ -142,7 +142,7 @@ func TestStoredEntriesOfEarlierVersions(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, testDomain, env.read("config")[fieldDomain])
 		assert.Equal(t, "720h", fmt.Sprint(env.read("roles/steady")[fieldRotationPeriod].(int64)/3600)+"h")
-		for role, secrets := range map[string]int{"steady": 1, "staged": 2, "settling": 1, "drifted": 2, "asked": 1} {
+		for role, secrets := range map[string]int{"steady": 1, "staged": 2, "settling": 2, "drifted": 2, "asked": 1} {
 			creds := env.read("creds/" + role)
 			assert.Equal(t, "stored-current-of-client-"+role, creds[fieldClientSecret], role)
 			assert.Len(t, creds[fieldClientSecrets], secrets, role)

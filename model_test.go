@@ -257,13 +257,21 @@ func (h *history) recreate(role *historyRole) {
 	}
 }
 
-// restartEngine starts a fresh engine, now and then on a node whose clock is
-// behind. (One that is ahead may forget leases of a longer ttl: that is not
-// promised.)
+// restartEngine starts a fresh engine, now and then after an outage, or on a node
+// whose clock is another one.
 func (h *history) restartEngine() {
 	h.stop()
-	if h.random.IntN(4) == 0 && h.clock.Load() > -int64(2*time.Hour) {
-		h.clock.Add(-h.random.Int64N(int64(10 * time.Minute)))
+	if h.random.IntN(4) == 0 {
+		sleep(time.Duration(h.random.Int64N(int64(15 * time.Minute))))
+	}
+	if h.random.IntN(4) == 0 {
+		step := h.random.Int64N(int64(20*time.Minute)) - int64(10*time.Minute)
+		h.clock.Add(step)
+		for _, role := range h.roles {
+			if step > 0 {
+				role.holders = nil // leases of a longer ttl may be forgotten: that is not promised
+			}
+		}
 	}
 	h.tell("restart, clock off by %s", time.Duration(h.clock.Load()))
 	h.world.goOn(0)

@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -52,7 +51,7 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 	if role.entry == nil {
 		return nil, unknownRole(name)
 	}
-	warnings := rotateWarnings(role.entry, force, b.now())
+	warnings := rotateWarnings(role.entry, force, b.settledState(role).phase() == phaseSettling)
 	if err := b.requestRotation(ctx, role, force); err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 }
 
 // rotateWarnings say what is surprising about the rotation that is asked for.
-func rotateWarnings(role *roleEntry, force bool, now time.Time) []string {
+func rotateWarnings(role *roleEntry, force, settling bool) []string {
 	var warnings []string
 	if role.SecretSource == sourceAuth0 {
 		warnings = append(warnings, "with "+fieldSecretSource+"="+string(sourceAuth0)+
@@ -84,7 +83,7 @@ func rotateWarnings(role *roleEntry, force bool, now time.Time) []string {
 	} else if force {
 		warnings = append(warnings, "the secret is set without waiting for leases: holders of older ones fail until they read again")
 	}
-	if !force && role.Rotation.settled(now).phase() == phaseSettling {
+	if !force && settling {
 		warnings = append(warnings, "the last rotation is still settling: the next secret is staged at "+
 			inRFC3339(role.Rotation.SettledAt))
 	}

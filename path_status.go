@@ -110,7 +110,8 @@ func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 }
 
 func (c *roleCount) add(name string, set *servedSet) {
-	state, settings, clock := set.role.Rotation.settled(c.now), set.role.settings(c.mount), set.clock(c.now)
+	settings, clock := set.role.settings(c.mount), set.clock(c.now)
+	state := set.role.Rotation.settled(settings, clock)
 	phase := string(state.phase())
 	c.phases[phase] = c.phases[phase].(int) + 1 //nolint:forcetypeassert // see newRoleCount
 	if state.overdue(settings, clock) {

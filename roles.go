@@ -278,6 +278,11 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
+// settledState is the state of the role's rotation, with settling ended if it has.
+func (b *backend) settledState(role *ownedRole) rotationState {
+	return role.entry.Rotation.settled(role.entry.settings(b.mountSettings()), role.set.clock(b.now()))
+}
+
 // mayHaveBeenSent says whether Auth0 may have the next secret: an attempt had no
 // clear answer, or may have been cut short by a crash.
 func (b *backend) mayHaveBeenSent(role *ownedRole) bool {
@@ -308,7 +313,7 @@ func reservation(role string, state rotationState) *applicationEntry {
 
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bool) error {
-	requested := role.entry.Rotation.settled(b.now()).requested(force)
+	requested := b.settledState(role).requested(force)
 	if requested == role.entry.Rotation {
 		return nil // it is under way
 	}

@@ -130,9 +130,16 @@ func (s rotationState) holds(secret sensitive) bool {
 	return false
 }
 
+// settlesAt is when the settling phase ends. SettledAt may have been set by a node
+// whose clock was behind: this process waits a whole delay itself.
+func (s rotationState) settlesAt(set rotationSettings, clk rotationClock) time.Time {
+	return later(s.SettledAt, clk.ServingSince.Add(set.PropagationDelay))
+}
+
 // settled ends the settling phase when its time has come.
-func (s rotationState) settled(now time.Time) rotationState {
-	if left := s.SettledAt.Sub(now); !s.SettledAt.IsZero() && (left <= 0 || left > maxPropagationDelay) {
+func (s rotationState) settled(set rotationSettings, clk rotationClock) rotationState {
+	over := !clk.Now.Before(s.settlesAt(set, clk)) || s.SettledAt.Sub(clk.Now) > maxPropagationDelay
+	if !s.SettledAt.IsZero() && over {
 		s.Previous, s.Rejected, s.SettledAt = nil, nil, time.Time{}
 	}
 	return s
@@ -191,7 +198,7 @@ func (s rotationState) settling(set rotationSettings, current secretVersion, now
 		LastRotation: now,
 		LongestTTL:   s.LongestTTL,
 		LongestUntil: s.LongestUntil,
-	}.settled(now)
+	}.settled(rotationSettings{}, rotationClock{Now: now})
 }
 
 // adopted takes in the secret that was read back from Auth0. If it is another

@@ -123,7 +123,7 @@ func (s rotationState) untilSetChanges(set rotationSettings, clk rotationClock) 
 	case s.Asked:
 		at = clk.Now
 	case !s.SettledAt.IsZero():
-		at = s.SettledAt
+		at = s.settlesAt(set, clk)
 	default:
 		at, planned = s.rotationDue(set, clk.Now)
 	}

@@ -108,14 +108,14 @@ type rotationDecision struct {
 
 // decideRotation is the state machine's only decision. It has no side effects.
 func decideRotation(set rotationSettings, st rotationState, clk rotationClock) rotationDecision {
-	st = st.settled(clk.Now)
+	st = st.settled(set, clk)
 	switch {
 	case st.Next != nil:
 		return decideStaged(set, st, clk)
 	case st.Asked:
 		return decideUpstream(st, actionReadBack, clk)
 	case !st.SettledAt.IsZero() && !st.Forced:
-		return rotationDecision{State: st, Wake: st.SettledAt}
+		return rotationDecision{State: st, Wake: st.settlesAt(set, clk)}
 	}
 	due, scheduled := st.rotationDue(set, clk.Now)
 	if !scheduled || clk.Now.Before(due) {

@@ -194,6 +194,20 @@ func TestAuth0MakesTheSecretOnlyUnderAnIntent(t *testing.T) {
 	assert.Equal(t, &secretVersion{Version: 2, Value: "two"}, found.Current)
 }
 
+// TestANodeWhoseClockIsAheadSettlesNoSooner: it waits a whole delay itself.
+func TestANodeWhoseClockIsAheadSettlesNoSooner(t *testing.T) {
+	set := vaultSettings()
+	set.PropagationDelay = 30 * time.Second
+	st := steadyState().staged(set, "two", epoch).accepted(set, "two", epoch)
+	began := epoch.Add(10 * time.Minute)
+	clk := rotationClock{Now: began.Add(29 * time.Second), ServingSince: began}
+	d := decideRotation(set, st, clk)
+	assert.Equal(t, []string{"two", "one"}, d.State.servedValues())
+	assert.Equal(t, began.Add(30*time.Second), d.Wake)
+	clk.Now = d.Wake
+	assert.Equal(t, []string{"two"}, decideRotation(set, st, clk).State.servedValues())
+}
+
 // TestARejectedSecretIsReplacedByAnother: what Auth0 refuses for its form it
 // would refuse for ever. It stays as a fallback until another is accepted.
 func TestARejectedSecretIsReplacedByAnother(t *testing.T) {
@@ -206,7 +220,7 @@ func TestARejectedSecretIsReplacedByAnother(t *testing.T) {
 	assert.Equal(t, []string{"one", "two", "three"}, st.servedValues())
 	accepted := st.accepted(set, "three", epoch.Add(2*time.Hour))
 	assert.Equal(t, []string{"three", "one", "two"}, accepted.servedValues(), "either may be accepted somewhere yet")
-	assert.Equal(t, []string{"three"}, accepted.settled(accepted.SettledAt).servedValues())
+	assert.Equal(t, []string{"three"}, accepted.settled(set, rotationClock{Now: accepted.SettledAt}).servedValues())
 
 	// what may be live is not given up for what is not
 	st = steadyState().staged(set, "two", epoch).failed(failure{Outcome: outcomeUnclear}, epoch).failed(failure{Outcome: outcomeRejected}, epoch)

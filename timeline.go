@@ -24,14 +24,13 @@ func timelineFields() fieldSchemas {
 // present are left out.
 func (b *backend) timeline(set *servedSet, mount mountSettings) map[string]any {
 	now := b.now()
-	state := set.role.Rotation.settled(now)
-	clock := set.clock(now)
+	settings, clock := set.role.settings(mount), set.clock(now)
+	state := set.role.Rotation.settled(settings, clock)
 	data := map[string]any{
 		fieldPhase:    string(state.phase()),
 		fieldVersion:  state.version(),
 		fieldFailures: state.Failures,
 	}
-	settings := set.role.settings(mount)
 	next, planned := state.nextEffect(settings, clock)
 	times := map[string]time.Time{
 		fieldSettledAt: state.SettledAt, fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
