@@ -42,7 +42,7 @@ unit: ## Run the unit tests, with the race detector
 	go vet -tags integration ./integration/
 	go test -race ./...
 
-FUZZTIME ?= 4s
+FUZZTIME ?= 3s
 .PHONY: fuzz
 fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m for a long run)
 	$(call step,Fuzzing each target for $(FUZZTIME))

@@ -182,7 +182,7 @@ func crashScenarios() map[string]crashScenario {
 	return map[string]crashScenario{
 		"staged":                  {roles: 1, path: "rotate/app0", leases: true, known: true, once: true},
 		"forced":                  {roles: 1, path: "rotate/app0", data: forced, known: true, once: true},
-		"by schedule":             {roles: 1, role: map[string]any{fieldRotationPeriod: "4m"}, leases: true, known: true},
+		"by schedule":             {roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true, known: true},
 		"by auth0":                {roles: 1, role: byAuth0, path: "rotate/app0", once: true},
 		"by auth0, not readable":  {roles: 1, role: byAuth0, path: "rotate/app0", scopes: noRead},
 		"all roles":               {roles: 2, path: "rotate", leases: true, known: true, once: true},
@@ -339,7 +339,7 @@ func (env *crashEnv) healed() {
 }
 
 // crashTime is how long a scenario takes at most, and how long recovery does.
-const crashTime = 5 * time.Minute
+const crashTime = 3 * time.Minute
 
 // TestEveryCrashPoint stops the world before and after every storage write and
 // every request to Auth0 of each rotation, and lets a fresh engine recover; and
