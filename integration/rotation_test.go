@@ -18,6 +18,7 @@ import (
 // TestStagedRotationRefusesNoLogin is what the engine is for: a real Agent, an
 // application that logs in 25 times a second, and a tenant that counts.
 func TestStagedRotationRefusesNoLogin(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		propagation tenant.Propagation
 		delay       string
