@@ -19,6 +19,8 @@ import (
 const (
 	minRequestTimeout = time.Second
 	maxRequestTimeout = time.Minute
+	// minRootPeriod is the shortest time between rotations of the engine's own secret.
+	minRootPeriod = 20 * time.Second
 )
 
 // updatedConfig is what is stored, changed by what was sent and nothing else.
@@ -59,7 +61,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	if err := plan.apply(&config.rotationPlan, now); err != nil {
 		return nil, err
 	}
-	if err := config.rotationPlan.check(minLease, now); err != nil {
+	if err := config.rotationPlan.check(minRootPeriod, "", now); err != nil {
 		return nil, err
 	}
 	return &config, config.check()
@@ -160,6 +162,18 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 			"Delete them first, or mount the engine once more for the other tenant", fieldDomain, len(roles), stored.Domain)
 	}
 	return nil
+}
+
+// credentialsFitDomain refuses to send stored credentials to another domain: who
+// may write the configuration may still not be one who may know them.
+func credentialsFitDomain(stored, config *configEntry, d *framework.FieldData) error {
+	_, secretSent := sentString(d, fieldClientSecret)
+	_, keySent := sentString(d, fieldPrivateKey)
+	if stored == nil || stored.Domain == config.Domain || secretSent || keySent {
+		return nil
+	}
+	return badRequest("%s cannot be changed without credentials for the new one: the stored ones are not sent there. "+
+		"Send %s or %s along", fieldDomain, fieldClientSecret, fieldPrivateKey)
 }
 
 // verifyConfig gets a token with the configuration, and notes what it allows.

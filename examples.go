@@ -53,7 +53,7 @@ var (
 	}
 	exampleStatus = map[string]any{
 		fieldRoles: 120, fieldPhases: map[string]any{string(phaseSteady): 117, string(phaseStaged): 2, string(phaseSettling): 1},
-		fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
+		fieldDisableRotation: false, fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
 		fieldDriftDetection: string(driftOn), fieldDrifted: map[string]any{}, fieldNextVaultRotation: exampleDueAt,
 		fieldServingSince: exampleImportedAt, fieldTokenExpires: exampleDueAt, fieldRateLimit: 50, fieldRateLimitLeft: 49,
 		fieldRateReset: exampleDueAt,

@@ -63,7 +63,7 @@ const (
 const (
 	descName = "Name of the role. One role stands for one Auth0 application."
 
-	descDomain           = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist."
+	descDomain           = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist, and only together with the credentials for it."
 	descEngineClientID   = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
 	descEngineSecret     = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it by one that nobody knows."
 	descPrivateKey       = "RSA private key (PEM, at least 2048 bits) of the machine-to-machine application, if it authenticates by private_key_jwt. Excludes client_secret. Never returned. rotate-root replaces it by one that nobody knows."
@@ -78,14 +78,15 @@ const (
 
 	descDriftCheckPeriod = "How often each application's secret is compared with the one that Auth0 has, to notice when it was changed outside Vault: 0 (never) or at least 10s. Needs the scope read:client_keys."
 
-	descRoleClientID     = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
-	descImportSecret     = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
-	descTTL              = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect."
-	descRotationPeriod   = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl."
-	descRotationSchedule = "When the client secret is rotated, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
-	descRotationWindow   = "How long after its time a scheduled rotation may still take effect; after that it waits for the next time. At least 1h; 0: no limit. Only with rotation_schedule."
-	descDisableRotation  = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
-	descDisableMount     = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
+	descRoleClientID       = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
+	descImportSecret       = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
+	descTTL                = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect. At least 10s, at most what the mount allows."
+	descRotationPeriod     = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl. Counts from the last rotation, or from the import."
+	descRootRotationPeriod = "How often the engine's own credential is rotated: 0 (only by rotate-root) or at least 20s."
+	descRotationSchedule   = "When the client secret is rotated, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
+	descRotationWindow     = "How long after its time a scheduled rotation may still take effect; after that it waits for the next time. At least 1h; 0: no limit. Only with rotation_schedule."
+	descDisableRotation    = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
+	descDisableMount       = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
 
 	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
 	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault. Empty: 48 random bytes in URL-safe base64."

@@ -36,7 +36,7 @@ func (b *backend) pathConfig() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      storageConfig + "$",
 		DisplayAttrs: named("configuration"),
-		Fields: merged(planFields(descDisableMount), fieldSchemas{
+		Fields: merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
 			fieldDomain:           stringField(descDomain),
 			fieldClientID:         stringField(descEngineClientID),
 			fieldClientSecret:     sensitiveField(descEngineSecret),
@@ -63,7 +63,7 @@ func (b *backend) pathConfig() []*framework.Path {
 }
 
 func configAnswerFields() fieldSchemas {
-	return merged(rootTimelineFields(), planAnswerFields(descDisableMount), fieldSchemas{
+	return merged(rootTimelineFields(), planAnswerFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
 		fieldDomain:           required(stringField(descDomain)),
 		fieldClientID:         required(stringField(descEngineClientID)),
 		fieldAuthMethod:       required(stringField(descAuthMethod)),
@@ -149,6 +149,9 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 	if err := b.configFitsRoles(ctx, req.Storage, stored, config); err != nil {
 		return nil, err // before Auth0 is asked: credentials are not sent to a domain that is refused
 	}
+	if err := credentialsFitDomain(stored, config, d); err != nil {
+		return nil, err
+	}
 	warnings, err := b.verifyConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -193,10 +196,15 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 	if len(roles) > 0 {
 		return nil, badRequest("the configuration cannot be deleted while roles exist (there are %d): delete them first", len(roles))
 	}
+	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
 	if err := req.Storage.Delete(ctx, storageConfig); err != nil {
 		return nil, err
 	}
 	b.disconnect()
 	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
+	if unreadable == nil && config != nil && config.Rotation.version() > 1 {
+		return &logical.Response{Warnings: []string{"only Vault knew the credential of application " + config.ClientID +
+			", since " + pathRotateRootName + " had replaced it: set a new one in Auth0's dashboard before you configure the engine again"}}, nil
+	}
 	return nil, nil
 }

@@ -118,10 +118,23 @@ func TestConfigStaysWithItsRoles(t *testing.T) {
 	env.write("config", map[string]any{fieldDomain: testDomain, fieldRequestTimeout: 10})
 
 	env.must(logical.DeleteOperation, "roles/app", nil)
-	env.write("config", map[string]any{fieldDomain: "Other.auth0.com"})
+	asked = env.auth0.count("grant")
+	env.refused(400, "domain cannot be changed without credentials for the new one", logical.UpdateOperation, "config", map[string]any{fieldDomain: "other.auth0.com"})
+	env.refused(400, "domain cannot be changed without credentials for the new one", logical.PatchOperation, "config", map[string]any{fieldDomain: "other.auth0.com", fieldVerifyConnection: false})
+	assert.Equal(t, asked, env.auth0.count("grant"), "stored credentials must not go to another domain")
+	env.write("config", map[string]any{fieldDomain: "Other.auth0.com", fieldClientSecret: testEngineSecret})
 	assert.Equal(t, "other.auth0.com", env.read("config")[fieldDomain])
-	env.must(logical.DeleteOperation, "config", nil)
+	assert.Nil(t, env.must(logical.DeleteOperation, "config", nil))
 	assert.Nil(t, env.must(logical.ReadOperation, "config", nil))
+}
+
+func TestDeletingWhatOnlyVaultKnowsIsWarnedOf(t *testing.T) {
+	env := configuredEnv(t)
+	env.refused(400, "rotation_period 10s is too short: it must be 0, or at least 20s", logical.UpdateOperation, "config", map[string]any{fieldRotationPeriod: "10s"})
+	env.write("rotate-root", nil)
+	resp := env.must(logical.DeleteOperation, "config", nil)
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "only Vault knew the credential")
 }
 
 func TestConfigStorageFailureKeepsTheOldConfiguration(t *testing.T) {

@@ -80,7 +80,7 @@ func (b *backend) pathRole() *framework.Path {
 
 // roleSettingFields are those of a role's settings that many roles can share.
 func roleSettingFields() fieldSchemas {
-	return merged(planFields(descDisableRotation), fieldSchemas{
+	return merged(planFields(descRotationPeriod, descDisableRotation), fieldSchemas{
 		fieldTTL: durationField(descTTL, defaultTTL),
 		fieldSecretSource: {
 			Type: framework.TypeString, Description: descSecretSource,
@@ -91,7 +91,7 @@ func roleSettingFields() fieldSchemas {
 }
 
 func roleAnswerFields() fieldSchemas {
-	return merged(timelineFields(), planAnswerFields(descDisableRotation), fieldSchemas{
+	return merged(timelineFields(), planAnswerFields(descRotationPeriod, descDisableRotation), fieldSchemas{
 		fieldClientID:       required(stringField(descRoleClientID)),
 		fieldTTL:            required(intField(descTTL + " In seconds.")),
 		fieldSecretSource:   required(stringField(descSecretSource)),

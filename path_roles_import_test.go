@@ -109,7 +109,8 @@ func TestImportRefusals(t *testing.T) {
 		env.refused(400, text, logical.UpdateOperation, "roles-import", sent)
 	}
 	resp := env.write("roles-import", map[string]any{fieldClientIDs: "missing"})
-	assert.Contains(t, resp.Warnings[0], `application "missing" was not found`)
+	assert.Contains(t, resp.Warnings[0], "none of the tenant's 3 applications matches")
+	assert.Contains(t, resp.Warnings[1], `application "missing" was not found`)
 	env.auth0.grantScopes(scopeUpdateClientKeys, scopeReadClients)
 	resp = env.write("roles-import", map[string]any{fieldFilterName: "shop"})
 	assert.Contains(t, resp.Data[fieldSkipped].(map[string]any)["web"].(map[string]any)["reason"], "cannot be read from Auth0")

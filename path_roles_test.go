@@ -81,8 +81,9 @@ func TestRoleSkipImportWithoutAClearAnswerKeepsTheSecret(t *testing.T) {
 			return nil
 		})
 		resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldSkipImport: true})
-		require.Len(t, resp.Warnings, 1)
-		assert.Contains(t, resp.Warnings[0], "not confirmed yet")
+		require.Len(t, resp.Warnings, 2)
+		assert.Contains(t, resp.Warnings[0], "replaced at once")
+		assert.Contains(t, resp.Warnings[1], "not confirmed yet")
 		env.refused(503, "has no credentials yet", logical.ReadOperation, "creds/app", nil)
 		live := env.auth0.secret(testAppID)
 		env.auth0.interfereWith(nil)

@@ -30,7 +30,7 @@ staged before it is rotated once more.`
 	fieldFinishedAt  = "finished_at"
 	fieldSecondsLeft = "seconds_left"
 
-	descTotal       = "How many roles there are."
+	descTotal       = "How many roles there are, or were when the last order was finished. 0 when there never was one."
 	descDone        = "How many roles have a current secret that was made after the order."
 	descWaiting     = "How many roles are still to be rotated, or staged and waiting for leases to end."
 	descFailed      = "How many of the roles that are not done failed at their last attempt; they will be tried again."
@@ -75,7 +75,7 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	force, _ := sentBool(d, fieldForce)
-	order, err := b.orderRotateAll(ctx, req.Storage, force)
+	order, isNew, err := b.orderRotateAll(ctx, req.Storage, force)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +85,9 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	resp := &logical.Response{Data: data}
+	if !isNew {
+		resp.AddWarning("the order of " + inRFC3339(order.StartedAt) + " is still being carried out: this is how far it is, and no other was given")
+	}
 	if order.Force {
 		resp.AddWarning("secrets are set without waiting for leases: holders of older ones fail until they read again")
 	}
@@ -96,11 +99,30 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 	if err != nil {
 		return nil, err
 	}
+	if !order.unfinished() {
+		return rotateAllAtRest(order), nil
+	}
 	data, err := b.rotateAllProgress(ctx, req.Storage, order)
 	return &logical.Response{Data: data}, err
 }
 
-// rotateAllProgress counts how far the order is; nil: there never was one.
+// rotateAllAtRest is the answer when nothing is under way: what came of the last
+// order; nil: there never was one.
+func rotateAllAtRest(order *rotateAllEntry) *logical.Response {
+	resp := &logical.Response{Data: map[string]any{
+		fieldTotal: 0, fieldDone: 0, fieldFailed: 0, fieldWaiting: 0, fieldFailedRoles: map[string]any{},
+		fieldForce: false, fieldSecondsLeft: int64(0),
+	}}
+	if order == nil {
+		resp.AddWarning("the rotation of all roles was never ordered")
+		return resp
+	}
+	resp.Data[fieldTotal], resp.Data[fieldDone], resp.Data[fieldForce] = order.Total, order.Total, order.Force
+	resp.Data[fieldStartedAt], resp.Data[fieldFinishedAt] = inRFC3339(order.StartedAt), inRFC3339(order.FinishedAt)
+	return resp
+}
+
+// rotateAllProgress counts how far an order is that is being carried out.
 func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage, order *rotateAllEntry) (map[string]any, error) {
 	mount, err := b.loadMountSettings(ctx, storage)
 	if err != nil {
@@ -111,7 +133,7 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 	toBegin := 0
 	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
 		state := set.role.Rotation
-		if !order.unfinished() || order.done(state) {
+		if order.done(state) {
 			done++
 			return
 		}
@@ -128,21 +150,12 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 	if err != nil {
 		return nil, err
 	}
-	if order.unfinished() {
-		maps.Copy(failed, unreadable)
-	} else {
-		done = len(names)
-	}
+	maps.Copy(failed, unreadable)
 	left = max(left, b.timeAtRateLimit(toBegin))
 	data := map[string]any{
 		fieldTotal: len(names), fieldDone: done, fieldFailed: len(failed), fieldWaiting: len(names) - done - len(failed),
-		fieldFailedRoles: failed, fieldForce: order != nil && order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),
-	}
-	if order != nil {
-		data[fieldStartedAt] = inRFC3339(order.StartedAt)
-		if !order.FinishedAt.IsZero() {
-			data[fieldFinishedAt] = inRFC3339(order.FinishedAt)
-		}
+		fieldFailedRoles: failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),
+		fieldStartedAt: inRFC3339(order.StartedAt),
 	}
 	return data, nil
 }

@@ -57,6 +57,7 @@ func (b *backend) pathStatus() []*framework.Path {
 				fieldDriftDetection:    required(stringField(descDriftDetection)),
 				fieldDrifted:           required(mapField(descDrifted)),
 				fieldNextVaultRotation: timeField(descNextOfAll),
+				fieldDisableRotation:   required(boolField(descDisableMount, false)),
 				fieldServingSince:      required(timeField(descServingSince)),
 				fieldTokenExpires:      timeField(descTokenExpires),
 				fieldRateLimit:         intField(descRateLimit),
@@ -82,6 +83,7 @@ func (b *backend) statusRead(ctx context.Context, req *logical.Request, _ *frame
 	count.total = len(names)
 	maps.Copy(count.failing, unreadable)
 	data := count.data()
+	data[fieldDisableRotation] = mount.Paused
 	data[fieldServingSince] = inRFC3339(b.served.servingSince)
 	data[fieldDriftDetection] = string(b.driftDetection())
 	if conn := b.connection.Load(); conn != nil {

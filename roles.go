@@ -60,7 +60,8 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
 			fieldTTL, role.TTL, maxLease)
 	}
-	return role.check(role.TTL, now)
+	// One rotation is through before the next is due.
+	return role.check(2*role.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
 }
 
 // newRoleEntry is a role with nothing but defaults.
@@ -120,6 +121,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 		entry.Rotation.Current, entry.Rotation.LastRotation = &secretVersion{Version: 1, Value: imported}, b.now()
 	} else {
 		entry.Rotation = entry.Rotation.requested(true)
+		warnings = append(warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
 	return entry, append(warnings, importWarnings...), b.checkPolicy(ctx, entry)
 }

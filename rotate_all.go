@@ -27,6 +27,7 @@ type rotateAllEntry struct {
 	StartedAt  time.Time `json:"started_at"`
 	Force      bool      `json:"force,omitempty"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Total      int       `json:"total,omitempty"` // roles that there were when it was finished
 }
 
 func readRotateAll(ctx context.Context, storage logical.Storage) (*rotateAllEntry, error) {
@@ -54,16 +55,20 @@ func (r *rotateAllEntry) toRequest(state rotationState) bool {
 }
 
 // orderRotateAll stores the order. One that is under way stays as it is, but
-// for becoming a forced one.
-func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, force bool) (*rotateAllEntry, error) {
+// for becoming a forced one, and is not new.
+func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, force bool) (order *rotateAllEntry, isNew bool, err error) {
+	if err := b.finishIfDone(ctx, storage); err != nil {
+		return nil, false, err
+	}
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
-	order, err := readRotateAll(ctx, storage)
+	order, err = readRotateAll(ctx, storage)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	isNew = !order.unfinished()
 	switch {
-	case !order.unfinished():
+	case isNew:
 		number := 1
 		if order != nil {
 			number = order.Number + 1
@@ -72,20 +77,42 @@ func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, f
 	case force && !order.Force:
 		order.Force = true
 	default:
-		return order, nil
+		return order, false, nil
 	}
 	if err := writeRotateAll(ctx, storage, order); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	b.lastOrder.Store(int64(order.Number))
-	return order, nil
+	return order, isNew, nil
+}
+
+// finishIfDone finishes an order whose roles are all done, if the next pass has
+// not come to that yet.
+func (b *backend) finishIfDone(ctx context.Context, storage logical.Storage) error {
+	order, err := readRotateAll(ctx, storage)
+	if err != nil || !order.unfinished() {
+		return err
+	}
+	left := 0
+	names, unreadable, err := b.eachRole(ctx, storage, func(_ string, set *servedSet) {
+		if !order.done(set.role.Rotation) {
+			left++
+		}
+	})
+	if err != nil || left+len(unreadable) > 0 {
+		return err
+	}
+	return b.finishRotateAll(ctx, storage, order, len(names))
 }
 
 // rotateAll carries out stored orders until the run ends. It rests while there
 // is none.
 func (s *scheduler) rotateAll(run *schedulerRun) {
 	for run.ctx.Err() == nil {
-		left, err := s.b.rotateAllPass(run.ctx, run.storage)
+		left, requested, err := s.b.rotateAllPass(run.ctx, run.storage)
+		if err == nil && requested > 0 { // what was asked for may be done already
+			left, _, err = s.b.rotateAllPass(run.ctx, run.storage)
+		}
 		if err != nil && run.ctx.Err() == nil {
 			s.b.Logger().Error("rotation of all roles cannot go on", "error", err)
 		}
@@ -101,36 +128,38 @@ func (s *scheduler) rotateAll(run *schedulerRun) {
 	}
 }
 
-// rotateAllPass asks for the rotation of all roles that are not done, and says
-// how many are left.
-func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (left int, err error) {
+// rotateAllPass asks for the rotation of all roles that are not done. It says
+// how many were left when it came to them, and of how many of those it asked for
+// the rotation.
+func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (left, requested int, err error) {
 	order, err := readRotateAll(ctx, storage)
 	if err != nil || order == nil {
-		return 0, err
+		return 0, 0, err
 	}
 	b.lastOrder.Store(int64(order.Number))
 	if !order.unfinished() {
-		return 0, nil
+		return 0, 0, nil
 	}
 	var pass errgroup.Group
 	pass.SetLimit(rotateAllConcurrency)
-	_, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
+	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
 		if order.done(set.role.Rotation) {
 			return
 		}
 		left++
 		if order.toRequest(set.role.Rotation) {
+			requested++
 			pass.Go(func() error { return b.rotateOneOfAll(ctx, storage, name, order) })
 		}
 	})
 	if err := errors.Join(err, pass.Wait()); err != nil {
-		return left, err
+		return left, requested, err
 	}
 	left += len(unreadable)
 	if left == 0 {
-		return 0, b.finishRotateAll(ctx, storage, order)
+		return 0, 0, b.finishRotateAll(ctx, storage, order, len(names))
 	}
-	return left, nil
+	return left, requested, nil
 }
 
 // rotateOneOfAll asks for one role's rotation. That Auth0 refuses it is the
@@ -150,14 +179,14 @@ func (b *backend) rotateOneOfAll(ctx context.Context, storage logical.Storage, n
 	return nil
 }
 
-func (b *backend) finishRotateAll(ctx context.Context, storage logical.Storage, done *rotateAllEntry) error {
+func (b *backend) finishRotateAll(ctx context.Context, storage logical.Storage, done *rotateAllEntry, roles int) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	order, err := readRotateAll(ctx, storage)
-	if err != nil || order == nil || !order.StartedAt.Equal(done.StartedAt) {
+	if err != nil || order == nil || order.Number != done.Number || !order.unfinished() {
 		return err
 	}
-	order.FinishedAt = b.now().UTC()
+	order.FinishedAt, order.Total = b.now().UTC(), roles
 	b.Logger().Info("all roles are rotated", "started", order.StartedAt)
 	b.event(ctx, eventRotateAll, pathRotateAllName, logical.EventMetadataModified, "true")
 	return writeRotateAll(ctx, storage, order)

@@ -26,12 +26,13 @@ func manyRoles(t *testing.T, n int) *testEnv {
 func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 20)
-		progress := env.read("rotate")
-		assert.Equal(t, 20, progress[fieldDone])
-		assert.NotContains(t, progress, fieldStartedAt)
+		never := env.must(logical.ReadOperation, "rotate", nil)
+		assert.Equal(t, 0, never.Data[fieldDone])
+		assert.NotContains(t, never.Data, fieldStartedAt)
+		assert.Contains(t, never.Warnings[0], "never ordered")
 
 		began := time.Now()
-		progress = env.write("rotate", nil).Data
+		progress := env.write("rotate", nil).Data
 		assert.Equal(t, began, time.Now())
 		assert.Equal(t, 20, progress[fieldTotal])
 		assert.Equal(t, 0, progress[fieldDone])
@@ -48,6 +49,34 @@ func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
 		assert.Equal(t, 20, env.auth0.count("set"))
 		sleep(time.Hour)
 		assert.Equal(t, 20, env.auth0.count("set"), "once each")
+		env.must(logical.DeleteOperation, "roles/r0", nil)
+		assert.Equal(t, 20, env.read("rotate")[fieldDone], "what came of an order stays as it was")
+	})
+}
+
+// TestRotateAllCanBeOrderedAgainAtOnce: an order whose roles are all done is over,
+// even if the pass that finishes it has not come by yet.
+func TestRotateAllCanBeOrderedAgainAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 5)
+		for order := 1; order <= 3; order++ {
+			env.write("rotate", map[string]any{fieldForce: true})
+			synctest.Wait()
+			assert.Equal(t, 5*order, env.auth0.count("set"))
+			assert.Contains(t, env.read("rotate"), fieldFinishedAt)
+		}
+		sleep(time.Minute) // until they have settled
+		staged := env.write("rotate", nil)
+		assert.Empty(t, staged.Warnings)
+		sleep(62 * time.Second) // between the rotation and the next pass
+		assert.Equal(t, 20, env.auth0.count("set"))
+		require.NotContains(t, env.read("rotate"), fieldFinishedAt)
+		again := env.write("rotate", nil)
+		assert.NotEqual(t, staged.Data[fieldStartedAt], again.Data[fieldStartedAt])
+		assert.Empty(t, again.Warnings)
+		sleep(time.Second)
+		again = env.write("rotate", nil)
+		assert.Contains(t, again.Warnings[0], "still being carried out")
 	})
 }
 

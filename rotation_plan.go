@@ -47,22 +47,22 @@ func (p *rotationPlan) setSchedule(expression string) error {
 }
 
 // planFields are what a write may carry of a plan.
-func planFields(disableDescription string) fieldSchemas {
+func planFields(period, disable string) fieldSchemas {
 	return fieldSchemas{
-		fieldRotationPeriod:   durationField(descRotationPeriod, 0),
+		fieldRotationPeriod:   durationField(period, 0),
 		fieldRotationSchedule: stringField(descRotationSchedule),
 		fieldRotationWindow:   durationField(descRotationWindow, 0),
-		fieldDisableRotation:  boolField(disableDescription, false),
+		fieldDisableRotation:  boolField(disable, false),
 	}
 }
 
 // planAnswerFields are what an answer says of a plan.
-func planAnswerFields(disableDescription string) fieldSchemas {
+func planAnswerFields(period, disable string) fieldSchemas {
 	return fieldSchemas{
-		fieldRotationPeriod:   required(intField(descRotationPeriod + " In seconds.")),
+		fieldRotationPeriod:   required(intField(period + " In seconds.")),
 		fieldRotationSchedule: required(stringField(descRotationSchedule)),
 		fieldRotationWindow:   required(intField(descRotationWindow + " In seconds.")),
-		fieldDisableRotation:  required(boolField(disableDescription, false)),
+		fieldDisableRotation:  required(boolField(disable, false)),
 	}
 }
 
@@ -121,8 +121,8 @@ func (s *sentPlan) apply(p *rotationPlan, now time.Time) error {
 }
 
 // check judges what is to be stored, however it came about. Rotations must be
-// at least twice the ttl apart, so that one is through before the next is due.
-func (p *rotationPlan) check(ttl time.Duration, now time.Time) error {
+// at least so far apart; why is what an error says of that.
+func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) error {
 	switch {
 	case p.RotationSchedule != "" && p.RotationPeriod != 0:
 		return badRequest("%s and %s exclude each other: to change from one to the other, send %s=0 or an empty %s in the same request",
@@ -131,9 +131,8 @@ func (p *rotationPlan) check(ttl time.Duration, now time.Time) error {
 		return badRequest("%s is only for use with %s", fieldRotationWindow, fieldRotationSchedule)
 	case p.RotationPeriod > maxRotationPeriod:
 		return badRequest("%s must be at most %s", fieldRotationPeriod, maxRotationPeriod)
-	case p.RotationPeriod != 0 && p.RotationPeriod < 2*ttl:
-		return badRequest("%s %s is too short: it must be 0, or at least %s (twice the %s), or a rotation would be due before the last one is through",
-			fieldRotationPeriod, p.RotationPeriod, 2*ttl, fieldTTL)
+	case p.RotationPeriod != 0 && p.RotationPeriod < apart:
+		return badRequest("%s %s is too short: it must be 0, or at least %s%s", fieldRotationPeriod, p.RotationPeriod, apart, why)
 	case p.schedule == nil:
 		return nil
 	}
@@ -142,9 +141,9 @@ func (p *rotationPlan) check(ttl time.Duration, now time.Time) error {
 			return badRequest("%s: %s", fieldRotationWindow, err)
 		}
 	}
-	if gap := shortestGap(p.schedule, now); gap < 2*ttl {
-		return badRequest("%s %q has rotations %s apart: that must be at least %s (twice the %s), or a rotation would be due before the last one is through",
-			fieldRotationSchedule, p.RotationSchedule, gap, 2*ttl, fieldTTL)
+	if gap := shortestGap(p.schedule, now); gap < apart {
+		return badRequest("%s %q has rotations %s apart: that must be at least %s%s",
+			fieldRotationSchedule, p.RotationSchedule, gap, apart, why)
 	}
 	return nil
 }

@@ -49,7 +49,11 @@ func TestPoliciesOfTheReadme(t *testing.T) {
 	require.NoError(t, err)
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
 	require.NoError(t, err)
-	for _, path := range []string{"creds/shop", "static-creds/shop"} {
+	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/config", map[string]any{"domain": "127.0.0.1:9", "verify_connection": true})
+	require.ErrorContains(t, err, "domain cannot be changed") // and nothing of the kind is sent anywhere
+	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/token-roles/none", map[string]any{"scopes": "read:clients"})
+	require.NoError(t, err)
+	for _, path := range []string{"creds/shop", "static-creds/shop", "tokens/none"} {
 		_, err = operator.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
 		denied(t, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -115,7 +116,11 @@ func noAnswer(op string, err error, hide redactor) *Error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	e := &Error{Op: op, Message: hide.clean(err.Error()), cause: err}
+	text := err.Error()
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		text = "the domain cannot be reached: " + text
+	}
+	e := &Error{Op: op, Message: hide.clean(text), cause: err}
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) { // whoever that was, nothing was sent to him
 		e.Class = Refused
@@ -217,6 +222,10 @@ const (
 // userinfo matches the credentials in an address, such as a proxy's.
 var userinfo = regexp.MustCompile(`//[^/@\s]*@`)
 
+// shortestHidden is the length of a secret below which it cannot be told from
+// the words of a message: hiding it would garble the text and point it out.
+const shortestHidden = 4
+
 // redactor holds what must not be seen in a message.
 type redactor []string
 
@@ -227,7 +236,7 @@ func (r redactor) clean(text string) string {
 	text = withoutControls(text)
 	for _, secret := range r {
 		secret = withoutControls(secret)
-		if secret == "" {
+		if len(secret) < shortestHidden {
 			continue
 		}
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {

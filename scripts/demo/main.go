@@ -31,6 +31,9 @@ func main() {
 	stop()
 	if errors.Is(err, context.Canceled) {
 		fmt.Println("\ninterrupted: everything is stopped and cleaned up")
+		if *stay { // that is how it ends
+			return
+		}
 		os.Exit(130)
 	}
 	if err != nil {
@@ -123,6 +126,11 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 
 func leaveRunning(ctx context.Context, stack *devstack.Stack) error {
 	app := stack.Tenant.AddApplication(tenant.Application{Name: role})
+	stack.Tenant.AddApplication(tenant.Application{Name: "billing"})
+	ca := filepath.Join(stack.Dir, "ca.pem")
+	if err := os.WriteFile(ca, []byte(stack.Tenant.CACert()), 0o600); err != nil {
+		return err
+	}
 	if _, err := stack.Write(ctx, "config", stack.Config()); err != nil {
 		return err
 	}
@@ -137,10 +145,16 @@ Vault runs with the engine mounted at %[1]s/ and configured. In another terminal
   vault write -f %[1]s/rotate/%[5]s
   vault read  %[1]s/roles/%[5]s
   vault write %[1]s/rotate/%[5]s force=true
+  vault list -detailed %[1]s/applications
   vault path-help %[1]s
 
-The simulated Auth0 tenant is https://%[7]s. Ctrl-C stops everything.
-`, devstack.Mount, stack.Vault.Addr(), stack.Vault.Token(), filepath.Dir(stack.Vault.Binary()), role, app.ClientID, stack.Tenant.Domain())
+It was configured with
+
+  vault write %[1]s/config domain=%[7]s client_id=%[8]s client_secret=%[9]s ca_cert=@%[10]s
+
+The simulated Auth0 tenant is https://%[7]s, Vault's log is %[11]s. Ctrl-C stops everything.
+`, devstack.Mount, stack.Vault.Addr(), stack.Vault.Token(), filepath.Dir(stack.Vault.Binary()), role, app.ClientID, stack.Tenant.Domain(),
+		stack.Engine.ClientID, stack.Engine.ClientSecret, ca, stack.Vault.LogFile())
 	<-ctx.Done()
 	return ctx.Err()
 }
