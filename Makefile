@@ -61,6 +61,13 @@ integration: build vault ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (two to three minutes; each test reports when it is through))
 	go test -race -tags integration -count=1 -parallel 12 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
+.PHONY: bench
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
+	$(call step,Benchmarks)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/floor-plugin ./cmd/floor-plugin
+	@go build -o bin/bench ./scripts/bench
+	@exec bin/bench
+
 .PHONY: vault
 vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 	$(call step,A real Vault)
@@ -81,7 +88,7 @@ fmt: $(LINT) ## Format the code
 
 .PHONY: clean
 clean: ## Remove what was built, but not the cached Vault
-	rm -rf bin
+	rm -rf bin .bench
 
 .PHONY: distclean
 distclean: clean ## Remove the cached Vault and golangci-lint, too

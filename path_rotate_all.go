@@ -151,7 +151,7 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 		return nil, err
 	}
 	maps.Copy(failed, unreadable)
-	left = max(left, b.timeAtRateLimit(toBegin))
+	left = max(left, timeAtPace(toBegin, done, now.Sub(order.StartedAt)))
 	data := map[string]any{
 		fieldTotal: len(names), fieldDone: done, fieldFailed: len(failed), fieldWaiting: len(names) - done - len(failed),
 		fieldFailedRoles: failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),
@@ -176,14 +176,15 @@ func timeLeft(set *servedSet, mount mountSettings, now time.Time) time.Duration 
 	return max(at.Sub(now), state.RetryAt.Sub(now), 0)
 }
 
-// timeAtRateLimit is how long so many requests take at the rate that Auth0 was
-// last seen to allow a second, or at the lowest that it has.
-func (b *backend) timeAtRateLimit(requests int) time.Duration {
-	perSecond := 2
-	if conn := b.connection.Load(); conn != nil {
-		if limit := conn.api.RateLimit(); limit.Limit > 0 {
-			perSecond = limit.Limit
-		}
+// lowestRate is the lowest rate limit that Auth0 has, in requests a second.
+const lowestRate = 2
+
+// timeAtPace is how long so many rotations take at the pace so far, or at the
+// lowest rate limit that Auth0 has if that says nothing yet.
+func timeAtPace(rotations, done int, since time.Duration) time.Duration {
+	each := time.Second / lowestRate
+	if since > 0 && done > 0 {
+		each = min(each, since/time.Duration(done))
 	}
-	return time.Duration(requests) * time.Second / time.Duration(perSecond)
+	return time.Duration(rotations) * each
 }

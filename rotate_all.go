@@ -12,7 +12,7 @@ import (
 const (
 	// rotateAllConcurrency is how many roles a pass over all of them works on at
 	// a time. The client holds to the tenant's rate limit.
-	rotateAllConcurrency = 8
+	rotateAllConcurrency = 32
 	// rotateAllPause is the time between two passes, while roles are left.
 	rotateAllPause = 15 * time.Second
 )

@@ -149,14 +149,17 @@ type request struct {
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		// First the wait, so that the token is fresh when it is used.
-		if err := c.limits.wait(ctx, r.op); err != nil {
+		turn, err := c.limits.wait(ctx, r.op)
+		if err != nil {
 			return nil, err
 		}
 		tok, err := c.tokens.get(ctx)
 		if err != nil {
+			turn.done()
 			return nil, err
 		}
-		body, failure := c.send(ctx, r, tok)
+		body, failure := c.send(ctx, r, tok, turn)
+		turn.done()
 		if failure == nil {
 			return body, nil
 		}
@@ -178,7 +181,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 }
 
 // send sends r with tok, once as far as this function is concerned.
-func (c *Client) send(ctx context.Context, r request, tok *token) ([]byte, *Error) {
+func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([]byte, *Error) {
 	hide := make(redactor, 0, 2+len(c.logins))
 	hide = append(hide, r.secret, tok.value)
 	for _, l := range c.logins {
@@ -204,7 +207,7 @@ func (c *Client) send(ctx context.Context, r request, tok *token) ([]byte, *Erro
 		return nil, noAnswer(r.op, err, hide)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	c.limits.observe(resp.StatusCode, resp.Header)
+	turn.observe(resp.StatusCode, resp.Header)
 	body, err := readBody(resp.Body)
 	c.log.Trace("answer from Auth0", "op", r.op, "status", resp.StatusCode, "took", time.Since(start))
 

@@ -2,7 +2,9 @@ package auth0
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,8 +16,16 @@ const (
 	defaultRetryAfter = 10 * time.Second // for a 429 that does not say
 	minRetryAfter     = time.Second
 	maxRetryAfter     = time.Hour
-	unknownPace       = 2           // calls per second: the lowest limit that Auth0 has
-	paceFor           = time.Minute // after a hold
+
+	// firstCalls are let go before the first answer.
+	firstCalls = 8
+	// probeEvery is the time between calls when none is left: the slowest tenant
+	// has room for one more after it.
+	probeEvery = 500 * time.Millisecond
+	// heedFor is how long an answer says something of the limit.
+	heedFor = time.Minute
+	// maxReserve is how many calls of the tenant's burst are left to others.
+	maxReserve = 5
 )
 
 // RateLimit is what the Management API's answers last said of the tenant's
@@ -34,26 +44,46 @@ func (c *Client) RateLimit() RateLimit {
 	return c.limits.seen
 }
 
-// Limits is what is known of a tenant's rate limit. Clients of the same tenant
-// can share one, at the same time or one after the other.
+// Limits is what is known of a tenant's rate limit, and lets calls go one after
+// the other, in the order in which they came. Clients of the same tenant can
+// share one, at the same time or one after the other.
 //
-// It holds calls back once Auth0 has shown its limit, and lets them go
-// one after the other when the hold ends. Before that it costs nothing.
-//
-//	free -> (429, or nothing remaining) -> held until a time -> paced for a minute -> free
+// Auth0's limit is a token bucket: each answer says how many calls are left in
+// it. So many are let go, less those that Auth0 may have counted since, and a few
+// for whoever else uses the tenant. When none is left, one goes after probeEvery
+// and its answer says how far the bucket has filled meanwhile. So the tenant's
+// whole rate is used, whatever it is, and next to nothing is turned away.
 type Limits struct {
 	mu    sync.Mutex
 	seen  RateLimit
-	until time.Time     // no call before
-	pace  *rate.Limiter // nil: free
+	until time.Time // no call before, since Auth0 said so
+
+	heeded   time.Time // when an answer last said something of the limit
+	answered bool      // there was an answer
+	left     int       // calls that may go
+	inFlight int       // calls that have gone and not ended
+	ended    int       // calls that have ended
+
+	probes *rate.Limiter // has one if the last call went probeEvery ago; nil: none went yet
+	queue  []*turn       // calls that wait
+	timer  *time.Timer   // for the first of the queue; nil: none
 }
 
-// observe learns from an answer.
-func (l *Limits) observe(status int, h http.Header) {
+// turn is a call's turn.
+type turn struct {
+	limits *Limits
+	come   chan struct{} // closed: the call may go
+	ended  int           // how many had ended when it went
+}
+
+// observe learns from the call's answer.
+func (t *turn) observe(status int, h http.Header) {
+	l := t.limits
 	now := time.Now()
 	seen, ok := parseRateLimit(h, now)
+	limited := status == http.StatusTooManyRequests
 	var hold time.Duration
-	if status == http.StatusTooManyRequests {
+	if limited {
 		hold = retryAfter(h, now)
 	} else if ok && seen.Remaining == 0 {
 		hold, _ = untilReset(h, now)
@@ -61,72 +91,111 @@ func (l *Limits) observe(status int, h http.Header) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.answered = true
 	if ok {
 		l.seen = seen
 	}
+	if limited {
+		l.heeded, l.left = now, 0
+	} else if ok && seen.Remaining >= 0 {
+		// Auth0 may have counted after this one all calls that have not ended, or
+		// that had not when it went: answers come in any order.
+		others := l.inFlight - 1 + l.ended - t.ended
+		l.heeded, l.left = now, seen.Remaining-others-min(max(seen.Limit, 0)/10, maxReserve)
+	}
 	// Answers come in any order: a hold is only ever made longer.
 	if until := now.Add(hold); hold > 0 && until.After(l.until) {
-		pace := rate.Limit(unknownPace)
-		if l.seen.Limit > 0 {
-			pace = rate.Limit(l.seen.Limit)
-		}
-		l.until, l.pace = until, rate.NewLimiter(pace, 1)
+		l.until = until
 	}
+	l.dispatch(now)
 }
 
-// wait returns when a call may be sent. If ctx ends sooner than that, it
-// returns a Limited error at once.
-func (l *Limits) wait(ctx context.Context, op string) error {
-	for {
-		wait, slot := l.reserve()
-		if wait <= 0 {
-			return nil
-		}
-		if end, ok := ctx.Deadline(); ok && time.Until(end) < wait {
-			l.giveBack(slot)
-			return &Error{Class: Limited, Op: op, RetryAfter: max(wait, minRetryAfter)}
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			l.giveBack(slot)
-			return noAnswer(op, ctx.Err(), nil)
-		case <-timer.C:
-		}
-		if !l.held() { // else an answer has made the hold longer meanwhile
-			return nil
-		}
-	}
-}
-
-// reserve takes the next free slot and says how long it is until then.
-func (l *Limits) reserve() (time.Duration, *rate.Reservation) {
+// wait returns when a call may be sent; then done has to be called when it has
+// ended. If ctx ends sooner than that, it returns a Limited error, at once where
+// that is known before.
+func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
+	t := &turn{limits: l, come: make(chan struct{})}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
-	if l.pace != nil && now.After(l.until.Add(paceFor)) {
-		l.pace = nil
+	if end, ok := ctx.Deadline(); ok && l.until.After(end) {
+		defer l.mu.Unlock()
+		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(l.until.Sub(now), minRetryAfter)}
 	}
-	if l.pace == nil {
-		return 0, nil
-	}
-	slot := l.pace.ReserveN(later(now, l.until), 1)
-	return slot.DelayFrom(now), slot
-}
+	l.queue = append(l.queue, t)
+	l.dispatch(now)
+	l.mu.Unlock()
 
-// giveBack frees a slot that will not be used. The limiter's clock must not go
-// back, and during a hold it stands at its end.
-func (l *Limits) giveBack(slot *rate.Reservation) {
+	select {
+	case <-t.come:
+		return t, nil
+	case <-ctx.Done():
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	slot.CancelAt(later(time.Now(), l.until))
+	if i := slices.Index(l.queue, t); i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+	} else { // it may go, but will not
+		l.inFlight--
+		l.left++
+		l.probes = nil
+	}
+	now = time.Now()
+	l.dispatch(now)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(l.until.Sub(now), minRetryAfter)}
+	}
+	return nil, noAnswer(op, ctx.Err(), nil)
 }
 
-func (l *Limits) held() bool {
+// done says that the call has ended, however it did.
+func (t *turn) done() {
+	l := t.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Now().Before(l.until)
+	l.inFlight--
+	l.ended++
+}
+
+// dispatch lets those go who may, and sets the timer for the next. l.mu is held.
+func (l *Limits) dispatch(now time.Time) {
+	for len(l.queue) > 0 {
+		if at := l.next(now); at.After(now) {
+			l.wakeAt(at.Sub(now))
+			return
+		}
+		first := l.queue[0]
+		l.queue = l.queue[1:]
+		first.ended = l.ended
+		close(first.come)
+		l.left--
+		l.inFlight++
+		if l.probes == nil {
+			l.probes = rate.NewLimiter(rate.Every(probeEvery), 1)
+		}
+		l.probes.AllowN(now, 1)
+	}
+}
+
+// next is when the next call may go; not after now: at once.
+func (l *Limits) next(now time.Time) time.Time {
+	free := l.answered && now.Sub(l.heeded) > heedFor
+	room := l.left > 0 || (!l.answered && l.inFlight < firstCalls)
+	if free || room || l.probes == nil {
+		return l.until
+	}
+	missing := 1 - l.probes.TokensAt(now)
+	return later(l.until, now.Add(time.Duration(missing*float64(probeEvery))))
+}
+
+func (l *Limits) wakeAt(wait time.Duration) {
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.timer = time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dispatch(time.Now())
+	})
 }
 
 func later(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@ package auth0
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,15 +51,24 @@ func TestRateLimitIsLastSeen(t *testing.T) {
 	var l Limits
 	c := &Client{limits: &l}
 	assert.Equal(t, RateLimit{}, c.RateLimit())
-	l.observe(200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", "1700000007"))
+	observe(t, &l, 200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", "1700000007"))
 	got := c.RateLimit()
 	assert.False(t, got.SeenAt.IsZero())
 	got.SeenAt = time.Time{}
 	assert.Equal(t, RateLimit{Limit: 50, Remaining: 49, Reset: time.Unix(1700000007, 0)}, got)
-	l.observe(200, headers())
+	observe(t, &l, 200, headers())
 	assert.Equal(t, 49, c.RateLimit().Remaining, "an answer without headers says nothing")
-	l.observe(200, headers("X-RateLimit-Remaining", "48"))
+	observe(t, &l, 200, headers("X-RateLimit-Remaining", "48"))
 	assert.Equal(t, -1, c.RateLimit().Limit)
+}
+
+// observe has one call answered.
+func observe(t *testing.T, l *Limits, status int, h http.Header) {
+	t.Helper()
+	turn := &turn{limits: l}
+	l.inFlight++
+	turn.observe(status, h)
+	turn.done()
 }
 
 // release lets n calls wait and says after how long each of them went on.
@@ -70,7 +80,9 @@ func release(t *testing.T, l *Limits, n int) []time.Duration {
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			assert.NoError(t, l.wait(t.Context(), opSet))
+			turn, err := l.wait(t.Context(), opSet)
+			assert.NoError(t, err)
+			turn.done()
 			mu.Lock()
 			defer mu.Unlock()
 			times = append(times, time.Since(start).Round(time.Millisecond))
@@ -88,22 +100,22 @@ func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {
 		h      http.Header
 		want   []time.Duration
 	}{
-		"free": {200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "1"), []time.Duration{0, 0, 0}},
+		"free": {200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "4"), []time.Duration{0, 0, 0}},
 		"429":  {429, headers("Retry-After", "5"), []time.Duration{5 * s, 5500 * time.Millisecond, 6 * s}},
 		"429 with a known limit": {429, headers("Retry-After", "5", "X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "0"),
-			[]time.Duration{5 * s, 5100 * time.Millisecond, 5200 * time.Millisecond}},
+			[]time.Duration{5 * s, 5500 * time.Millisecond, 6 * s}},
 		"nothing remaining": {200, headers("Date", date, "X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684803"),
-			[]time.Duration{3 * s, 3100 * time.Millisecond, 3200 * time.Millisecond}},
-		"nothing remaining, but reset": {200, headers("Date", date, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684799"), []time.Duration{0, 0, 0}},
-		"nothing remaining, no reset":  {200, headers("X-RateLimit-Remaining", "0"), []time.Duration{0, 0, 0}},
+			[]time.Duration{3 * s, 3500 * time.Millisecond, 4 * s}},
+		"nothing remaining, but reset": {200, headers("Date", date, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "946684799"), []time.Duration{0, s / 2, s}},
+		"nothing remaining, no reset":  {200, headers("X-RateLimit-Remaining", "0"), []time.Duration{0, s / 2, s}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var l Limits
-				l.observe(tt.status, tt.h)
+				observe(t, &l, tt.status, tt.h)
 				assert.Equal(t, tt.want, release(t, &l, 3))
-				time.Sleep(2 * paceFor)
+				time.Sleep(2 * heedFor)
 				assert.Equal(t, []time.Duration{0, 0, 0}, release(t, &l, 3), "and later all is free again")
 			})
 		})
@@ -113,26 +125,26 @@ func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {
 func TestAHoldCanGrowButNotShrink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limits
-		l.observe(429, headers("Retry-After", "5"))
-		l.observe(429, headers("Retry-After", "2"))
-		l.observe(200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "9"))
+		observe(t, &l, 429, headers("Retry-After", "5"))
+		observe(t, &l, 429, headers("Retry-After", "2"))
+		observe(t, &l, 200, headers("X-RateLimit-Limit", "10", "X-RateLimit-Remaining", "9"))
 		go func() {
 			time.Sleep(4 * time.Second)
-			l.observe(429, headers("Retry-After", "6"))
+			observe(t, &l, 429, headers("Retry-After", "6"))
 		}()
-		assert.Equal(t, []time.Duration{10 * time.Second, 10100 * time.Millisecond}, release(t, &l, 2))
+		assert.Equal(t, []time.Duration{10 * time.Second, 10500 * time.Millisecond}, release(t, &l, 2))
 	})
 }
 
 func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limits
-		l.observe(429, headers("Retry-After", "30"))
+		observe(t, &l, 429, headers("Retry-After", "30"))
 		ctx, cancel := context.WithTimeout(t.Context(), 29*time.Second)
 		defer cancel()
 		start := time.Now()
 		for range 3 { // none of them takes up a slot
-			err := l.wait(ctx, opSet)
+			_, err := l.wait(ctx, opSet)
 			require.EqualError(t, err, "set secret: Auth0 limits the rate, retry in 30s")
 			assert.Equal(t, Error{Class: Limited, Op: opSet, RetryAfter: 30 * time.Second}, *asError(t, err))
 		}
@@ -140,7 +152,7 @@ func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 
 		stopped, stop := context.WithCancel(t.Context())
 		go func() { time.Sleep(3 * time.Second); stop() }()
-		err := l.wait(stopped, opSet)
+		_, err := l.wait(stopped, opSet)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, 3*time.Second, time.Since(start))
 		assert.Equal(t, []time.Duration{27 * time.Second, 27500 * time.Millisecond}, release(t, &l, 2))
@@ -151,12 +163,13 @@ func TestAWaitBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 func TestASlotThatIsGivenBackIsUsedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limits
-		l.observe(429, headers("Retry-After", "30"))
+		observe(t, &l, 429, headers("Retry-After", "30"))
 		go func() {
 			synctest.Wait() // until two are in the queue
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			assert.Equal(t, Limited, ClassOf(l.wait(ctx, opSet)))
+			_, err := l.wait(ctx, opSet)
+			assert.Equal(t, Limited, ClassOf(err))
 			assert.Equal(t, []time.Duration{31 * time.Second}, release(t, &l, 1))
 		}()
 		assert.Equal(t, []time.Duration{30 * time.Second, 30500 * time.Millisecond}, release(t, &l, 2))
@@ -185,4 +198,106 @@ func TestA429IsLimitedAndHoldsTheNextCall(t *testing.T) {
 	assert.Equal(t, 1, calls, "sent neither again nor after the 429")
 	_, err = c.Grant(ctx)
 	require.NoError(t, err, "a token has no limit")
+}
+
+// bucket is a tenant's rate limit, as Auth0 has it.
+type bucket struct {
+	mu      sync.Mutex
+	perSec  float64
+	burst   float64
+	left    float64
+	at      time.Time
+	refused int
+}
+
+// call is what Auth0 does with one more call, and says in its answer.
+func (b *bucket) call() (status int, h http.Header) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.left = min(b.burst, b.left+now.Sub(b.at).Seconds()*b.perSec)
+	b.at = now
+	h = headers("Date", now.UTC().Format(http.TimeFormat), "X-RateLimit-Limit", strconv.Itoa(int(b.burst)))
+	status = 200
+	if b.left < 1 {
+		b.refused++
+		status = 429
+	} else {
+		b.left--
+	}
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(b.left)))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(now.Add(time.Second).Unix(), 10))
+	return status, h
+}
+
+// TestTheWholeRateIsUsed: many calls at once take as long as the tenant's rate
+// makes them take and next to none is turned away, whatever the rate; and who
+// else uses the tenant finds room.
+func TestTheWholeRateIsUsed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		perSec, burst float64
+		latency       time.Duration
+	}{
+		"free":          {2, 10, 80 * time.Millisecond},
+		"paid":          {16, 50, 150 * time.Millisecond},
+		"private cloud": {50, 100, 150 * time.Millisecond},
+		"far away":      {50, 100, 600 * time.Millisecond},
+		"huge":          {1000, 3000, 30 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &bucket{perSec: tt.perSec, burst: tt.burst, left: tt.burst, at: time.Now()}
+				var l Limits
+				calls := int(tt.burst + 60*tt.perSec) // a minute's work
+				start, others, othersRefused := time.Now(), 0, 0
+				work, stop := make(chan struct{}), make(chan struct{})
+				var all, other sync.WaitGroup
+				for range 64 {
+					all.Go(func() {
+						for range work {
+							for status := 0; status != 200; { // who is turned away comes again
+								turn, err := l.wait(t.Context(), opSet)
+								assert.NoError(t, err)
+								time.Sleep(tt.latency / 2)
+								var h http.Header
+								status, h = b.call()
+								time.Sleep(tt.latency / 2)
+								turn.observe(status, h)
+								turn.done()
+							}
+						}
+					})
+				}
+				other.Go(func() { // once in two seconds somebody else comes
+					for {
+						select {
+						case <-stop:
+							return
+						case <-time.After(2 * time.Second):
+						}
+						others++
+						if status, _ := b.call(); status != 200 {
+							othersRefused++
+						}
+					}
+				})
+				for range calls {
+					work <- struct{}{}
+				}
+				close(work)
+				all.Wait()
+				took := time.Since(start)
+				close(stop)
+				other.Wait()
+				used := float64(calls+others) - tt.burst
+				t.Logf("%d calls in %s: %.1f %% of the rate, %d turned away, others %d of %d", calls, took,
+					100*used/tt.perSec/took.Seconds(), b.refused, othersRefused, others)
+				assert.GreaterOrEqual(t, used/tt.perSec/took.Seconds(), 0.95)
+				assert.Less(t, float64(b.refused), max(0.01*float64(calls), 1.5))
+				if tt.burst >= 50 {
+					assert.Zero(t, othersRefused)
+				}
+			})
+		})
+	}
 }

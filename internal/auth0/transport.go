@@ -20,6 +20,9 @@ const (
 	// idleTimeout is shorter than servers and balancers keep idle connections:
 	// a write on one that the other side has closed has an unknown outcome.
 	idleTimeout = 30 * time.Second
+	// maxIdle connections are kept, so that many rotations at a time do not each
+	// begin with a handshake.
+	maxIdle = 64
 
 	retryMax     = 2
 	retryWaitMin = 100 * time.Millisecond
@@ -45,6 +48,7 @@ func newTransport(caCert, userAgent string) (*transport, error) {
 	t := cleanhttp.DefaultPooledTransport() // honours HTTPS_PROXY
 	t.TLSClientConfig = tlsConfig
 	t.IdleConnTimeout = idleTimeout
+	t.MaxIdleConnsPerHost = maxIdle
 	// HTTP/1.1 only: the HTTP/2 transport sends a request without a body again
 	// after certain stream errors, and rotate-secret must never be sent twice.
 	t.ForceAttemptHTTP2 = false

@@ -182,8 +182,11 @@ func (s *Server) UnsealAsStandby(ctx context.Context) error {
 	})
 }
 
+// Pid is the server's process ID.
+func (s *Server) Pid() int { return s.process.cmd.Process.Pid }
+
 // Plugins are the process IDs of the server's plugins, where they can be seen.
-func (s *Server) Plugins() []int { return childrenOf(s.process.cmd.Process.Pid) }
+func (s *Server) Plugins() []int { return childrenOf(s.Pid()) }
 
 // EnableAudit has the server write an audit log.
 func (s *Server) EnableAudit(ctx context.Context, file string) error {
