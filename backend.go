@@ -168,12 +168,13 @@ func newBackend(now func() time.Time) *backend {
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{storageConfig, storageRoles},
 		},
+		// Paths are matched in this order: what is read most comes first.
 		Paths: framework.PathAppend(
+			b.pathCreds(),
 			b.pathConfig(),
 			b.pathRoles(),
 			b.pathRolesImport(),
 			b.pathApplications(),
-			b.pathCreds(),
 			b.pathRotate(),
 			b.pathRotateAll(),
 			b.pathRotateRoot(),

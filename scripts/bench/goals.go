@@ -15,6 +15,8 @@ type goal struct {
 	Bound float64 `json:"bound"`
 	Above bool    `json:"above"` // whether the value should be at least the bound, or at most
 	Met   bool    `json:"met"`
+	// Unclear: it is not met, but the bound is within the interval.
+	Unclear bool `json:"unclear,omitempty"`
 }
 
 // The bounds.
@@ -54,6 +56,7 @@ func (r *report) judge() {
 	for i := range r.Goals {
 		g := &r.Goals[i]
 		g.Met = g.Above && g.Value >= g.Bound || !g.Above && g.Value <= g.Bound
+		g.Unclear = !g.Met && g.Low <= g.Bound && g.Bound <= g.High
 	}
 }
 
@@ -75,10 +78,11 @@ func (r *report) pairs(what string) []pair {
 	return pairs
 }
 
+// missed is how many goals are missed beyond doubt.
 func (r *report) missed() int {
 	n := 0
 	for _, g := range r.Goals {
-		if !g.Met {
+		if !g.Met && !g.Unclear {
 			n++
 		}
 	}
@@ -94,6 +98,9 @@ func (r *report) printGoals(to io.Writer) {
 		}
 		if !g.Met {
 			verdict = fmt.Sprintf("MISSED by %.3f", max(g.Value-g.Bound, g.Bound-g.Value))
+		}
+		if g.Unclear {
+			verdict += ", which is within the interval"
 		}
 		interval := ""
 		if g.High > 0 {

@@ -104,7 +104,7 @@ func (s *stack) stop() {
 // fill configures the mounts and makes their roles.
 func (s *stack) fill(ctx context.Context, roles int) error {
 	began := time.Now()
-	_, err := s.write(ctx, mountKV+"/data/"+roleName(0), map[string]any{"data": map[string]any{
+	err := s.write(ctx, mountKV+"/data/"+roleName(0), map[string]any{"data": map[string]any{
 		"client_id": s.engine.ClientID, "client_secret": s.engine.ClientSecret,
 	}})
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *stack) fill(ctx context.Context, roles int) error {
 }
 
 func (s *stack) fillMount(ctx context.Context, mount string, roles int) ([]tenant.Application, error) {
-	_, err := s.write(ctx, mount+"/config", map[string]any{
+	err := s.write(ctx, mount+"/config", map[string]any{
 		"domain": s.tenant.Domain(), "ca_cert": s.tenant.CACert(), "client_id": s.engine.ClientID, "client_secret": s.engine.ClientSecret,
 		"propagation_delay": "0s",
 	})
@@ -134,8 +134,7 @@ func (s *stack) fillMount(ctx context.Context, mount string, roles int) ([]tenan
 	apps := make([]tenant.Application, roles)
 	return apps, inParallel(roles, func(i int) error {
 		apps[i] = s.tenant.AddApplication(tenant.Application{Name: roleName(i)})
-		_, err := s.write(ctx, mount+"/roles/"+roleName(i), map[string]any{"client_id": apps[i].ClientID, "ttl": roleTTL})
-		return err
+		return s.write(ctx, mount+"/roles/"+roleName(i), map[string]any{"client_id": apps[i].ClientID, "ttl": roleTTL})
 	})
 }
 
@@ -165,12 +164,9 @@ func inParallel(n int, do func(i int) error) error {
 
 func roleName(i int) string { return fmt.Sprintf("app-%06d", i) }
 
-func (s *stack) write(ctx context.Context, path string, data map[string]any) (map[string]any, error) {
-	secret, err := s.vault.Client().Logical().WriteWithContext(ctx, path, data)
-	if err != nil || secret == nil {
-		return nil, err
-	}
-	return secret.Data, nil
+func (s *stack) write(ctx context.Context, path string, data map[string]any) error {
+	_, err := s.vault.Client().Logical().WriteWithContext(ctx, path, data)
+	return err
 }
 
 func (s *stack) read(ctx context.Context, path string) (map[string]any, error) {

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRatioIsOfSumsAndHasAnInterval(t *testing.T) {
+	same := ratio(pair{[]float64{1, 2, 3}, []float64{1, 2, 3}})
+	assert.Equal(t, interval{1, 1, 1}, same)
+	half := ratio(pair{[]float64{1, 1, 4}, []float64{2, 2, 8}}, pair{[]float64{5}, []float64{10}})
+	assert.InDelta(t, 0.5, half.Value, 1e-9)
+	mixed := ratio(pair{[]float64{1, 1, 1, 1}, []float64{1, 2, 1, 2}})
+	assert.InDelta(t, 4.0/6, mixed.Value, 1e-9)
+	assert.Less(t, mixed.Low, mixed.Value)
+	assert.Greater(t, mixed.High, mixed.Value)
+}
+
+func TestPercentile(t *testing.T) {
+	values := []time.Duration{5, 1, 4, 2, 3}
+	assert.Equal(t, time.Duration(3), median(values))
+	assert.Equal(t, time.Duration(5), percentile(values, 0.99))
+	assert.Zero(t, percentile(nil, 0.5))
+}
+
+func TestMediansOfGoBenchmarks(t *testing.T) {
+	found, err := medians(strings.NewReader(`goos: linux
+BenchmarkRebuild/roles=1000-2   1   3000000000 ns/op   1300 B/role
+BenchmarkRebuild/roles=1000-2   1   1000000000 ns/op   1200 B/role
+BenchmarkRebuild/roles=1000-2   1   2000000000 ns/op   1100 B/role
+`))
+	require.NoError(t, err)
+	assert.Equal(t, inProcess{"Rebuild/roles=1000": {"sec/op": 2, "B/role": 1200}}, found)
+}
+
+func TestGoalsAreMissedOnlyBeyondDoubt(t *testing.T) {
+	slow := []*reading{
+		{What: floorLeased, rates: []float64{100, 101, 100, 99}}, {What: credsOne, rates: []float64{80, 81, 82, 79}},
+		{What: credsMany, rates: []float64{120, 70, 110, 85}},
+		{What: floorPlain, rates: []float64{100, 101, 100, 99}}, {What: staticOne, rates: []float64{100, 101, 100, 99}},
+		{What: staticMany, rates: []float64{100, 101, 100, 99}},
+	}
+	r := &report{Reading: slow, Size: sizeResult{Plugin: 1, Floor: 1}}
+	r.judge()
+	assert.False(t, r.Goals[0].Met)
+	assert.False(t, r.Goals[0].Unclear)
+	assert.False(t, r.Goals[1].Met)
+	assert.True(t, r.Goals[1].Unclear)
+	assert.True(t, r.Goals[2].Met)
+	var text strings.Builder
+	r.printGoals(&text)
+	assert.Contains(t, text.String(), "MISSED by 0.165")
+	assert.Contains(t, text.String(), "within the interval")
+}
