@@ -46,6 +46,7 @@ type scheduler struct {
 
 	mu     sync.Mutex
 	due    *queue.PriorityQueue // key: role; priority: nanoseconds from base
+	idle   time.Duration        // from base; nothing in due is due before
 	visits int                  // how often all roles were to be looked at again
 	run    *schedulerRun        // nil: not running
 	looked clockReading
@@ -185,7 +186,10 @@ func (s *scheduler) scheduleNew(name string, at time.Time) {
 
 // push adds to the index, unless the role is in it. s.mu is held.
 func (s *scheduler) push(name string, at time.Time) {
-	_ = s.due.Push(&queue.Item{Key: name, Priority: int64(time.Since(s.base) + at.Sub(s.now()))})
+	due := time.Since(s.base) + at.Sub(s.now())
+	if err := s.due.Push(&queue.Item{Key: name, Priority: int64(due)}); err == nil {
+		s.idle = min(s.idle, due)
+	}
 	s.wake()
 }
 
@@ -194,13 +198,18 @@ func (s *scheduler) push(name string, at time.Time) {
 func (s *scheduler) takeDue() (names []string, until time.Duration, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for now := time.Since(s.base); s.due.Len() > 0; {
+	now := time.Since(s.base)
+	if s.idle > now && s.due.Len() > 0 {
+		return nil, s.idle - now, true
+	}
+	for s.due.Len() > 0 {
 		item, err := s.due.Pop()
 		if err != nil {
 			return names, 0, false
 		}
 		if until := time.Duration(item.Priority) - now; until > 0 {
 			_ = s.due.Push(item)
+			s.idle = time.Duration(item.Priority)
 			return names, until, true
 		}
 		names = append(names, item.Key)
