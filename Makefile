@@ -68,6 +68,15 @@ bench: build vault ## Measure the engine beside a plugin that does nothing, and 
 	@go build -o bin/bench ./scripts/bench
 	@exec bin/bench
 
+PROFILE = go test -run '^$$' -bench $(1) -benchtime $(2) -cpuprofile .bench/$(3).prof -o .bench/$(3).test . && go tool pprof -top -cum .bench/$(3).test .bench/$(3).prof 2>/dev/null | head -n 60
+.PHONY: profile
+profile: ## Profile reads of credentials, and rotations, within the plugin
+	@mkdir -p .bench
+	$(call step,Reads)
+	@$(call PROFILE,'Read/(creds|static-creds)/roles=1$$',2s,read)
+	$(call step,Rotations)
+	@$(call PROFILE,'Rotation/forced',20000x,rotation)
+
 .PHONY: vault
 vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 	$(call step,A real Vault)
