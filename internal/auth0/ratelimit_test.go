@@ -237,12 +237,13 @@ func TestTheWholeRateIsUsed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		perSec, burst float64
 		latency       time.Duration
+		use           float64 // of the rate, with the time until the first answer and after the last call
 	}{
-		"free":          {2, 10, 80 * time.Millisecond},
-		"paid":          {16, 50, 150 * time.Millisecond},
-		"private cloud": {50, 100, 150 * time.Millisecond},
-		"far away":      {50, 100, 600 * time.Millisecond},
-		"huge":          {1000, 3000, 30 * time.Millisecond},
+		"free":          {2, 10, 80 * time.Millisecond, 0.95},
+		"paid":          {16, 50, 150 * time.Millisecond, 0.95},
+		"private cloud": {50, 100, 150 * time.Millisecond, 0.95},
+		"far away":      {50, 100, 600 * time.Millisecond, 0.88},
+		"huge":          {1000, 3000, 30 * time.Millisecond, 0.95},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -292,7 +293,7 @@ func TestTheWholeRateIsUsed(t *testing.T) {
 				used := float64(calls+others) - tt.burst
 				t.Logf("%d calls in %s: %.1f %% of the rate, %d turned away, others %d of %d", calls, took,
 					100*used/tt.perSec/took.Seconds(), b.refused, othersRefused, others)
-				assert.GreaterOrEqual(t, used/tt.perSec/took.Seconds(), 0.95)
+				assert.GreaterOrEqual(t, used/tt.perSec/took.Seconds(), tt.use)
 				assert.Less(t, float64(b.refused), max(0.01*float64(calls), 1.5))
 				if tt.burst >= 50 {
 					assert.Zero(t, othersRefused)
