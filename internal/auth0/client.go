@@ -155,7 +155,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		}
 		tok, err := c.tokens.get(ctx)
 		if err != nil {
-			turn.done()
+			turn.unused()
 			return nil, err
 		}
 		body, failure := c.send(ctx, r, tok, turn)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -17,11 +15,14 @@ const (
 	minRetryAfter     = time.Second
 	maxRetryAfter     = time.Hour
 
-	// firstCalls are let go before the first answer.
+	// firstCalls may be under way at a time while no answer says how many are left.
 	firstCalls = 8
 	// probeEvery is the time between calls when none is left: the slowest tenant
 	// has room for one more after it.
 	probeEvery = 500 * time.Millisecond
+	// countedAfter is when Auth0 has counted a call, though its answer may still
+	// be to come: one that hangs does not hold up the others.
+	countedAfter = 3 * time.Second
 	// heedFor is how long an answer says something of the limit.
 	heedFor = time.Minute
 	// maxReserve is how many calls of the tenant's burst are left to others.
@@ -58,22 +59,22 @@ type Limits struct {
 	seen  RateLimit
 	until time.Time // no call before, since Auth0 said so
 
-	heeded   time.Time // when an answer last said something of the limit
-	answered bool      // there was an answer
-	left     int       // calls that may go
-	inFlight int       // calls that have gone and not ended
-	ended    int       // calls that have ended
+	heeded   time.Time          // when an answer last said how many are left
+	left     int                // calls that may go, by that answer
+	going    map[*turn]struct{} // calls that have gone and not ended
+	ended    int                // how many have ended
+	lastGone time.Time
 
-	probes *rate.Limiter // has one if the last call went probeEvery ago; nil: none went yet
-	queue  []*turn       // calls that wait
-	timer  *time.Timer   // for the first of the queue; nil: none
+	queue []*turn     // calls that wait
+	timer *time.Timer // for the first of the queue; nil: none
 }
 
 // turn is a call's turn.
 type turn struct {
 	limits *Limits
 	come   chan struct{} // closed: the call may go
-	ended  int           // how many had ended when it went
+	gone   time.Time     // when it went
+	ended  int           // how many had ended by then
 }
 
 // observe learns from the call's answer.
@@ -91,16 +92,15 @@ func (t *turn) observe(status int, h http.Header) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answered = true
 	if ok {
 		l.seen = seen
 	}
 	if limited {
 		l.heeded, l.left = now, 0
 	} else if ok && seen.Remaining >= 0 {
-		// Auth0 may have counted after this one all calls that have not ended, or
-		// that had not when it went: answers come in any order.
-		others := l.inFlight - 1 + l.ended - t.ended
+		// Auth0 may have counted after this one all calls that are under way, or
+		// that ended since it went: answers come in any order.
+		others := l.underWay(now, t) + l.ended - t.ended
 		l.heeded, l.left = now, seen.Remaining-others-min(max(seen.Limit, 0)/10, maxReserve)
 	}
 	// Answers come in any order: a hold is only ever made longer.
@@ -110,9 +110,20 @@ func (t *turn) observe(status int, h http.Header) {
 	l.dispatch(now)
 }
 
+// underWay is how many calls but this one Auth0 may not have counted yet.
+func (l *Limits) underWay(now time.Time, but *turn) int {
+	n := 0
+	for t := range l.going {
+		if t != but && now.Sub(t.gone) < countedAfter {
+			n++
+		}
+	}
+	return n
+}
+
 // wait returns when a call may be sent; then done has to be called when it has
-// ended. If ctx ends sooner than that, it returns a Limited error, at once where
-// that is known before.
+// ended, or unused if it was not sent. If ctx ends sooner than that, the error
+// says that nothing was sent: at once where that is known before.
 func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
 	t := &turn{limits: l, come: make(chan struct{})}
 	l.mu.Lock()
@@ -129,31 +140,51 @@ func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
 	case <-t.come:
 		return t, nil
 	case <-ctx.Done():
+		return nil, l.leave(ctx, t, op)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i := slices.Index(l.queue, t); i >= 0 {
-		l.queue = slices.Delete(l.queue, i, i+1)
-	} else { // it may go, but will not
-		l.inFlight--
-		l.left++
-		l.probes = nil
-	}
-	now = time.Now()
-	l.dispatch(now)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(l.until.Sub(now), minRetryAfter)}
-	}
-	return nil, noAnswer(op, ctx.Err(), nil)
 }
 
-// done says that the call has ended, however it did.
+// leave takes a call out of the queue whose context has ended.
+func (l *Limits) leave(ctx context.Context, t *turn, op string) error {
+	l.mu.Lock()
+	i := slices.Index(l.queue, t)
+	if i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+	}
+	wait := time.Until(l.until)
+	l.mu.Unlock()
+	if i < 0 {
+		t.unused()
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Error{Class: Limited, Op: op, RetryAfter: max(wait, minRetryAfter)}
+	}
+	err := notSent(op, ctx.Err().Error())
+	err.cause = ctx.Err()
+	return err
+}
+
+// done says that the call has ended, with an answer or without.
 func (t *turn) done() {
 	l := t.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inFlight--
+	delete(l.going, t)
 	l.ended++
+	l.dispatch(time.Now())
+}
+
+// unused says that the call was not sent after all: another may go in its place.
+func (t *turn) unused() {
+	l := t.limits
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.going, t)
+	l.left++
+	if l.lastGone.Equal(t.gone) {
+		l.lastGone = time.Time{}
+	}
+	l.dispatch(time.Now())
 }
 
 // dispatch lets those go who may, and sets the timer for the next. l.mu is held.
@@ -165,26 +196,27 @@ func (l *Limits) dispatch(now time.Time) {
 		}
 		first := l.queue[0]
 		l.queue = l.queue[1:]
-		first.ended = l.ended
-		close(first.come)
-		l.left--
-		l.inFlight++
-		if l.probes == nil {
-			l.probes = rate.NewLimiter(rate.Every(probeEvery), 1)
+		first.gone, first.ended = now, l.ended
+		if l.going == nil {
+			l.going = map[*turn]struct{}{}
 		}
-		l.probes.AllowN(now, 1)
+		l.going[first] = struct{}{}
+		l.left--
+		l.lastGone = now
+		close(first.come)
 	}
 }
 
 // next is when the next call may go; not after now: at once.
 func (l *Limits) next(now time.Time) time.Time {
-	free := l.answered && now.Sub(l.heeded) > heedFor
-	room := l.left > 0 || (!l.answered && l.inFlight < firstCalls)
-	if free || room || l.probes == nil {
+	room := l.left > 0
+	if now.Sub(later(l.heeded, l.until)) > heedFor { // nothing recent is known
+		room = l.underWay(now, nil) < firstCalls
+	}
+	if room {
 		return l.until
 	}
-	missing := 1 - l.probes.TokensAt(now)
-	return later(l.until, now.Add(time.Duration(missing*float64(probeEvery))))
+	return later(l.until, l.lastGone.Add(probeEvery))
 }
 
 func (l *Limits) wakeAt(wait time.Duration) {

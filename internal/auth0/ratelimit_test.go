@@ -66,7 +66,6 @@ func TestRateLimitIsLastSeen(t *testing.T) {
 func observe(t *testing.T, l *Limits, status int, h http.Header) {
 	t.Helper()
 	turn := &turn{limits: l}
-	l.inFlight++
 	turn.observe(status, h)
 	turn.done()
 }
@@ -301,4 +300,123 @@ func TestTheWholeRateIsUsed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// serve runs calls, some at a time, each with what Auth0 answers after latency, and
+// says how long all took.
+func (b *bucket) serve(t *testing.T, l *Limits, calls, workers int, latency time.Duration) time.Duration {
+	t.Helper()
+	start := time.Now()
+	work := make(chan struct{})
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for range work {
+				turn, err := l.wait(t.Context(), opSet)
+				assert.NoError(t, err)
+				time.Sleep(latency / 2)
+				status, h := b.call()
+				time.Sleep(latency / 2)
+				turn.observe(status, h)
+				turn.done()
+			}
+		})
+	}
+	for range calls {
+		work <- struct{}{}
+	}
+	close(work)
+	all.Wait()
+	return time.Since(start)
+}
+
+// TestManyCallsAfterAQuietTime: what was known is out of date, and a nightly
+// order or one after a breach begins with many calls at once.
+func TestManyCallsAfterAQuietTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{perSec: 2, burst: 10, left: 10, at: time.Now()}
+		var l Limits
+		for range 3 {
+			b.serve(t, &l, 1, 1, 80*time.Millisecond)
+			time.Sleep(2 * heedFor)
+			b.serve(t, &l, 32, 32, 80*time.Millisecond)
+			time.Sleep(2 * heedFor)
+		}
+		assert.Zero(t, b.refused)
+	})
+}
+
+func TestALongHoldEndsOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		observe(t, &l, 429, headers("Retry-After", "300"))
+		assert.Equal(t, []time.Duration{300 * time.Second, 300500 * time.Millisecond, 301 * time.Second}, release(t, &l, 3))
+	})
+}
+
+// TestCallsThatHangDoNotHoldUpTheOthers for as long as they hang.
+func TestCallsThatHangDoNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{perSec: 16, burst: 50, left: 50, at: time.Now()}
+		var l Limits
+		b.serve(t, &l, 1, 1, 0)
+		for range 30 {
+			turn, err := l.wait(t.Context(), opSet)
+			require.NoError(t, err)
+			b.call() // counted, but there is no answer
+			time.AfterFunc(time.Minute, turn.done)
+		}
+		took := b.serve(t, &l, 200, 16, 100*time.Millisecond)
+		assert.Less(t, took, 18*time.Second, "200 calls, less those for which there is room, at 16 a second, and three seconds")
+		assert.Zero(t, b.refused)
+	})
+}
+
+// TestACallThatIsNotSentMakesRoom: a token could not be had.
+func TestACallThatIsNotSentMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		observe(t, &l, 200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "9"))
+		start := time.Now()
+		for range 64 {
+			turn, err := l.wait(t.Context(), opSet)
+			require.NoError(t, err)
+			turn.unused()
+		}
+		assert.Zero(t, time.Since(start))
+		assert.Equal(t, []time.Duration{0, 0, 0, 0}, release(t, &l, 4))
+	})
+}
+
+// TestWhoEndsWithoutAnAnswerLetsTheNextGo, and does not leave it to the timer.
+func TestWhoEndsWithoutAnAnswerLetsTheNextGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 3 * firstCalls {
+			all.Go(func() {
+				turn, err := l.wait(t.Context(), opSet)
+				assert.NoError(t, err)
+				time.Sleep(10 * time.Millisecond)
+				turn.done()
+			})
+		}
+		all.Wait()
+		assert.Equal(t, 30*time.Millisecond, time.Since(start))
+	})
+}
+
+// TestACallThatIsCancelledWhileItWaitsWasNotSent, and that is no unclear answer.
+func TestACallThatIsCancelledWhileItWaitsWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		observe(t, &l, 429, headers("Retry-After", "30"))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := l.wait(ctx, opSet)
+		require.EqualError(t, err, "set secret: not sent: context canceled")
+		assert.Equal(t, Refused, ClassOf(err))
+		require.ErrorIs(t, err, context.Canceled)
+	})
 }
