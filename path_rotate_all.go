@@ -17,7 +17,8 @@ const (
 A write orders the rotation of every role and answers at once; the work goes on
 in the background, at the rate that Auth0 allows, also after a restart of Vault.
 With force=true (after a breach) no lease is waited for. Writing again meanwhile
-changes nothing but for force. A read says how far it is.
+changes nothing but for force; once each role is done or fails, it is another
+order. A read says how far it is.
 
 A role is done when its current secret was made after the order: one that was
 staged before it is rotated once more.`
@@ -130,17 +131,15 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 	}
 	done, failed, now := 0, map[string]any{}, b.now()
 	var left time.Duration
-	toBegin := 0
 	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
 		state := set.role.Rotation
 		if order.done(state) {
 			done++
 			return
 		}
-		if order.toRequest(state) {
-			toBegin++
-		}
-		if !order.Force {
+		if order.Force && state.LastError == "" {
+			left = max(left, state.RetryAt.Sub(now))
+		} else {
 			left = max(left, timeLeft(set, mount, now))
 		}
 		if state.LastError != "" {
@@ -151,7 +150,7 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 		return nil, err
 	}
 	maps.Copy(failed, unreadable)
-	left = max(left, timeAtPace(toBegin, done, now.Sub(order.StartedAt)))
+	left = max(left, timeAtPace(len(names)-done, done, now.Sub(order.StartedAt)))
 	data := map[string]any{
 		fieldTotal: len(names), fieldDone: done, fieldFailed: len(failed), fieldWaiting: len(names) - done - len(failed),
 		fieldFailedRoles: failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),

@@ -47,17 +47,24 @@ func (r *rotateAllEntry) done(state rotationState) bool {
 	return state.Current != nil && state.Current.Order >= r.Number
 }
 
-// toRequest says whether the role's rotation has to be asked for, or forced.
-// What has failed is left to the retries that its state plans.
-func (r *rotateAllEntry) toRequest(state rotationState) bool {
+// toRequest says whether the role's rotation has to be asked for, or forced,
+// which is done once for an order: what has failed then is left to the retries
+// that its state plans.
+func (r *rotateAllEntry) toRequest(state rotationState, forced bool) bool {
 	underWay := state.Next != nil && !state.Scheduled || state.Asked || state.Requested
-	return !underWay || (r.Force && !state.Forced && state.LastError == "")
+	return !underWay || (r.Force && !state.Forced && !forced)
 }
 
+// forcedRoles are the roles whose rotation this process has forced, with the
+// number of the order for which it did.
+type forcedRoles map[string]int
+
 // orderRotateAll stores the order. One that is under way stays as it is, but
-// for becoming a forced one, and is not new.
+// for becoming a forced one, and is not new; but roles that fail do not keep the
+// others from being rotated again.
 func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, force bool) (order *rotateAllEntry, isNew bool, err error) {
-	if err := b.finishIfDone(ctx, storage); err != nil {
+	over, err := b.rotateAllIsOver(ctx, storage)
+	if err != nil {
 		return nil, false, err
 	}
 	b.commitLock.Lock()
@@ -66,7 +73,7 @@ func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, f
 	if err != nil {
 		return nil, false, err
 	}
-	isNew = !order.unfinished()
+	isNew = over || !order.unfinished()
 	switch {
 	case isNew:
 		number := 1
@@ -86,32 +93,30 @@ func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, f
 	return order, isNew, nil
 }
 
-// finishIfDone finishes an order whose roles are all done, if the next pass has
-// not come to that yet.
-func (b *backend) finishIfDone(ctx context.Context, storage logical.Storage) error {
+// rotateAllIsOver says whether the order has done what it could: each role is
+// done, or fails.
+func (b *backend) rotateAllIsOver(ctx context.Context, storage logical.Storage) (bool, error) {
 	order, err := readRotateAll(ctx, storage)
 	if err != nil || !order.unfinished() {
-		return err
+		return err == nil, err
 	}
 	left := 0
-	names, unreadable, err := b.eachRole(ctx, storage, func(_ string, set *servedSet) {
-		if !order.done(set.role.Rotation) {
+	_, _, err = b.eachRole(ctx, storage, func(_ string, set *servedSet) {
+		if state := set.role.Rotation; !order.done(state) && state.LastError == "" {
 			left++
 		}
 	})
-	if err != nil || left+len(unreadable) > 0 {
-		return err
-	}
-	return b.finishRotateAll(ctx, storage, order, len(names))
+	return err == nil && left == 0, err
 }
 
 // rotateAll carries out stored orders until the run ends. It rests while there
 // is none.
 func (s *scheduler) rotateAll(run *schedulerRun) {
+	forced := forcedRoles{}
 	for run.ctx.Err() == nil {
-		left, requested, err := s.b.rotateAllPass(run.ctx, run.storage)
+		left, requested, err := s.b.rotateAllPass(run.ctx, run.storage, forced)
 		if err == nil && requested > 0 { // what was asked for may be done already
-			left, _, err = s.b.rotateAllPass(run.ctx, run.storage)
+			left, _, err = s.b.rotateAllPass(run.ctx, run.storage, forced)
 		}
 		if err != nil && run.ctx.Err() == nil {
 			s.b.Logger().Error("rotation of all roles cannot go on", "error", err)
@@ -131,7 +136,7 @@ func (s *scheduler) rotateAll(run *schedulerRun) {
 // rotateAllPass asks for the rotation of all roles that are not done. It says
 // how many were left when it came to them, and of how many of those it asked for
 // the rotation.
-func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (left, requested int, err error) {
+func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage, forced forcedRoles) (left, requested int, err error) {
 	order, err := readRotateAll(ctx, storage)
 	if err != nil || order == nil {
 		return 0, 0, err
@@ -147,9 +152,13 @@ func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (l
 			return
 		}
 		left++
-		if order.toRequest(set.role.Rotation) {
+		wasForced := forced[name] == order.Number
+		if order.toRequest(set.role.Rotation, wasForced) {
 			requested++
-			pass.Go(func() error { return b.rotateOneOfAll(ctx, storage, name, order) })
+			if order.Force {
+				forced[name] = order.Number
+			}
+			pass.Go(func() error { return b.rotateOneOfAll(ctx, storage, name, order, wasForced) })
 		}
 	})
 	if err := errors.Join(err, pass.Wait()); err != nil {
@@ -164,13 +173,13 @@ func (b *backend) rotateAllPass(ctx context.Context, storage logical.Storage) (l
 
 // rotateOneOfAll asks for one role's rotation. That Auth0 refuses it is the
 // role's to show and to retry.
-func (b *backend) rotateOneOfAll(ctx context.Context, storage logical.Storage, name string, order *rotateAllEntry) error {
+func (b *backend) rotateOneOfAll(ctx context.Context, storage logical.Storage, name string, order *rotateAllEntry, wasForced bool) error {
 	role, err := b.own(ctx, storage, name)
 	if err != nil {
 		return err
 	}
 	defer role.release()
-	if role.entry == nil || order.done(role.entry.Rotation) || !order.toRequest(role.entry.Rotation) {
+	if role.entry == nil || order.done(role.entry.Rotation) || !order.toRequest(role.entry.Rotation, wasForced) {
 		return nil
 	}
 	if err := b.requestRotation(ctx, role, order.Force); err != nil && role.entry.Rotation.LastError == "" {

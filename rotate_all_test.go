@@ -149,3 +149,58 @@ func TestRotateAllNeedsAConfiguration(t *testing.T) {
 	env.refused(400, "not configured yet", logical.UpdateOperation, "rotate", nil)
 	assert.Equal(t, 0, env.read("rotate")[fieldTotal])
 }
+
+// TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder: there may be another
+// breach before somebody has taken away the role of a deleted application.
+func TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 2)
+		env.auth0.interfereWith(func(_, clientID string, _ func()) error {
+			if clientID == "r1" {
+				return refusal("set secret", 404, codeUnknownApplication, "The client does not exist")
+			}
+			return nil
+		})
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(7 * 24 * time.Hour)
+		leaked := env.auth0.secret("r0")
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(time.Second)
+		assert.NotEqual(t, leaked, env.auth0.secret("r0"))
+		assert.Equal(t, 1, env.read("rotate")[fieldFailed])
+	})
+}
+
+// TestAForcedOrderIsForcedAgain: Auth0 had refused it, and what was wrong is
+// mended. No lease is waited for now as little as then.
+func TestAForcedOrderIsForcedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 3)
+		env.auth0.interfereWith(func(string, string, func()) error {
+			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+		})
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(time.Second)
+		assert.Equal(t, 3, env.read("rotate")[fieldFailed])
+		env.auth0.interfereWith(nil)
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(time.Second)
+		for i := range 3 {
+			assert.NotEqual(t, fmt.Sprint("initial-secret-of-r", i), env.auth0.secret(fmt.Sprint("r", i)))
+		}
+	})
+}
+
+// TestTheTimeLeftIsNotZeroWhileSomethingIsToDo.
+func TestTheTimeLeftIsNotZeroWhileSomethingIsToDo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 200)
+		env.write("rotate", nil)
+		sleep(30 * time.Second)
+		env.auth0.interfereWith(func(string, string, func()) error { time.Sleep(20 * time.Second); return nil })
+		sleep(33 * time.Second)
+		progress := env.read("rotate")
+		assert.Equal(t, 200, progress[fieldWaiting])
+		assert.Equal(t, int64(100), progress[fieldSecondsLeft], "at the lowest rate that Auth0 has")
+	})
+}
