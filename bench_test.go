@@ -39,6 +39,7 @@ func storedRoles(b *testing.B, n int) *benchStorage {
 	now := time.Now().UTC()
 	config := &configEntry{
 		Domain: testDomain, ClientID: testEngineID, RequestTimeout: defaultRequestTimeout, PropagationDelay: defaultPropagationDelay,
+		DriftCheckPeriod: defaultDriftCheckPeriod, Scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 		Rotation: rotationState{Current: &secretVersion{Version: 1, Value: testEngineSecret}, LastRotation: now},
 	}
 	require.NoError(b, writeConfig(ctx, storage, config))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 )
 
@@ -33,18 +34,28 @@ const (
 
 func (r *report) judge() {
 	for _, what := range []string{credsOne, credsMany, staticOne, staticMany} {
-		i := ratio(r.pairs(what)...)
-		r.Goals = append(r.Goals, goal{
-			What: what + ": requests a second, of the floor's", Value: i.Value, Low: i.Low, High: i.High, Bound: wantReading, Above: true,
-		})
+		for _, storage := range []string{inMemory, raft} {
+			i := ratio(r.pairs(what, storage)...)
+			r.Goals = append(r.Goals, goal{
+				What: what + ", " + storage + ": requests a second, of the floor's", Value: i.Value, Low: i.Low, High: i.High, Bound: wantReading, Above: true,
+			})
+		}
 	}
 	x := &r.Rotation
-	figure := func(benchmark, unit string) float64 { return r.InProcess[benchmark][unit] }
+	figure := func(benchmark, unit string) float64 {
+		if value, measured := r.InProcess[benchmark][unit]; measured {
+			return value
+		}
+		return math.NaN() // no goal is met by what was not measured
+	}
 	r.Goals = append(r.Goals,
-		goal{What: "rotation: requests to the Management API", Value: x.PerRotation, Bound: 1 + wantTurnedAway},
+		goal{What: "forced rotation: requests to the Management API", Value: x.PerRotation, Bound: 1 + wantTurnedAway},
+		goal{What: "staged rotation: requests, no check being due", Value: figure("Rotation/staged", "requests/rotation"), Bound: 1},
+		goal{What: "staged rotation: requests, with its check for drift", Value: figure("Rotation/staged-and-checked-for-drift", "requests/rotation"), Bound: 2},
 		goal{What: "rotation: token requests while one is valid", Value: float64(x.Tokens), Bound: 0},
 		goal{What: "rotation: share of the tenant's rate used", Value: x.RateUsed, Bound: wantRateUsed, Above: true},
 		goal{What: "rotation: share of requests answered 429", Value: x.TurnedAway, Bound: wantTurnedAway},
+		goal{What: "rotation: the same at a paid tenant's own rate", Value: x.BesideTurnedAway, Bound: wantTurnedAway},
 		goal{What: "rotation: roles lost", Value: float64(x.Lost), Bound: 0},
 		goal{What: "reads meanwhile, of what they are without", Value: x.ReadsBeside.Value, Low: x.ReadsBeside.Low, High: x.ReadsBeside.High, Bound: wantBeside, Above: true},
 		goal{What: "memory for a role of 100,000, bytes", Value: figure("Rebuild/roles=100000", "B/role"), Bound: wantBytes},
@@ -56,13 +67,13 @@ func (r *report) judge() {
 	for i := range r.Goals {
 		g := &r.Goals[i]
 		g.Met = g.Above && g.Value >= g.Bound || !g.Above && g.Value <= g.Bound
-		g.Unclear = !g.Met && g.Low <= g.Bound && g.Bound <= g.High
+		g.Unclear = !g.Met && g.Low < g.High && g.Low <= g.Bound && g.Bound <= g.High
 	}
 }
 
 // pairs are the rates of a way of reading beside those of its floor, in all
-// settings.
-func (r *report) pairs(what string) []pair {
+// settings with that storage.
+func (r *report) pairs(what, storage string) []pair {
 	var pairs []pair
 	floors := map[string][]float64{}
 	for _, row := range r.Reading {
@@ -71,7 +82,7 @@ func (r *report) pairs(what string) []pair {
 		}
 	}
 	for _, row := range r.Reading {
-		if row.What == what {
+		if row.What == what && row.Storage == storage {
 			pairs = append(pairs, pair{row.rates, floors[row.setting()]})
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"time"
 )
@@ -23,6 +24,12 @@ var floorOf = map[string]string{
 	floorLeased: floorLeased, credsOne: floorLeased, credsMany: floorLeased,
 	floorPlain: floorPlain, staticOne: floorPlain, staticMany: floorPlain, kv: floorPlain,
 }
+
+// Storages of Vault.
+const (
+	inMemory = "in-memory"
+	raft     = "raft"
+)
 
 var connectionCounts = []int{1, 16, 64}
 
@@ -98,8 +105,9 @@ func measureReading(ctx context.Context, o options, s *stack, storage string, r 
 	return nil
 }
 
-// compare measures each target for a slice in each round. Which comes first
-// changes from round to round, and the first round only warms up.
+// compare measures each target for a slice in each round. Their order is drawn
+// anew each time, so that none always follows the same, and the first round only
+// warms up.
 func compare(ctx context.Context, o options, s *stack, targets []target, connections int) ([]*reading, error) {
 	l := newLoad(s.vault.Token(), connections)
 	defer l.close()
@@ -114,8 +122,8 @@ func compare(ctx context.Context, o options, s *stack, targets []target, connect
 		totals[t.name], readings[t.name] = &total{}, &reading{What: t.name}
 	}
 	for round := range o.rounds + 1 {
-		for i := range targets {
-			t := targets[(i+round)%len(targets)]
+		for _, i := range rand.Perm(len(targets)) { //nolint:gosec // an order
+			t := targets[i]
 			cpu := s.cpuTime()
 			slice, err := l.run(ctx, t, o.slice)
 			if err != nil {

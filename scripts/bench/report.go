@@ -89,8 +89,9 @@ func (r *report) printRotation(to io.Writer) {
 	for _, kind := range kinds {
 		fmt.Fprintf(to, "  %6d  %s\n", x.Requests[kind], kind)
 	}
-	fmt.Fprintf(to, "reads meanwhile, at %.1f rotations a second: %.0f a second, %.3f (%.3f-%.3f) of what they are without\n",
-		x.BesideRate, x.BesideReads, x.ReadsBeside.Value, x.ReadsBeside.Low, x.ReadsBeside.High)
+	fmt.Fprintf(to, "at a paid tenant's own rate: %.1f rotations a second, %.2f %% of the requests answered 429;\n", x.BesideRate, 100*x.BesideTurnedAway)
+	fmt.Fprintf(to, "reads of the roles that are rotated meanwhile: %.0f a second, %.3f (%.3f-%.3f) of what they are without\n",
+		x.BesideReads, x.ReadsBeside.Value, x.ReadsBeside.Low, x.ReadsBeside.High)
 }
 
 // short is a duration with three digits.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -19,6 +20,8 @@ const (
 	// rotationSpeed is by how much the limit is scaled up, so that the rotation of
 	// all roles does not take hours.
 	rotationSpeed = 20
+	// rotationPatience is when the rotation of all roles has failed.
+	rotationPatience = 5 * time.Minute
 
 	// The reads beside a rotation at the true rate: roles that are rotated,
 	// phases with and without, and how long a phase is read in.
@@ -39,12 +42,14 @@ type rotationResult struct {
 	RateUsed    float64        `json:"rate_used"`
 	TurnedAway  float64        `json:"turned_away"`         // share of the requests that were answered 429
 	CPU         time.Duration  `json:"cpu_per_rotation_ns"` // of Vault and its plugins
-	Lost        int            `json:"lost"`                // roles whose served secret is not the one that Auth0 has
+	Lost        int            `json:"lost"`                // roles that were not rotated, or do not serve what Auth0 has
 	ReadsBeside interval       `json:"reads_beside"`
 	BesideRate  float64        `json:"reads_beside_rotations_per_second"`
 	BesideReads float64        `json:"reads_beside_per_second"`
-	FirstOne    time.Duration  `json:"first_read_one_role_ns"`
-	FirstMany   time.Duration  `json:"first_read_many_roles_ns"`
+	// BesideTurnedAway is as TurnedAway, at a paid tenant's own rate.
+	BesideTurnedAway float64       `json:"reads_beside_turned_away"`
+	FirstOne         time.Duration `json:"first_read_one_role_ns"`
+	FirstMany        time.Duration `json:"first_read_many_roles_ns"`
 }
 
 // rotateMany rotates all roles of the mount that has many at once.
@@ -67,6 +72,9 @@ func rotateMany(ctx context.Context, s *stack, r *report) error {
 		if done >= roles {
 			break
 		}
+		if time.Since(began) > rotationPatience {
+			return fmt.Errorf("only %d of %d roles rotated in %s", done, roles, rotationPatience)
+		}
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
 			say("  %d of %d roles rotated", done, roles)
@@ -81,10 +89,11 @@ func rotateMany(ctx context.Context, s *stack, r *report) error {
 	for _, n := range result.Requests {
 		total += n
 	}
+	turnedAway := after.RateLimited - before.RateLimited
 	result.PerRotation = float64(total) / float64(roles)
 	result.Tokens = after.ManagementTokens.Issued - before.ManagementTokens.Issued
-	result.RateUsed = float64(total-result.Burst) / (result.Took.Seconds() * result.RateLimit)
-	result.TurnedAway = float64(after.RateLimited-before.RateLimited) / float64(total)
+	result.RateUsed = float64(total-turnedAway-result.Burst) / (result.Took.Seconds() * result.RateLimit)
+	result.TurnedAway = float64(turnedAway) / float64(total)
 	return s.countLost(ctx, result)
 }
 
@@ -105,7 +114,8 @@ func (s *stack) countLost(ctx context.Context, result *rotationResult) error {
 	var lost atomic.Int64
 	err := inParallel(len(s.apps), func(i int) error {
 		served, err := s.read(ctx, mountMany+"/static-creds/"+roleName(i))
-		if err == nil && served["client_secret"] != s.tenant.Secret(s.apps[i].ClientID) {
+		secret := s.tenant.Secret(s.apps[i].ClientID)
+		if err == nil && (served["client_secret"] != secret || secret == s.apps[i].ClientSecret) {
 			lost.Add(1)
 		}
 		return err
@@ -114,8 +124,8 @@ func (s *stack) countLost(ctx context.Context, result *rotationResult) error {
 	return err
 }
 
-// readBeside reads while roles of another mount of the same plugin process are
-// rotated at the true rate of a paid tenant, and while they are not, by turns.
+// readBeside reads credentials of roles while they are rotated at the true rate
+// of a paid tenant, and while they are not, by turns; with a lease and without.
 func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 	if _, err := s.fillMount(ctx, mountBeside, besideRoles); err != nil {
 		return err
@@ -124,10 +134,15 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 	defer s.tenant.SetRateLimit(tenant.RateLimit{})
 	l := newLoad(s.vault.Token(), besideConnections)
 	defer l.close()
-	reads := s.targets(o.roles)[5]
+	role := func(path string) func(int) string {
+		return func(n int) string {
+			return s.vault.Addr() + "/v1/" + mountBeside + path + roleName(n*7919%besideRoles)
+		}
+	}
+	reads := []target{{staticMany, role("/static-creds/")}, {credsMany, role("/creds/")}}
 	phase := func() (rates []float64, err error) {
-		for end := time.Now().Add(besidePhase); time.Now().Before(end); {
-			slice, err := l.run(ctx, reads, o.slice)
+		for end, n := time.Now().Add(besidePhase), 0; time.Now().Before(end); n++ {
+			slice, err := l.run(ctx, reads[n%len(reads)], o.slice)
 			if err != nil {
 				return nil, err
 			}
@@ -136,6 +151,7 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 		return rates, nil
 	}
 	var with, without []float64
+	atFirst := s.tenant.Stats()
 	rotations, took := 0, time.Duration(0)
 	for range besideCycles {
 		quiet, err := phase()
@@ -157,6 +173,8 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 			return err
 		}
 	}
+	since := s.tenant.Stats()
+	r.Rotation.BesideTurnedAway = float64(since.RateLimited-atFirst.RateLimited) / float64(since.Requests[setSecret]-atFirst.Requests[setSecret])
 	r.Rotation.ReadsBeside = ratio(pair{with, without})
 	r.Rotation.BesideRate = float64(rotations) / took.Seconds()
 	r.Rotation.BesideReads = mean(with)

@@ -15,7 +15,10 @@ import (
 
 const (
 	floorPlugin = "floor-plugin"
-	binaries    = "bin"
+	// soloPlugin is the engine's plugin once more: Vault runs it in a process of
+	// its own, as it does the one that does nothing.
+	soloPlugin = devstack.PluginName + "-solo"
+	binaries   = "bin"
 
 	// Mounts: the plugin that does nothing, Vault's own KV, and the engine: with
 	// one role, with many, and with some that are rotated meanwhile.
@@ -49,8 +52,9 @@ func startStack(ctx context.Context, vault, storage string) (_ *stack, err error
 		return nil, err
 	}
 	plugins := filepath.Join(s.dir, "plugins")
-	for _, name := range []string{devstack.PluginName, floorPlugin} {
-		if err := copyProgram(filepath.Join(binaries, name), plugins, name); err != nil {
+	programs := map[string]string{devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, floorPlugin: floorPlugin}
+	for name, binary := range programs {
+		if err := copyProgram(filepath.Join(binaries, binary), plugins, name); err != nil {
 			return nil, err
 		}
 	}
@@ -64,13 +68,13 @@ func startStack(ctx context.Context, vault, storage string) (_ *stack, err error
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{devstack.PluginName, floorPlugin} {
+	for name := range programs {
 		if err := s.vault.RegisterPlugin(ctx, name, filepath.Join(plugins, name), ""); err != nil {
 			return nil, err
 		}
 	}
 	for mount, kind := range map[string]string{
-		mountFloor: floorPlugin, mountKV: "kv-v2", mountOne: devstack.PluginName,
+		mountFloor: floorPlugin, mountKV: "kv-v2", mountOne: soloPlugin,
 		mountMany: devstack.PluginName, mountBeside: devstack.PluginName,
 	} {
 		if err := s.vault.EnableSecrets(ctx, mount, kind, ""); err != nil {

@@ -44,13 +44,27 @@ func TestGoalsAreMissedOnlyBeyondDoubt(t *testing.T) {
 		{What: floorPlain, rates: []float64{100, 101, 100, 99}}, {What: staticOne, rates: []float64{100, 101, 100, 99}},
 		{What: staticMany, rates: []float64{100, 101, 100, 99}},
 	}
+	for _, row := range slow {
+		row.Storage = inMemory
+	}
+	for _, row := range slow[:len(slow):len(slow)] {
+		same := *row
+		same.Storage = raft
+		slow = append(slow, &same)
+	}
 	r := &report{Reading: slow, Size: sizeResult{Plugin: 1, Floor: 1}}
+	r.Rotation.Lost = 1
 	r.judge()
 	assert.False(t, r.Goals[0].Met)
 	assert.False(t, r.Goals[0].Unclear)
-	assert.False(t, r.Goals[1].Met)
-	assert.True(t, r.Goals[1].Unclear)
-	assert.True(t, r.Goals[2].Met)
+	assert.False(t, r.Goals[2].Met)
+	assert.True(t, r.Goals[2].Unclear)
+	assert.True(t, r.Goals[4].Met)
+	for _, g := range r.Goals {
+		if strings.Contains(g.What, "lost") || strings.Contains(g.What, "memory for") {
+			assert.False(t, g.Met || g.Unclear, "%s: what is not zero, or was not measured", g.What)
+		}
+	}
 	var text strings.Builder
 	r.printGoals(&text)
 	assert.Contains(t, text.String(), "MISSED by 0.165")

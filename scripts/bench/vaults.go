@@ -24,7 +24,7 @@ func measureInMemory(ctx context.Context, o options, vault string, r *report) er
 	if err := firstReads(ctx, s, r); err != nil {
 		return err
 	}
-	return measureReading(ctx, o, s, "in-memory", r)
+	return measureReading(ctx, o, s, inMemory, r)
 }
 
 // measureRaft reads in a Vault whose storage is raft.
@@ -37,5 +37,5 @@ func measureRaft(ctx context.Context, o options, vault string, r *report) error 
 	if err := s.fill(ctx, o.roles); err != nil {
 		return err
 	}
-	return measureReading(ctx, o, s, "raft", r)
+	return measureReading(ctx, o, s, raft, r)
 }
