@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
@@ -13,6 +14,9 @@ import (
 
 	auth0secrets "vault-plugin-secrets-auth0"
 )
+
+// garbageRoom is about how much garbage may be in memory, in bytes.
+const garbageRoom = 32 << 20
 
 func main() {
 	meta := &api.PluginAPIClientMeta{}
@@ -29,6 +33,11 @@ func main() {
 		return
 	}
 	disableCoreDumps()
+	// Answers are garbage once they are sent, and what lives is small: without
+	// more room the collector would run every few hundred reads. Memory that is
+	// never touched takes none, but lets it wait for as much.
+	room := make([]byte, garbageRoom)
+	defer runtime.KeepAlive(room)
 	err := plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: auth0secrets.Factory,
 		// Vault below 1.12 speaks TLS of its own to plugins; later ones ignore this.
