@@ -37,12 +37,12 @@ func main() {
 	// more room the collector would run every few hundred reads. Memory that is
 	// never touched takes none, but lets it wait for as much.
 	room := make([]byte, garbageRoom)
-	defer runtime.KeepAlive(room)
 	err := plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: auth0secrets.Factory,
 		// Vault below 1.12 speaks TLS of its own to plugins; later ones ignore this.
 		TLSProviderFunc: api.VaultPluginTLSProvider(meta.GetTLSConfig()),
 	})
+	runtime.KeepAlive(room)
 	if err != nil {
 		hclog.New(&hclog.LoggerOptions{}).Error("the plugin has ended", "error", err)
 		os.Exit(1)
