@@ -78,18 +78,19 @@ func benchConfig(storage logical.Storage) *logical.BackendConfig {
 	}
 }
 
-// rebuilt waits until the schedule knows all roles and has looked at each.
+// rebuilt waits until the schedule knows all roles, has looked at each, and
+// has nothing to do.
 func rebuilt(b *testing.B, engine *backend, roles int) {
 	b.Helper()
 	s := engine.scheduler
 	for {
 		s.mu.Lock()
-		known := s.due.Len()
+		known, idle := s.due.Len(), s.idle > time.Since(s.base)
 		s.mu.Unlock()
 		engine.served.mu.RLock()
 		loaded := len(engine.served.roles)
 		engine.served.mu.RUnlock()
-		if known >= roles && loaded >= roles {
+		if idle && known >= roles && loaded >= roles {
 			return
 		}
 		time.Sleep(100 * time.Microsecond)

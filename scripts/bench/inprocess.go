@@ -40,7 +40,7 @@ func measureInProcess(ctx context.Context, o options, _ string, r *report) error
 		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$", "-timeout", "20m", "."}, run...)...) //nolint:gosec // see above
 		cmd.Stdout, cmd.Stderr = out, os.Stderr
 		if err := cmd.Run(); err != nil {
-			return errors.Join(fmt.Errorf("go test: %w", err), out.Close())
+			return errors.Join(fmt.Errorf("go test: %w; what it printed is in %s", err, file), out.Close())
 		}
 	}
 	if err := out.Close(); err != nil {
