@@ -23,28 +23,67 @@ type pair struct{ a, b []float64 }
 // ratio is the geometric mean, over pairs, of sum(a)/sum(b), with its interval
 // by bootstrap over rounds.
 func ratio(pairs ...pair) interval {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // statistics, the same each time
-	estimate := func(index func(n int) int) float64 {
+	return bootstrap(func(draw func(n int) []int) float64 {
 		sum := 0.0
 		for _, p := range pairs {
 			var a, b float64
-			for round := range p.a {
-				i := round
-				if index != nil {
-					i = index(len(p.a))
-				}
+			for _, i := range draw(len(p.a)) {
 				a, b = a+p.a[i], b+p.b[i]
 			}
 			sum += math.Log(a / b)
 		}
 		return math.Exp(sum / float64(len(pairs)))
+	})
+}
+
+// ratioOfMedians is median(a)/median(b), with its interval by bootstrap.
+func ratioOfMedians(a, b []float64) interval {
+	return bootstrap(func(draw func(n int) []int) float64 {
+		return middle(pick(a, draw(len(a)))) / middle(pick(b, draw(len(b))))
+	})
+}
+
+// bootstrap is an estimate with its interval. The estimate asks draw for the
+// indices of the n data to go by.
+func bootstrap(estimate func(draw func(n int) []int) float64) interval {
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // statistics, the same each time
+	again := make([]float64, resamples)
+	for i := range again {
+		again[i] = estimate(func(n int) []int {
+			drawn := make([]int, n)
+			for j := range drawn {
+				drawn[j] = random.IntN(n)
+			}
+			return drawn
+		})
 	}
-	drawn := make([]float64, resamples)
-	for i := range drawn {
-		drawn[i] = estimate(random.IntN)
+	slices.Sort(again)
+	all := func(n int) []int {
+		indices := make([]int, n)
+		for i := range indices {
+			indices[i] = i
+		}
+		return indices
 	}
-	slices.Sort(drawn)
-	return interval{Value: estimate(nil), Low: drawn[resamples*25/1000], High: drawn[resamples*975/1000]}
+	return interval{Value: estimate(all), Low: again[resamples*25/1000], High: again[resamples*975/1000]}
+}
+
+func pick(values []float64, indices []int) []float64 {
+	picked := make([]float64, len(indices))
+	for i, index := range indices {
+		picked[i] = values[index]
+	}
+	return picked
+}
+
+// middle is the median of values, and not a number if there are none.
+func middle(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 // percentile of values, which it sorts; p from 0 to 1.

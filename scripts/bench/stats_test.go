@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,14 @@ func TestRatioIsOfSumsAndHasAnInterval(t *testing.T) {
 	assert.Greater(t, mixed.High, mixed.Value)
 }
 
+func TestRatioOfMedians(t *testing.T) {
+	found := ratioOfMedians([]float64{4, 2, 900, 4, 5}, []float64{2, 1, 2, 3})
+	assert.InDelta(t, 2, found.Value, 1e-9)
+	assert.Less(t, found.Low, 2.0)
+	assert.Greater(t, found.High, 2.0)
+	assert.True(t, math.IsNaN(ratioOfMedians(nil, nil).Value))
+}
+
 func TestPercentile(t *testing.T) {
 	values := []time.Duration{5, 1, 4, 2, 3}
 	assert.Equal(t, time.Duration(3), median(values))
@@ -27,14 +36,19 @@ func TestPercentile(t *testing.T) {
 	assert.Zero(t, percentile(nil, 0.5))
 }
 
-func TestMediansOfGoBenchmarks(t *testing.T) {
-	found, err := medians(strings.NewReader(`goos: linux
+func TestSamplesOfGoBenchmarks(t *testing.T) {
+	found, err := samples(strings.NewReader(`goos: linux
 BenchmarkRebuild/roles=1000-2   1   3000000000 ns/op   1300 B/role
 BenchmarkRebuild/roles=1000-2   1   1000000000 ns/op   1200 B/role
 BenchmarkRebuild/roles=1000-2   1   2000000000 ns/op   1100 B/role
 `))
 	require.NoError(t, err)
-	assert.Equal(t, inProcess{"Rebuild/roles=1000": {"sec/op": 2, "B/role": 1200}}, found)
+	assert.Equal(t, inProcess{"Rebuild/roles=1000": {"sec/op": {3, 1, 2}, "B/role": {1300, 1200, 1100}}}, found)
+	assert.InDelta(t, 2, found.median("Rebuild/roles=1000", "sec/op"), 1e-9)
+	assert.True(t, math.IsNaN(found.median("Rebuild/roles=1", "sec/op")))
+
+	_, err = samples(strings.NewReader("BenchmarkIdleTick/roles=1000-2   --- FAIL: BenchmarkIdleTick/roles=1000\n"))
+	require.ErrorContains(t, err, "failed")
 }
 
 func TestGoalsAreMissedOnlyBeyondDoubt(t *testing.T) {
