@@ -110,17 +110,30 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 // rotateAllAtRest is the answer when nothing is under way: what came of the last
 // order; nil: there never was one.
 func rotateAllAtRest(order *rotateAllEntry) *logical.Response {
-	resp := &logical.Response{Data: map[string]any{
-		fieldTotal: 0, fieldDone: 0, fieldFailed: 0, fieldWaiting: 0, fieldFailedRoles: map[string]any{},
-		fieldForce: false, fieldSecondsLeft: int64(0),
-	}}
+	atRest := orderProgress{failed: map[string]any{}}
 	if order == nil {
+		resp := &logical.Response{Data: atRest.data(&rotateAllEntry{})}
 		resp.AddWarning("the rotation of all roles was never ordered")
 		return resp
 	}
-	resp.Data[fieldTotal], resp.Data[fieldDone], resp.Data[fieldForce] = order.Total, order.Total, order.Force
-	resp.Data[fieldStartedAt], resp.Data[fieldFinishedAt] = inRFC3339(order.StartedAt), inRFC3339(order.FinishedAt)
-	return resp
+	atRest.total, atRest.done = order.Total, order.Total
+	return &logical.Response{Data: atRest.data(order)}
+}
+
+// orderProgress is how far an order is.
+type orderProgress struct {
+	total, done int
+	failed      map[string]any // by role
+	left        time.Duration
+}
+
+func (p orderProgress) data(order *rotateAllEntry) map[string]any {
+	data := map[string]any{
+		fieldTotal: p.total, fieldDone: p.done, fieldFailed: len(p.failed), fieldWaiting: p.total - p.done - len(p.failed),
+		fieldFailedRoles: p.failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(p.left.Round(time.Second)),
+	}
+	putTimes(data, map[string]time.Time{fieldStartedAt: order.StartedAt, fieldFinishedAt: order.FinishedAt})
+	return data
 }
 
 // rotateAllProgress counts how far an order is that is being carried out.
@@ -129,34 +142,29 @@ func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage
 	if err != nil {
 		return nil, err
 	}
-	done, failed, now := 0, map[string]any{}, b.now()
-	var left time.Duration
+	now, progress := b.now(), orderProgress{failed: map[string]any{}}
 	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
 		state := set.role.Rotation
 		if order.done(state) {
-			done++
+			progress.done++
 			return
 		}
 		if order.Force && state.LastError == "" {
-			left = max(left, state.RetryAt.Sub(now))
+			progress.left = max(progress.left, state.RetryAt.Sub(now))
 		} else {
-			left = max(left, timeLeft(set, mount, now))
+			progress.left = max(progress.left, timeLeft(set, mount, now))
 		}
 		if state.LastError != "" {
-			failed[name] = failureData(state)
+			progress.failed[name] = failureData(state)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(failed, unreadable)
-	left = max(left, timeAtPace(len(names)-done, done, now.Sub(order.StartedAt)))
-	data := map[string]any{
-		fieldTotal: len(names), fieldDone: done, fieldFailed: len(failed), fieldWaiting: len(names) - done - len(failed),
-		fieldFailedRoles: failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(left.Round(time.Second)),
-		fieldStartedAt: inRFC3339(order.StartedAt),
-	}
-	return data, nil
+	maps.Copy(progress.failed, unreadable)
+	progress.total = len(names)
+	progress.left = max(progress.left, timeAtPace(progress.total-progress.done, progress.done, now.Sub(order.StartedAt)))
+	return progress.data(order), nil
 }
 
 // timeLeft is how long one role still takes.

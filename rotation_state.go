@@ -198,7 +198,7 @@ func (s rotationState) settling(set rotationSettings, current secretVersion, now
 		LastRotation: now,
 		LongestTTL:   s.LongestTTL,
 		LongestUntil: s.LongestUntil,
-	}.settled(rotationSettings{}, rotationClock{Now: now})
+	}.settled(set, rotationClock{Now: now})
 }
 
 // adopted takes in the secret that was read back from Auth0. If it is another

@@ -41,13 +41,18 @@ func (b *backend) timeline(set *servedSet, mount mountSettings) map[string]any {
 	if planned {
 		times[fieldNextVaultRotation] = next
 	}
+	putTimes(data, times)
+	if state.LastError != "" {
+		data[fieldLastError] = state.LastError
+	}
+	return data
+}
+
+// putTimes adds those of the times that there are to an answer.
+func putTimes(data map[string]any, times map[string]time.Time) {
 	for field, at := range times {
 		if !at.IsZero() {
 			data[field] = inRFC3339(at)
 		}
 	}
-	if state.LastError != "" {
-		data[fieldLastError] = state.LastError
-	}
-	return data
 }
