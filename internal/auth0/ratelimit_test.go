@@ -249,25 +249,9 @@ func TestTheWholeRateIsUsed(t *testing.T) {
 				b := &bucket{perSec: tt.perSec, burst: tt.burst, left: tt.burst, at: time.Now()}
 				var l Limits
 				calls := int(tt.burst + 60*tt.perSec) // a minute's work
-				start, others, othersRefused := time.Now(), 0, 0
-				work, stop := make(chan struct{}), make(chan struct{})
-				var all, other sync.WaitGroup
-				for range 64 {
-					all.Go(func() {
-						for range work {
-							for status := 0; status != 200; { // who is turned away comes again
-								turn, err := l.wait(t.Context(), opSet)
-								assert.NoError(t, err)
-								time.Sleep(tt.latency / 2)
-								var h http.Header
-								status, h = b.call()
-								time.Sleep(tt.latency / 2)
-								turn.observe(status, h)
-								turn.done()
-							}
-						}
-					})
-				}
+				others, othersRefused := 0, 0
+				stop := make(chan struct{})
+				var other sync.WaitGroup
 				other.Go(func() { // once in two seconds somebody else comes
 					for {
 						select {
@@ -281,12 +265,7 @@ func TestTheWholeRateIsUsed(t *testing.T) {
 						}
 					}
 				})
-				for range calls {
-					work <- struct{}{}
-				}
-				close(work)
-				all.Wait()
-				took := time.Since(start)
+				took := b.serve(t, &l, calls, 64, tt.latency)
 				close(stop)
 				other.Wait()
 				used := float64(calls+others) - tt.burst
@@ -312,13 +291,16 @@ func (b *bucket) serve(t *testing.T, l *Limits, calls, workers int, latency time
 	for range workers {
 		all.Go(func() {
 			for range work {
-				turn, err := l.wait(t.Context(), opSet)
-				assert.NoError(t, err)
-				time.Sleep(latency / 2)
-				status, h := b.call()
-				time.Sleep(latency / 2)
-				turn.observe(status, h)
-				turn.done()
+				for status := 0; status != 200; { // who is turned away comes again
+					turn, err := l.wait(t.Context(), opSet)
+					assert.NoError(t, err)
+					time.Sleep(latency / 2)
+					var h http.Header
+					status, h = b.call()
+					time.Sleep(latency / 2)
+					turn.observe(status, h)
+					turn.done()
+				}
 			}
 		})
 	}
