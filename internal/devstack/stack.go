@@ -25,6 +25,9 @@ const (
 	PluginName = "vault-plugin-secrets-auth0"
 	// Mount is where the engine is mounted.
 	Mount = "auth0"
+
+	// pluginFolder is Vault's plugin directory, in the stack's.
+	pluginFolder = "plugins"
 )
 
 // AllScopes are those of the Management API that the engine can use.
@@ -40,7 +43,8 @@ type Options struct {
 	// Unmounted leaves it to the caller to register and mount the plugin, whose
 	// binary is in Vault's plugin directory.
 	Unmounted bool
-	Nodes     int // of Vault; more than one: a cluster with raft storage
+	Nodes     int    // of Vault; more than one: a cluster with raft storage
+	LogLevel  string // of Vault; "": trace
 }
 
 // Stack is a tenant and a Vault with the engine mounted, not configured yet.
@@ -102,7 +106,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 }
 
 func (s *Stack) startVault(ctx context.Context, o Options, plugins string) (err error) {
-	server := devvault.ServerOptions{Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: "trace"}
+	server := devvault.ServerOptions{Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: o.LogLevel}
 	if o.Nodes < 2 {
 		s.Vault, err = devvault.StartServer(ctx, server)
 		return err
@@ -119,15 +123,29 @@ func pluginDir(o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(dir, "plugins")
+	dir = filepath.Join(dir, pluginFolder)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
-	binary, err := os.ReadFile(o.Plugin)
+	return dir, copyProgram(o.Plugin, filepath.Join(dir, PluginName))
+}
+
+func copyProgram(from, to string) error {
+	program, err := os.ReadFile(from) //nolint:gosec // the caller's choice
 	if err != nil {
-		return "", err
+		return err
 	}
-	return dir, os.WriteFile(filepath.Join(dir, PluginName), binary, 0o700) //nolint:gosec // a program
+	return os.WriteFile(to, program, 0o700) //nolint:gosec // a program
+}
+
+// AddPlugin puts a plugin's binary into Vault's plugin directory under the name,
+// and registers it.
+func (s *Stack) AddPlugin(ctx context.Context, name, binary string) error {
+	program := filepath.Join(s.Dir, pluginFolder, name)
+	if err := copyProgram(binary, program); err != nil {
+		return err
+	}
+	return s.Vault.RegisterPlugin(ctx, name, program, "")
 }
 
 func pluginVersion(ctx context.Context, plugin string) (string, error) {

@@ -15,7 +15,7 @@ const tick = 10 * time.Millisecond
 // /proc.
 func (s *stack) cpuTime() time.Duration {
 	var sum time.Duration
-	for _, pid := range append(s.vault.Plugins(), s.vault.Pid()) {
+	for _, pid := range append(s.Vault.Plugins(), s.Vault.Pid()) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			continue

@@ -21,7 +21,7 @@ type inProcess map[string]map[string][]float64
 // median of the samples, and not a number without any: no goal is met by what
 // was not measured.
 func (p inProcess) median(benchmark, unit string) float64 {
-	return middle(p[benchmark][unit])
+	return median(p[benchmark][unit])
 }
 
 // benchRuns are how many samples there are of each quick benchmark.
@@ -29,7 +29,7 @@ const benchRuns = 6
 
 // measureInProcess runs the Go benchmarks: the quick ones many times, those of
 // scale a few times.
-func measureInProcess(ctx context.Context, o options, _ string, r *report) error {
+func measureInProcess(ctx context.Context, o options, r *report) error {
 	file := filepath.Join(o.dir, "go-bench.txt")
 	out, err := os.Create(file) //nolint:gosec // the user's choice
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 
 // options are the command's flags.
 type options struct {
+	vault  string        // Vault's binary
 	dir    string        // for results
 	rounds int           // of slices, for each way of reading
 	slice  time.Duration // how long one thing is measured at a time
@@ -49,14 +50,14 @@ func run(ctx context.Context, o options) error {
 	if err := os.MkdirAll(o.dir, 0o750); err != nil {
 		return err
 	}
-	vault, err := devvault.Binary(ctx)
-	if err != nil {
+	var err error
+	if o.vault, err = devvault.Binary(ctx); err != nil {
 		return err
 	}
 	r := newReport(o)
 	for _, part := range []struct {
 		name string
-		do   func(context.Context, options, string, *report) error
+		do   func(context.Context, options, *report) error
 	}{
 		{"size and start of the plugin", measureSize},
 		{"in process (go test -bench)", measureInProcess},
@@ -64,7 +65,7 @@ func run(ctx context.Context, o options) error {
 		{"reading in a Vault with raft storage", measureRaft},
 	} {
 		say("%s ...", part.name)
-		if err := part.do(ctx, o, vault, r); err != nil {
+		if err := part.do(ctx, o, r); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
@@ -76,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	if err := r.plot(filepath.Join(o.dir, "reading.svg")); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s after %s\n", "written to "+o.dir, time.Since(began).Round(time.Second))
+	fmt.Printf("\nwritten to %s after %s\n", o.dir, time.Since(began).Round(time.Second))
 	if missed := r.missed(); missed > 0 {
 		return errors.New("goals missed: see above")
 	}

@@ -59,13 +59,13 @@ func (r *reading) setting() string {
 
 func (s *stack) targets(roles int) []target {
 	one := func(path string) func(int) string {
-		url := s.vault.Addr() + "/v1/" + path + roleName(0)
+		url := s.Vault.Addr() + "/v1/" + path + roleName(0)
 		return func(int) string { return url }
 	}
 	many := func(path string) func(int) string {
 		urls := make([]string, roles)
 		for i := range urls {
-			urls[i] = s.vault.Addr() + "/v1/" + path + roleName(i*7919%roles) // in no order
+			urls[i] = s.Vault.Addr() + "/v1/" + path + roleName(i*7919%roles) // in no order
 		}
 		return func(n int) string { return urls[n%roles] }
 	}
@@ -86,7 +86,7 @@ func measureReading(ctx context.Context, o options, s *stack, storage string, r 
 	targets := s.targets(o.roles)
 	for _, audit := range []bool{false, true} {
 		if audit {
-			if err := s.vault.EnableAudit(ctx, filepath.Join(s.dir, "audit.log")); err != nil {
+			if err := s.Vault.EnableAudit(ctx, filepath.Join(s.Dir, "audit.log")); err != nil {
 				return err
 			}
 		}
@@ -109,7 +109,7 @@ func measureReading(ctx context.Context, o options, s *stack, storage string, r 
 // anew each time, so that none always follows the same, and the first round only
 // warms up.
 func compare(ctx context.Context, o options, s *stack, targets []target, connections int) ([]*reading, error) {
-	l := newLoad(s.vault.Token(), connections)
+	l := newLoad(s.Vault.Token(), connections)
 	defer l.close()
 	type total struct {
 		requests int

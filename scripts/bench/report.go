@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -81,12 +82,7 @@ func (r *report) printRotation(to io.Writer) {
 	fmt.Fprintf(to, "took %s: %.1f %% of the rate used, %.2f %% of the requests answered 429, %d roles lost; %s of CPU time of Vault and the plugin for each\n",
 		x.Took.Round(10*time.Millisecond), 100*x.RateUsed, 100*x.TurnedAway, x.Lost, short(x.CPU))
 	fmt.Fprintf(to, "%.4f requests to the Management API for a rotation, %d token requests in all:\n", x.PerRotation, x.Tokens)
-	kinds := make([]string, 0, len(x.Requests))
-	for kind := range x.Requests {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	for _, kind := range kinds {
+	for _, kind := range slices.Sorted(maps.Keys(x.Requests)) {
 		fmt.Fprintf(to, "  %6d  %s\n", x.Requests[kind], kind)
 	}
 	fmt.Fprintf(to, "at a paid tenant's own rate: %.1f rotations a second, %.2f %% of the requests answered 429;\n", x.BesideRate, 100*x.BesideTurnedAway)

@@ -58,16 +58,16 @@ func rotateMany(ctx context.Context, s *stack, r *report) error {
 	result := &r.Rotation
 	result.Roles, result.Scale = roles, rotationSpeed
 	result.RateLimit, result.Burst = paidRate*rotationSpeed, paidBurst*rotationSpeed
-	s.tenant.SetRateLimit(tenant.RateLimit{PerSecond: result.RateLimit, Burst: result.Burst})
-	defer s.tenant.SetRateLimit(tenant.RateLimit{})
-	before, cpu := s.tenant.Stats(), s.cpuTime()
+	s.Tenant.SetRateLimit(tenant.RateLimit{PerSecond: result.RateLimit, Burst: result.Burst})
+	defer s.Tenant.SetRateLimit(tenant.RateLimit{})
+	before, cpu := s.Tenant.Stats(), s.cpuTime()
 	began := time.Now()
 	if err := s.write(ctx, mountMany+"/rotate", map[string]any{"force": true}); err != nil {
 		return err
 	}
 	var after tenant.Stats
 	for said := began; ; {
-		after = s.tenant.Stats()
+		after = s.Tenant.Stats()
 		done := after.Requests[setSecret] - before.Requests[setSecret]
 		if done >= roles {
 			break
@@ -114,7 +114,7 @@ func (s *stack) countLost(ctx context.Context, result *rotationResult) error {
 	var lost atomic.Int64
 	err := inParallel(len(s.apps), func(i int) error {
 		served, err := s.read(ctx, mountMany+"/static-creds/"+roleName(i))
-		secret := s.tenant.Secret(s.apps[i].ClientID)
+		secret := s.Tenant.Secret(s.apps[i].ClientID)
 		if err == nil && (served["client_secret"] != secret || secret == s.apps[i].ClientSecret) {
 			lost.Add(1)
 		}
@@ -130,13 +130,13 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 	if _, err := s.fillMount(ctx, mountBeside, besideRoles); err != nil {
 		return err
 	}
-	s.tenant.SetRateLimit(tenant.RateLimit{PerSecond: paidRate, Burst: paidBurst})
-	defer s.tenant.SetRateLimit(tenant.RateLimit{})
-	l := newLoad(s.vault.Token(), besideConnections)
+	s.Tenant.SetRateLimit(tenant.RateLimit{PerSecond: paidRate, Burst: paidBurst})
+	defer s.Tenant.SetRateLimit(tenant.RateLimit{})
+	l := newLoad(s.Vault.Token(), besideConnections)
 	defer l.close()
 	role := func(path string) func(int) string {
 		return func(n int) string {
-			return s.vault.Addr() + "/v1/" + mountBeside + path + roleName(n*7919%besideRoles)
+			return s.Vault.Addr() + "/v1/" + mountBeside + path + roleName(n*7919%besideRoles)
 		}
 	}
 	reads := []target{{staticMany, role("/static-creds/")}, {credsMany, role("/creds/")}}
@@ -151,14 +151,14 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 		return rates, nil
 	}
 	var with, without []float64
-	atFirst := s.tenant.Stats()
+	atFirst := s.Tenant.Stats()
 	rotations, took := 0, time.Duration(0)
 	for range besideCycles {
 		quiet, err := phase()
 		if err != nil {
 			return err
 		}
-		before, began := s.tenant.Stats().Requests[setSecret], time.Now()
+		before, began := s.Tenant.Stats().Requests[setSecret], time.Now()
 		if err := s.write(ctx, mountBeside+"/rotate", map[string]any{"force": true}); err != nil {
 			return err
 		}
@@ -166,14 +166,14 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 		if err != nil {
 			return err
 		}
-		rotations, took = rotations+s.tenant.Stats().Requests[setSecret]-before, took+time.Since(began)
+		rotations, took = rotations+s.Tenant.Stats().Requests[setSecret]-before, took+time.Since(began)
 		n := min(len(quiet), len(busy))
 		with, without = append(with, busy[:n]...), append(without, quiet[:n]...)
 		if err := s.untilRotated(ctx, mountBeside); err != nil {
 			return err
 		}
 	}
-	since := s.tenant.Stats()
+	since := s.Tenant.Stats()
 	r.Rotation.BesideTurnedAway = float64(since.RateLimited-atFirst.RateLimited) / float64(since.Requests[setSecret]-atFirst.Requests[setSecret])
 	r.Rotation.ReadsBeside = ratio(pair{with, without})
 	r.Rotation.BesideRate = float64(rotations) / took.Seconds()
@@ -205,7 +205,7 @@ func firstReads(ctx context.Context, s *stack, r *report) error {
 		}
 		for _, mount := range mounts {
 			began := time.Now()
-			_, err := s.vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Mounts: []string{mount + "/"}})
+			_, err := s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Mounts: []string{mount + "/"}})
 			if err != nil {
 				return err
 			}
@@ -218,7 +218,7 @@ func firstReads(ctx context.Context, s *stack, r *report) error {
 			}
 		}
 	}
-	r.Rotation.FirstOne, r.Rotation.FirstMany = median(took[mountOne]), median(took[mountMany])
+	r.Rotation.FirstOne, r.Rotation.FirstMany = time.Duration(median(took[mountOne])), time.Duration(median(took[mountMany]))
 	return nil
 }
 

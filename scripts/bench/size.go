@@ -20,7 +20,7 @@ type sizeResult struct {
 	FloorStart time.Duration `json:"floor_start_ns"`
 }
 
-func measureSize(ctx context.Context, _ options, _ string, r *report) error {
+func measureSize(ctx context.Context, _ options, r *report) error {
 	sizes := map[string]int64{}
 	starts := map[string][]time.Duration{}
 	names := []string{devstack.PluginName, floorPlugin}
@@ -42,7 +42,7 @@ func measureSize(ctx context.Context, _ options, _ string, r *report) error {
 	}
 	r.Size = sizeResult{
 		Plugin: sizes[devstack.PluginName], Floor: sizes[floorPlugin],
-		Start: median(starts[devstack.PluginName]), FloorStart: median(starts[floorPlugin]),
+		Start: time.Duration(median(starts[devstack.PluginName])), FloorStart: time.Duration(median(starts[floorPlugin])),
 	}
 	return nil
 }

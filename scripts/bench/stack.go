@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"vault-plugin-secrets-auth0/internal/devstack"
-	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -30,86 +30,63 @@ const (
 
 // stack is a Vault with both plugins, and a tenant.
 type stack struct {
-	vault  *devvault.Server
-	tenant *tenant.Tenant
-	engine tenant.Application
-	dir    string
-	apps   []tenant.Application // of the mount with many roles
+	*devstack.Stack
+	apps []tenant.Application // of the mount with many roles
 }
 
 // startStack starts everything. The caller calls stop.
-func startStack(ctx context.Context, vault, storage string) (_ *stack, err error) {
-	s := &stack{}
-	defer func() {
-		if err != nil {
-			s.stop()
-		}
-	}()
-	if s.dir, err = os.MkdirTemp("", "auth0-bench-"); err != nil {
-		return nil, err
-	}
-	if s.dir, err = filepath.EvalSymlinks(s.dir); err != nil {
-		return nil, err
-	}
-	plugins := filepath.Join(s.dir, "plugins")
-	programs := map[string]string{devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, floorPlugin: floorPlugin}
-	for name, binary := range programs {
-		if err := copyProgram(filepath.Join(binaries, binary), plugins, name); err != nil {
-			return nil, err
-		}
-	}
-	if s.tenant, err = tenant.Start(tenant.Options{}); err != nil {
-		return nil, err
-	}
-	s.engine = s.tenant.AddManagementApplication(devstack.AllScopes...)
-	s.vault, err = devvault.StartServer(ctx, devvault.ServerOptions{
-		Bin: vault, PluginDir: plugins, WorkDir: s.dir, Storage: storage, LogLevel: "warn",
-	})
+func startStack(ctx context.Context, vault, storage string) (*stack, error) {
+	dir, err := os.MkdirTemp("", "auth0-bench-")
 	if err != nil {
 		return nil, err
 	}
-	for name := range programs {
-		if err := s.vault.RegisterPlugin(ctx, name, filepath.Join(plugins, name), ""); err != nil {
-			return nil, err
+	parts, err := devstack.Start(ctx, devstack.Options{
+		WorkDir: dir, Plugin: filepath.Join(binaries, devstack.PluginName), Vault: vault, Storage: storage, Unmounted: true, LogLevel: "warn",
+	})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	s := &stack{Stack: parts}
+	if err := s.mount(ctx); err != nil {
+		s.stop(ctx)
+		return nil, err
+	}
+	return s, nil
+}
+
+// mount registers the plugins and makes the mounts.
+func (s *stack) mount(ctx context.Context) error {
+	for name, binary := range map[string]string{
+		devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, floorPlugin: floorPlugin,
+	} {
+		if err := s.AddPlugin(ctx, name, filepath.Join(binaries, binary)); err != nil {
+			return err
 		}
 	}
 	for mount, kind := range map[string]string{
 		mountFloor: floorPlugin, mountKV: "kv-v2", mountOne: soloPlugin,
 		mountMany: devstack.PluginName, mountBeside: devstack.PluginName,
 	} {
-		if err := s.vault.EnableSecrets(ctx, mount, kind, ""); err != nil {
-			return nil, err
+		if err := s.Vault.EnableSecrets(ctx, mount, kind, ""); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
-func copyProgram(from, dir, name string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	program, err := os.ReadFile(from) //nolint:gosec // what make has built
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, name), program, 0o700) //nolint:gosec // a program
-}
-
-func (s *stack) stop() {
-	if s.vault != nil {
-		s.vault.Kill()
-	}
-	if s.tenant != nil {
-		s.tenant.Close()
-	}
-	_ = os.RemoveAll(s.dir)
+// stop ends everything at once: nobody waits for what Vault would still do.
+func (s *stack) stop(ctx context.Context) {
+	atOnce, cancel := context.WithCancel(ctx)
+	cancel()
+	s.Stop(atOnce)
+	_ = os.RemoveAll(s.Dir)
 }
 
 // fill configures the mounts and makes their roles.
 func (s *stack) fill(ctx context.Context, roles int) error {
 	began := time.Now()
 	err := s.write(ctx, mountKV+"/data/"+roleName(0), map[string]any{"data": map[string]any{
-		"client_id": s.engine.ClientID, "client_secret": s.engine.ClientSecret,
+		"client_id": s.Engine.ClientID, "client_secret": s.Engine.ClientSecret,
 	}})
 	if err != nil {
 		return err
@@ -128,16 +105,14 @@ func (s *stack) fill(ctx context.Context, roles int) error {
 }
 
 func (s *stack) fillMount(ctx context.Context, mount string, roles int) ([]tenant.Application, error) {
-	err := s.write(ctx, mount+"/config", map[string]any{
-		"domain": s.tenant.Domain(), "ca_cert": s.tenant.CACert(), "client_id": s.engine.ClientID, "client_secret": s.engine.ClientSecret,
-		"propagation_delay": "0s",
-	})
-	if err != nil {
+	config := s.Config()
+	config["propagation_delay"] = "0s"
+	if err := s.write(ctx, mount+"/config", config); err != nil {
 		return nil, err
 	}
 	apps := make([]tenant.Application, roles)
 	return apps, inParallel(roles, func(i int) error {
-		apps[i] = s.tenant.AddApplication(tenant.Application{Name: roleName(i)})
+		apps[i] = s.Tenant.AddApplication(tenant.Application{Name: roleName(i)})
 		return s.write(ctx, mount+"/roles/"+roleName(i), map[string]any{"client_id": apps[i].ClientID, "ttl": roleTTL})
 	})
 }
@@ -169,12 +144,12 @@ func inParallel(n int, do func(i int) error) error {
 func roleName(i int) string { return fmt.Sprintf("app-%06d", i) }
 
 func (s *stack) write(ctx context.Context, path string, data map[string]any) error {
-	_, err := s.vault.Client().Logical().WriteWithContext(ctx, path, data)
+	_, err := s.Vault.Client().Logical().WriteWithContext(ctx, path, data)
 	return err
 }
 
 func (s *stack) read(ctx context.Context, path string) (map[string]any, error) {
-	secret, err := s.vault.Client().Logical().ReadWithContext(ctx, path)
+	secret, err := s.Vault.Client().Logical().ReadWithContext(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func ratio(pairs ...pair) interval {
 // ratioOfMedians is median(a)/median(b), with its interval by bootstrap.
 func ratioOfMedians(a, b []float64) interval {
 	return bootstrap(func(draw func(n int) []int) float64 {
-		return middle(pick(a, draw(len(a)))) / middle(pick(b, draw(len(b))))
+		return median(pick(a, draw(len(a)))) / median(pick(b, draw(len(b))))
 	})
 }
 
@@ -76,16 +76,6 @@ func pick(values []float64, indices []int) []float64 {
 	return picked
 }
 
-// middle is the median of values, and not a number if there are none.
-func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
 // percentile of values, which it sorts; p from 0 to 1.
 func percentile(values []time.Duration, p float64) time.Duration {
 	if len(values) == 0 {
@@ -95,8 +85,15 @@ func percentile(values []time.Duration, p float64) time.Duration {
 	return values[min(len(values)-1, int(p*float64(len(values))))]
 }
 
-// median of values, which it sorts.
-func median(values []time.Duration) time.Duration { return percentile(values, 0.5) }
+// median of values, and not a number if there are none.
+func median[T ~int64 | ~float64](values []T) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return float64(sorted[(n-1)/2]+sorted[n/2]) / 2
+}
 
 func mean(values []float64) float64 {
 	sum := 0.0

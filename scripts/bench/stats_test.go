@@ -31,7 +31,7 @@ func TestRatioOfMedians(t *testing.T) {
 
 func TestPercentile(t *testing.T) {
 	values := []time.Duration{5, 1, 4, 2, 3}
-	assert.Equal(t, time.Duration(3), median(values))
+	assert.Equal(t, time.Duration(3), time.Duration(median(values)))
 	assert.Equal(t, time.Duration(5), percentile(values, 0.99))
 	assert.Zero(t, percentile(nil, 0.5))
 }

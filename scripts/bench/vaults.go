@@ -3,12 +3,12 @@ package main
 import "context"
 
 // measureInMemory does what is done in a Vault whose storage is memory.
-func measureInMemory(ctx context.Context, o options, vault string, r *report) error {
-	s, err := startStack(ctx, vault, "inmem")
+func measureInMemory(ctx context.Context, o options, r *report) error {
+	s, err := startStack(ctx, o.vault, "inmem")
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.stop(ctx)
 	if err := s.fill(ctx, o.roles); err != nil {
 		return err
 	}
@@ -28,12 +28,12 @@ func measureInMemory(ctx context.Context, o options, vault string, r *report) er
 }
 
 // measureRaft reads in a Vault whose storage is raft.
-func measureRaft(ctx context.Context, o options, vault string, r *report) error {
-	s, err := startStack(ctx, vault, "raft")
+func measureRaft(ctx context.Context, o options, r *report) error {
+	s, err := startStack(ctx, o.vault, "raft")
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.stop(ctx)
 	if err := s.fill(ctx, o.roles); err != nil {
 		return err
 	}
