@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -51,7 +52,7 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 	if role.entry == nil {
 		return nil, unknownRole(name)
 	}
-	warnings := rotateWarnings(role.entry, force, b.settledState(role).phase() == phaseSettling)
+	warnings := rotateWarnings(role.entry, force, b.settlesAt(role))
 	if err := b.requestRotation(ctx, role, force); err != nil {
 		return nil, err
 	}
@@ -75,7 +76,8 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 }
 
 // rotateWarnings say what is surprising about the rotation that is asked for.
-func rotateWarnings(role *roleEntry, force, settling bool) []string {
+// settlesAt is zero if the last one has settled.
+func rotateWarnings(role *roleEntry, force bool, settlesAt time.Time) []string {
 	var warnings []string
 	if role.SecretSource == sourceAuth0 {
 		warnings = append(warnings, "with "+fieldSecretSource+"="+string(sourceAuth0)+
@@ -83,9 +85,8 @@ func rotateWarnings(role *roleEntry, force, settling bool) []string {
 	} else if force {
 		warnings = append(warnings, "the secret is set without waiting for leases: holders of older ones fail until they read again")
 	}
-	if !force && settling {
-		warnings = append(warnings, "the last rotation is still settling: the next secret is staged at "+
-			inRFC3339(role.Rotation.SettledAt))
+	if !force && !settlesAt.IsZero() {
+		warnings = append(warnings, "the last rotation is still settling: the next secret is staged at "+inRFC3339(settlesAt))
 	}
 	return warnings
 }

@@ -91,6 +91,25 @@ func TestRotateWhileSettlingIsStagedAfterwards(t *testing.T) {
 	})
 }
 
+// TestSettlingAfterARestartSaysWhenItEnds: a process waits a whole delay itself.
+func TestSettlingAfterARestartSaysWhenItEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		sleep(defaultPropagationDelay / 2)
+		env.restart()
+		ends := inRFC3339(time.Now().Add(defaultPropagationDelay))
+		assert.Equal(t, ends, env.read("rotate/app")[fieldSettledAt])
+		assert.Equal(t, ends, env.read("roles/app")[fieldSettledAt])
+		resp := env.write("rotate/app", nil)
+		require.Len(t, resp.Warnings, 1)
+		assert.Contains(t, resp.Warnings[0], "staged at "+ends)
+		sleep(defaultPropagationDelay)
+		assert.Equal(t, "staged", env.read("rotate/app")[fieldPhase])
+		assert.NotContains(t, env.read("rotate/app"), fieldSettledAt)
+	})
+}
+
 func TestRotateByAuth0(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})

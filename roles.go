@@ -285,6 +285,15 @@ func (b *backend) settledState(role *ownedRole) rotationState {
 	return role.entry.Rotation.settled(role.entry.settings(b.mountSettings()), role.set.clock(b.now()))
 }
 
+// settlesAt is when the role's settling phase ends; zero: it is in another phase.
+func (b *backend) settlesAt(role *ownedRole) time.Time {
+	state := b.settledState(role)
+	if state.phase() != phaseSettling {
+		return time.Time{}
+	}
+	return state.settlesAt(role.entry.settings(b.mountSettings()), role.set.clock(b.now()))
+}
+
 // mayHaveBeenSent says whether Auth0 may have the next secret: an attempt had no
 // clear answer, or may have been cut short by a crash.
 func (b *backend) mayHaveBeenSent(role *ownedRole) bool {

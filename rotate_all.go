@@ -63,17 +63,24 @@ type forcedRoles map[string]int
 // for becoming a forced one, and is not new; but roles that fail do not keep the
 // others from being rotated again.
 func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, force bool) (order *rotateAllEntry, isNew bool, err error) {
-	over, err := b.rotateAllIsOver(ctx, storage)
+	over, err := b.rotateAllThatIsOver(ctx, storage)
 	if err != nil {
 		return nil, false, err
 	}
+	return b.storeOrder(ctx, storage, force, over)
+}
+
+// storeOrder is orderRotateAll once it is known which order, if any, is over.
+func (b *backend) storeOrder(
+	ctx context.Context, storage logical.Storage, force bool, over int,
+) (order *rotateAllEntry, isNew bool, err error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	order, err = readRotateAll(ctx, storage)
 	if err != nil {
 		return nil, false, err
 	}
-	isNew = over || !order.unfinished()
+	isNew = !order.unfinished() || order.Number == over
 	switch {
 	case isNew:
 		number := 1
@@ -93,12 +100,13 @@ func (b *backend) orderRotateAll(ctx context.Context, storage logical.Storage, f
 	return order, isNew, nil
 }
 
-// rotateAllIsOver says whether the order has done what it could: each role is
-// done, or fails.
-func (b *backend) rotateAllIsOver(ctx context.Context, storage logical.Storage) (bool, error) {
+// rotateAllThatIsOver is the number of the order under way if it has done what it
+// could, 0 if not: each role is done, or fails. By the time that it is known
+// another order may have been given.
+func (b *backend) rotateAllThatIsOver(ctx context.Context, storage logical.Storage) (int, error) {
 	order, err := readRotateAll(ctx, storage)
 	if err != nil || !order.unfinished() {
-		return err == nil, err
+		return 0, err
 	}
 	left := 0
 	_, _, err = b.eachRole(ctx, storage, func(_ string, set *servedSet) {
@@ -106,7 +114,10 @@ func (b *backend) rotateAllIsOver(ctx context.Context, storage logical.Storage) 
 			left++
 		}
 	})
-	return err == nil && left == 0, err
+	if err != nil || left > 0 {
+		return 0, err
+	}
+	return order.Number, nil
 }
 
 // rotateAll carries out stored orders until the run ends. It rests while there

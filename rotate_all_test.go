@@ -204,3 +204,25 @@ func TestTheTimeLeftIsNotZeroWhileSomethingIsToDo(t *testing.T) {
 		assert.Equal(t, int64(100), progress[fieldSecondsLeft], "at the lowest rate that Auth0 has")
 	})
 }
+
+// TestTwoOrdersAtOnceAreOne: both found the one before over, though roles fail.
+func TestTwoOrdersAtOnceAreOne(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 1)
+		env.auth0.interfereWith(func(string, string, func()) error {
+			return refusal("set secret", 404, codeUnknownApplication, "The client does not exist")
+		})
+		env.write("rotate", map[string]any{fieldForce: true})
+		sleep(time.Second)
+		over, err := env.b.rotateAllThatIsOver(t.Context(), env.storage)
+		require.NoError(t, err)
+		require.NotZero(t, over)
+		first, isNew, err := env.b.storeOrder(t.Context(), env.storage, false, over)
+		require.NoError(t, err)
+		assert.True(t, isNew)
+		second, isNew, err := env.b.storeOrder(t.Context(), env.storage, false, over)
+		require.NoError(t, err)
+		assert.False(t, isNew)
+		assert.Equal(t, first.Number, second.Number)
+	})
+}

@@ -130,9 +130,12 @@ func (s rotationState) holds(secret sensitive) bool {
 	return false
 }
 
-// settlesAt is when the settling phase ends. SettledAt may have been set by a node
-// whose clock was behind: this process waits a whole delay itself.
+// settlesAt is when the settling phase ends; zero: it has. SettledAt may have been
+// set by a node whose clock was behind: this process waits a whole delay itself.
 func (s rotationState) settlesAt(set rotationSettings, clk rotationClock) time.Time {
+	if s.SettledAt.IsZero() {
+		return time.Time{}
+	}
 	return later(s.SettledAt, clk.ServingSince.Add(set.PropagationDelay))
 }
 

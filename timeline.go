@@ -33,7 +33,7 @@ func (b *backend) timeline(set *servedSet, mount mountSettings) map[string]any {
 	}
 	next, planned := state.nextEffect(settings, clock)
 	times := map[string]time.Time{
-		fieldSettledAt: state.SettledAt, fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
+		fieldSettledAt: state.settlesAt(settings, clock), fieldLastVaultRotation: state.LastRotation, fieldRetryAt: state.RetryAt,
 	}
 	if state.Next != nil {
 		times[fieldStagedAt], times[fieldReadyAt] = state.StagedAt, state.readyAt(clock)
