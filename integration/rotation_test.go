@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
@@ -208,7 +209,7 @@ func TestAgentRendersCredentials(t *testing.T) {
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
 	file, err := s.StartAgent(t.Context(), "app")
 	require.NoError(t, err)
-	credentials, err := devstack.ReadCredentials(file)
+	credentials, err := auth0login.File(file).Credentials(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{app.ClientSecret}, credentials.ClientSecrets)
 	assert.Equal(t, s.Tenant.Domain(), credentials.Domain)
@@ -216,7 +217,7 @@ func TestAgentRendersCredentials(t *testing.T) {
 	require.NoError(t, err)
 	s.write("rotate/app", map[string]any{"force": true})
 	s.eventually("the file has the new secret", func() bool {
-		credentials, err := devstack.ReadCredentials(file)
+		credentials, err := auth0login.File(file).Credentials(t.Context())
 		return err == nil && credentials.ClientSecrets[0] == s.Tenant.Secret(app.ClientID)
 	})
 	after, err := os.Stat(file)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	auth0secrets "vault-plugin-secrets-auth0"
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/answers"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
@@ -267,7 +268,7 @@ func (s *suite) startApplication(role string) (stop func()) {
 	defer cancel()
 	file, err := s.StartAgent(ctx, role)
 	require.NoError(s.t, err)
-	app := &devstack.Application{File: file, Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: role + "-"}
+	app := &devstack.Application{Source: auth0login.File(file), Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: role + "-"}
 	running, end := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -1,46 +1,48 @@
 package devstack
 
 import (
-	"encoding/json"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
-// TestLoginThatMeetsASwitchInTheMiddle: the new secret is refused as not there
-// yet, arrives, and the old one is refused as not there any more.
-func TestLoginThatMeetsASwitchInTheMiddle(t *testing.T) {
-	accepted := "old"
-	var attempts, last []string
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		secret := r.FormValue("client_secret")
-		attempts = append(attempts, secret)
-		if r.Header.Get("X-Login-Last") != "" {
-			last = append(last, secret)
-		}
-		if secret != accepted {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-		accepted = "new"
-	}))
-	defer server.Close()
-	file := filepath.Join(t.TempDir(), "credentials.json")
-	text, err := json.Marshal(Credentials{
-		Domain: strings.TrimPrefix(server.URL, "https://"), ClientID: "app", ClientSecrets: []string{"new", "old"},
-	})
+// TestTheTenantCountsTheLoginsOfAnApplication: those that work, those that work with
+// a fallback, and those that do not.
+func TestTheTenantCountsTheLoginsOfAnApplication(t *testing.T) {
+	auth0, err := tenant.Start(tenant.Options{})
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(file, text, 0o600))
-	app := &Application{File: file, HTTP: server.Client()}
-	app.login(t.Context())
-	assert.Equal(t, []string{"new", "old", "new"}, attempts)
-	assert.Empty(t, last, "it was not the last attempt that was accepted")
-	accepted, attempts = "none", nil
-	app.login(t.Context())
-	assert.Equal(t, []string{"new", "old", "new"}, attempts[:3])
+	t.Cleanup(auth0.Close)
+	app := auth0.AddApplication(tenant.Application{})
+	secrets := []string{"another", app.ClientSecret}
+	a := &Application{
+		Source: auth0login.SourceFunc(func(context.Context) (auth0login.Credentials, error) {
+			return auth0login.Credentials{Domain: auth0.Domain(), ClientID: app.ClientID, ClientSecrets: secrets}, nil
+		}),
+		Every: time.Millisecond, HTTP: auth0.HTTPClient(),
+	}
+	run := func(until func(tenant.LoginStats) bool) tenant.LoginStats {
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { a.Run(ctx); close(ended) }()
+		require.Eventually(t, func() bool { return until(auth0.Stats().Logins) }, time.Minute, time.Millisecond)
+		stop()
+		<-ended
+		return auth0.Stats().Logins
+	}
+	logins := run(func(l tenant.LoginStats) bool { return l.Accepted > 5 })
+	assert.Positive(t, logins.FellBack)
+	assert.Zero(t, logins.Refused)
+	assert.Zero(t, logins.Undecided)
+
+	earlier := logins.Attempts.Refused
+	secrets = []string{"one", "two"}
+	logins = run(func(l tenant.LoginStats) bool { return l.Refused > 5 })
+	assert.Zero(t, logins.Undecided)
+	assert.Equal(t, 5*logins.Refused, logins.Attempts.Refused-earlier, "each secret twice, and the last word")
 }

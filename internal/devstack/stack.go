@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
@@ -211,7 +212,7 @@ func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err e
 	}
 	s.agents = append(s.agents, agent)
 	return file, waitFor(ctx, func() bool {
-		_, err := ReadCredentials(file)
+		_, err := auth0login.File(file).Credentials(ctx)
 		return err == nil
 	})
 }

@@ -30,6 +30,7 @@ type Application struct {
 	Alg           string // jwt_configuration.alg
 	SecretEncoded bool   // jwt_configuration.secret_encoded; nothing here changes it
 	GrantTypes    []string
+	Callbacks     []string // the redirect URIs that /authorize takes, compared as they are
 
 	// Absent names JSON fields that this application's object never has.
 	Absent []string
@@ -38,6 +39,7 @@ type Application struct {
 func (a Application) clone() Application {
 	a.AuthenticationMethods = maps.Clone(a.AuthenticationMethods)
 	a.GrantTypes = slices.Clone(a.GrantTypes)
+	a.Callbacks = slices.Clone(a.Callbacks)
 	a.Absent = slices.Clone(a.Absent)
 	return a
 }
@@ -55,7 +57,7 @@ type application struct {
 // AddApplication adds an application that may log in for Options.Audience, and
 // gives it with what was filled in: a random ClientID (32 alphanumerics) and
 // ClientSecret (64 characters), AppType regular_web, Alg RS256, all usual
-// GrantTypes, and client_secret_post (none for spa and native) unless it has
+// GrantTypes, http://localhost:3000/callback as its callback, and client_secret_post (none for spa and native) unless it has
 // AuthenticationMethods or token_endpoint_auth_method in Absent. It panics if
 // the ClientID is taken.
 func (t *Tenant) AddApplication(app Application) Application {
@@ -82,7 +84,10 @@ func (t *Tenant) AddApplication(app Application) Application {
 		fill(&app.TokenEndpointAuthMethod, method)
 	}
 	if app.GrantTypes == nil {
-		app.GrantTypes = []string{"authorization_code", "refresh_token", "client_credentials"}
+		app.GrantTypes = []string{authorizationCode, refreshing, clientCredentials}
+	}
+	if app.Callbacks == nil {
+		app.Callbacks = []string{"http://localhost:3000/callback"}
 	}
 	return t.add(app, t.audience, nil)
 }

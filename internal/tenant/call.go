@@ -94,6 +94,7 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 	}
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), apiPrefix)
 	if !ok {
+		t.routeLogin(c)
 		return c
 	}
 	c.management, c.pattern = true, apiPrefix+"other"

@@ -204,6 +204,7 @@ func (a *application) apply(sent map[string]json.RawMessage) {
 	set("description", &a.Description)
 	set("app_type", &a.AppType)
 	set("grant_types", &a.GrantTypes)
+	set("callbacks", &a.Callbacks)
 	if set("token_endpoint_auth_method", &a.TokenEndpointAuthMethod) {
 		a.AuthenticationMethods = nil
 	}

@@ -18,7 +18,7 @@ func TestVisibilityPerScope(t *testing.T) {
 	keyed := f.AddApplication(Application{AuthenticationMethods: map[string]any{"private_key_jwt": map[string]any{"credentials": []any{}}}})
 
 	open := []string{"app_type", "client_id", "description", "name"}
-	settings := []string{"global", "grant_types", "is_first_party", "jwt_configuration", "token_endpoint_auth_method"}
+	settings := []string{"callbacks", "global", "grant_types", "is_first_party", "jwt_configuration", "token_endpoint_auth_method"}
 	secrets := []string{"client_secret", "signing_keys"}
 	for scope, want := range map[string][]string{
 		"read:clients":            slices.Concat(open, settings),
@@ -54,7 +54,7 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native",
 		"token_endpoint_auth_method":"client_secret_basic","client_secret":"s","global":true,"is_first_party":true,
 		"jwt_configuration":{"alg":"HS256","secret_encoded":true,"lifetime_in_seconds":36000},
-		"grant_types":["client_credentials"]}`, string(f.api(http.MethodGet, "clients/id", "").body))
+		"callbacks":["http://localhost:3000/callback"],"grant_types":["client_credentials"]}`, string(f.api(http.MethodGet, "clients/id", "").body))
 
 	assert.JSONEq(t, `{"name":"shop","client_secret":"s"}`,
 		string(f.api(http.MethodGet, "clients/id?fields=name,client_secret,signing_keys,nonsense&include_fields=true", "").body))

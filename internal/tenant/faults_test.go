@@ -50,7 +50,7 @@ func TestFaults(t *testing.T) {
 		NotJSON:     {true, 200, func(t *testing.T, r result) { assert.NotEmpty(t, r.body); assert.False(t, json.Valid(r.body)) }},
 		EmptyAnswer: {true, 200, func(t *testing.T, r result) { assert.Empty(t, r.body) }},
 		SecretMissingInAnswer: {true, 200, func(t *testing.T, r result) {
-			assert.Len(t, r.object, 10)
+			assert.Len(t, r.object, 11)
 			assert.NotContains(t, r.object, "client_secret")
 		}},
 		Slow: {true, 200, func(t *testing.T, r result) { assert.Equal(t, "new", r.object["client_secret"]) }},

@@ -3,7 +3,12 @@
 //
 // It does what the engine needs of Auth0, as far as it is documented:
 //
-//	POST   /oauth/token                              client_credentials, by secret or private_key_jwt
+//	POST   /oauth/token                              client_credentials, by secret or private_key_jwt;
+//	                                                 authorization_code, refresh_token
+//	GET    /authorize                                with PKCE or without; query or form_post
+//	GET    /userinfo
+//	GET    /.well-known/openid-configuration
+//	GET    /.well-known/jwks.json
 //	GET    /api/v2/clients                           page, per_page, include_totals, fields
 //	GET    /api/v2/clients/{id}                      fields, include_fields
 //	PATCH  /api/v2/clients/{id}                      {"client_secret":"..."}, or client_authentication_methods
@@ -35,7 +40,8 @@
 //	the one marked last refused             Refused: an outage of the application
 //	refused, and nothing has come since     Undecided
 //
-// An attempt without X-Login-Id is a login of its own. Attempts that meet a
+// So it is with all grants: a code is redeemed and a refresh token used as
+// client_credentials are. An attempt without X-Login-Id is a login of its own. Attempts that meet a
 // fault count neither way, nor do requests for a Management API token.
 //
 // Whatever it prints or serves, it is a simulation: its secrets are real
@@ -99,6 +105,8 @@ type Tenant struct {
 
 	nextNode atomic.Uint64 // for attempts without a login ID
 	tokens   tokens
+	sessions sessions
+	signing  signingKey
 	faults   faults
 	limit    bucket
 	stats    statistics

@@ -19,6 +19,13 @@ const (
 	loginLastHeader = "X-Login-Last"
 )
 
+// The grant types that there are.
+const (
+	clientCredentials = "client_credentials"
+	authorizationCode = "authorization_code"
+	refreshing        = "refresh_token"
+)
+
 // maxTokens bounds how many Management API tokens are remembered. Of those that
 // are forgotten, expired ones first, the API says that they are invalid.
 const maxTokens = 10_000
@@ -32,6 +39,9 @@ type tokenRequest struct {
 	audience  string
 	scopes    []string // that are asked for
 	malformed bool
+
+	code, redirectURI, verifier string // authorization_code
+	refreshToken                string // refresh_token
 }
 
 // readTokenRequest reads a form or JSON body, and HTTP Basic authentication.
@@ -49,6 +59,8 @@ func readTokenRequest(r *http.Request, body []byte) tokenRequest {
 	}
 	q.grantType, q.audience = field("grant_type"), field("audience")
 	q.clientID, q.scopes = field("client_id"), strings.Fields(field("scope"))
+	q.code, q.redirectURI, q.verifier = field("code"), field("redirect_uri"), field("code_verifier")
+	q.refreshToken = field("refresh_token")
 	if field("client_assertion_type") == assertionType {
 		q.assertion = field("client_assertion")
 	}
@@ -83,7 +95,7 @@ func (t *Tenant) issueToken(c *call) answer {
 		return oauthError(http.StatusBadRequest, "invalid_request", "The body could not be parsed")
 	case q.grantType == "":
 		return oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: grant_type")
-	case q.grantType != "client_credentials":
+	case !slices.Contains([]string{clientCredentials, authorizationCode, refreshing}, q.grantType):
 		return grantTypeRefused(q.grantType)
 	}
 	if q.audience == "" {
@@ -93,7 +105,7 @@ func (t *Tenant) issueToken(c *call) answer {
 		clientID:   q.clientID,
 		id:         c.r.Header.Get(loginIDHeader),
 		last:       c.r.Header.Get(loginLastHeader) == "true",
-		management: q.audience == t.Audience(),
+		management: q.grantType == clientCredentials && q.audience == t.Audience(),
 	}
 	a, known := t.grant(q, t.node(login.id))
 	login.known, login.accepted = known, a.status == http.StatusOK
@@ -101,8 +113,9 @@ func (t *Tenant) issueToken(c *call) answer {
 	return a
 }
 
-// grant checks a request for client_credentials and gives the answer; known is
-// whether there is such an application.
+// grant checks a request for a token and gives the answer; known is whether
+// there is such an application. The client's authentication comes first: one
+// that fails it has not touched its code or refresh token.
 func (t *Tenant) grant(q tokenRequest, node uint64) (_ answer, known bool) {
 	t.mu.Lock()
 	app := t.apps[q.clientID]
@@ -110,7 +123,7 @@ func (t *Tenant) grant(q tokenRequest, node uint64) (_ answer, known bool) {
 		t.mu.Unlock()
 		return oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized"), app != nil
 	}
-	mayUse := slices.Contains(app.GrantTypes, "client_credentials")
+	caller := app.clone()
 	granted, hasGrant := app.grants[q.audience]
 	if t.honoursScope && len(q.scopes) > 0 {
 		granted = slices.DeleteFunc(slices.Clone(granted), func(s string) bool { return !slices.Contains(q.scopes, s) })
@@ -118,8 +131,12 @@ func (t *Tenant) grant(q tokenRequest, node uint64) (_ answer, known bool) {
 	t.mu.Unlock()
 
 	switch {
-	case !mayUse:
+	case !slices.Contains(caller.GrantTypes, q.grantType):
 		return grantTypeRefused(q.grantType), true
+	case q.grantType == authorizationCode:
+		return t.redeemCode(caller, q), true
+	case q.grantType == refreshing:
+		return t.refresh(caller, q), true
 	case q.audience != t.audience && q.audience != t.Audience():
 		return oauthError(http.StatusForbidden, "access_denied", "Service not enabled within domain: "+q.audience), true
 	case !hasGrant:

@@ -24,7 +24,7 @@ var readScopes = []string{"read:clients", "read:client_keys", "read:client_crede
 var (
 	openFields    = []string{"client_id", "app_type", "name", "description"}
 	settingFields = []string{
-		"global", "jwt_configuration", "token_endpoint_auth_method", "is_first_party", "grant_types",
+		"global", "jwt_configuration", "token_endpoint_auth_method", "is_first_party", "grant_types", "callbacks",
 	}
 	settingScopes = []string{"read:clients", "read:client_keys"}
 	secretFields  = []string{"client_secret", "client_authentication_methods", "signing_keys"}
@@ -37,7 +37,7 @@ var (
 //	{"client_id":"32 alphanumerics","name":"...","description":"","app_type":"regular_web",
 //	 "token_endpoint_auth_method":"client_secret_post","is_first_party":true,"global":false,
 //	 "jwt_configuration":{"alg":"RS256","secret_encoded":false,"lifetime_in_seconds":36000},
-//	 "grant_types":["client_credentials"],
+//	 "grant_types":["client_credentials"],"callbacks":["http://localhost:3000/callback"],
 //	 "client_secret":"64 characters","signing_keys":[{"cert":"..."}]}
 func (a *application) object(granted scopes) map[string]any {
 	all := map[string]any{
@@ -51,6 +51,7 @@ func (a *application) object(granted scopes) map[string]any {
 		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod,
 		"client_authentication_methods": a.AuthenticationMethods,
 		"grant_types":                   a.GrantTypes,
+		"callbacks":                     a.Callbacks,
 		"client_secret":                 a.ClientSecret,
 		"signing_keys":                  []map[string]any{{"cert": fmt.Sprintf("simulated certificate %d of %s", a.certs, a.ClientID)}},
 	}
@@ -59,6 +60,9 @@ func (a *application) object(granted scopes) map[string]any {
 	}
 	if len(a.AuthenticationMethods) == 0 {
 		delete(all, "client_authentication_methods")
+	}
+	if a.Callbacks == nil {
+		delete(all, "callbacks")
 	}
 	maps.DeleteFunc(all, func(name string, _ any) bool {
 		switch {

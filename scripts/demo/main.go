@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -89,7 +90,7 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 		end()
 		return err
 	}
-	app := &devstack.Application{File: file, Every: loginEvery, HTTP: stack.Tenant.HTTPClient(), Prefix: "login-"}
+	app := &devstack.Application{Source: auth0login.File(file), Every: loginEvery, HTTP: stack.Tenant.HTTPClient(), Prefix: "login-"}
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)

@@ -1,0 +1,125 @@
+package auth0login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+
+	"golang.org/x/oauth2"
+)
+
+// rounds is how often a login goes through the secrets. Once is not enough while a
+// new secret reaches Auth0's servers: it may be refused as not there yet, arrive,
+// and so have the old one refused as not there any more.
+const rounds = 2
+
+// ErrRefused is in the chain of the error of a login for which Auth0 refused all of
+// the secrets. An attempt of [Application.Login] that is not made with
+// golang.org/x/oauth2 wraps it to say that its secret was refused.
+var ErrRefused = errors.New("Auth0 refused the client secret")
+
+// Application logs in with the credentials of a [Source]. It is safe for concurrent
+// use; the goroutines of a process should share one.
+type Application struct {
+	source Source
+
+	mu   sync.Mutex
+	last string // the secret that worked last
+}
+
+// New is an application whose credentials come from source. Nothing is read yet.
+func New(source Source) *Application { return &Application{source: source} }
+
+// Login calls attempt with one secret after the other until one is not refused, and
+// returns what that attempt has returned. An attempt says that its secret was refused
+// by an [oauth2.RetrieveError] with the code invalid_client or access_denied, or by
+// [ErrRefused]; any other error ends the login.
+//
+// It is for libraries other than golang.org/x/oauth2; with that, the other methods
+// are more convenient.
+func (a *Application) Login(ctx context.Context, attempt func(ctx context.Context, c Credentials, secret string) error) error {
+	var refusal, rereading error
+	for round := range rounds {
+		if refresher, ok := a.source.(Refresher); ok && round > 0 {
+			rereading = refresher.Refresh(ctx)
+		}
+		c, err := a.credentials(ctx)
+		if err != nil {
+			return err
+		}
+		for _, secret := range a.inOrder(c) {
+			err := attempt(ctx, c, secret)
+			if !refused(err) {
+				if err == nil {
+					a.worked(secret)
+				}
+				return err
+			}
+			refusal = moreTelling(refusal, err)
+		}
+	}
+	return errors.Join(&refusedError{cause: refusal}, rereading)
+}
+
+func (a *Application) credentials(ctx context.Context) (Credentials, error) {
+	c, err := a.source.Credentials(ctx)
+	if err == nil {
+		err = c.validate()
+	}
+	if err != nil {
+		return Credentials{}, fmt.Errorf("credentials for Auth0: %w", err)
+	}
+	return c, nil
+}
+
+// inOrder are the secrets in the order in which they are tried.
+func (a *Application) inOrder(c Credentials) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !c.has(a.last) {
+		return c.ClientSecrets
+	}
+	others := slices.DeleteFunc(slices.Clone(c.ClientSecrets), func(s string) bool { return s == a.last })
+	return append([]string{a.last}, others...)
+}
+
+func (a *Application) worked(secret string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = secret
+}
+
+func (c Credentials) has(secret string) bool { return slices.Contains(c.ClientSecrets, secret) }
+
+// refused says whether Auth0 has refused the secret. It answers access_denied where
+// OAuth has invalid_client.
+func refused(err error) bool {
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &answer) {
+		return answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied"
+	}
+	return errors.Is(err, ErrRefused)
+}
+
+// moreTelling is the refusal to report: the last one, but one that is not about the
+// secret (Auth0 says access_denied also of an audience) rather than those of the
+// secrets that are tried after it.
+func moreTelling(earlier, last error) error {
+	var answer *oauth2.RetrieveError
+	if errors.As(earlier, &answer) && answer.Response != nil && answer.Response.StatusCode != http.StatusUnauthorized {
+		return earlier
+	}
+	return last
+}
+
+// refusedError is the error of a login for which all secrets were refused.
+type refusedError struct{ cause error }
+
+func (e *refusedError) Error() string { return "all client secrets were refused: " + e.cause.Error() }
+func (e *refusedError) Unwrap() error { return e.cause }
+func (e *refusedError) Is(target error) bool {
+	return target == ErrRefused
+}

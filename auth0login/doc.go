@@ -1,0 +1,36 @@
+// Package auth0login logs an application in at Auth0 with the client secrets
+// that the Vault secrets engine for Auth0 hands out. It is the application's half
+// of a rotation without downtime: of the secrets that it is given, it finds the
+// one that Auth0 accepts at present.
+//
+// The engine hands out the next secret ahead of the rotation, and the previous one
+// for a while after it. An application that knows them all never fails, if it does
+// what this package does: it tries the secret that worked last, then the others in
+// their order, and goes through them once more if all were refused, since a new
+// secret may reach Auth0 between two attempts. It goes on to the next secret only if
+// Auth0 refuses the one it has tried (invalid_client, access_denied), never after a
+// time-out, an error of the server or any other refusal.
+//
+// # Client credentials
+//
+//	app := auth0login.New(auth0login.File("/run/shop/auth0.json")) // rendered by Vault Agent
+//	client := app.Client(ctx, clientcredentials.Config{
+//		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
+//	})
+//	resp, err := client.Get("https://api.example.com/orders")
+//
+// # Authorization code and refresh token
+//
+//	web := oauth2.Config{RedirectURL: "https://shop.example.com/callback", Scopes: []string{"openid", "offline_access"}}
+//	address, err := app.AuthCodeURL(ctx, web, state, oauth2.S256ChallengeOption(verifier))
+//	token, err := app.Exchange(ctx, web, code, oauth2.VerifierOption(verifier))
+//	client := oauth2.NewClient(ctx, app.TokenSource(ctx, web, token))
+//
+// # Where the secrets come from
+//
+// [File] reads what Vault Agent has rendered. The package vaultcreds reads from
+// Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else.
+//
+// As in golang.org/x/oauth2, the value of [oauth2.HTTPClient] in a context is the
+// client with which Auth0 is called.
+package auth0login

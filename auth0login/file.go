@@ -1,0 +1,55 @@
+package auth0login
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// File is a [Source] that reads a file which Vault Agent renders, for instance by
+// the template
+//
+//	{{ with secret "auth0/creds/shop" }}{{ .Data | toJSON }}{{ end }}
+//
+// It is read for each login, so that a change takes effect at once. Vault Agent
+// replaces files atomically; should something else leave it half written or take it
+// away, the credentials that were read last go on to be used.
+func File(path string) Source { return &file{path: path} }
+
+type file struct {
+	path string
+
+	mu   sync.Mutex
+	last *Credentials // that could be read
+}
+
+func (f *file) Credentials(context.Context) (Credentials, error) {
+	c, err := f.read()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.last = &c
+	} else if f.last != nil {
+		return *f.last, nil
+	}
+	return c, err
+}
+
+// Refresh says why the file cannot be read, if it cannot.
+func (f *file) Refresh(context.Context) error {
+	_, err := f.read()
+	return err
+}
+
+func (f *file) read() (Credentials, error) {
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c, err := ParseCredentials(text)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return c, nil
+}

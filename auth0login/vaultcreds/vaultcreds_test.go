@@ -1,0 +1,238 @@
+package vaultcreds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// vault answers reads of one path, and can be sealed.
+type vault struct {
+	*httptest.Server
+	mu      sync.Mutex
+	lease   string
+	seconds int
+	reads   int
+	sealed  bool
+	hold    chan struct{} // reads wait for it, if it is there
+}
+
+func startVault(t *testing.T, lease string, seconds int) *vault {
+	t.Helper()
+	v := &vault{lease: lease, seconds: seconds}
+	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.mu.Lock()
+		v.reads++
+		answer := map[string]any{
+			"lease_id": v.lease, "data": map[string]any{
+				"domain": "example.eu.auth0.com", "client_id": "shop", "client_secrets": []string{fmt.Sprint("secret-", v.reads)},
+				"ttl": v.seconds,
+			},
+		}
+		if v.lease != "" {
+			answer["lease_duration"] = v.seconds
+		}
+		sealed, hold := v.sealed, v.hold
+		v.mu.Unlock()
+		if hold != nil {
+			select {
+			case <-hold:
+			case <-r.Context().Done():
+			}
+		}
+		if sealed {
+			http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	t.Cleanup(v.Close)
+	return v
+}
+
+func (v *vault) set(change func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change()
+}
+
+func (v *vault) count() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.reads
+}
+
+// hour is longer than any test.
+const hour = time.Hour
+
+// clock is the time as the source sees it.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) read() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) forward(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func (v *vault) source(t *testing.T) (*Source, *clock) {
+	t.Helper()
+	config := api.DefaultConfig()
+	config.Address, config.MaxRetries = v.URL, 0
+	client, err := api.NewClient(config)
+	require.NoError(t, err)
+	source, time := New(client, "auth0/creds/shop"), &clock{now: time.Now()}
+	source.now, source.patience = time.read, hour
+	return source, time
+}
+
+func (v *vault) secret(t *testing.T, s *Source) string {
+	t.Helper()
+	c, err := s.Credentials(t.Context())
+	require.NoError(t, err)
+	require.Len(t, c.ClientSecrets, 1)
+	return c.ClientSecrets[0]
+}
+
+// TestALeaseIsReadAgainBeforeItEnds, and not sooner than Vault Agent would.
+func TestALeaseIsReadAgainBeforeItEnds(t *testing.T) {
+	for range 20 { // when exactly is left to chance
+		v := startVault(t, "auth0/creds/shop/x", 100)
+		source, clock := v.source(t)
+		assert.Equal(t, "secret-1", v.secret(t, source))
+		clock.forward(84 * time.Second)
+		assert.Equal(t, "secret-1", v.secret(t, source))
+		clock.forward(11 * time.Second)
+		assert.Equal(t, "secret-2", v.secret(t, source))
+		clock.forward(84 * time.Second)
+		assert.Equal(t, "secret-2", v.secret(t, source))
+		v.Close()
+	}
+}
+
+// TestWithoutALeaseTheTTLCounts: static-creds change when it is over, not before.
+func TestWithoutALeaseTheTTLCounts(t *testing.T) {
+	v := startVault(t, "", 100)
+	source, clock := v.source(t)
+	v.secret(t, source)
+	clock.forward(99 * time.Second)
+	assert.Equal(t, "secret-1", v.secret(t, source))
+	clock.forward(time.Second)
+	assert.Equal(t, "secret-2", v.secret(t, source))
+}
+
+// TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer, and Vault is not asked for
+// each login meanwhile.
+func TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, clock := v.source(t)
+	v.secret(t, source)
+	v.set(func() { v.sealed = true })
+	clock.forward(time.Hour)
+	for range 5 {
+		assert.Equal(t, "secret-1", v.secret(t, source))
+	}
+	assert.Equal(t, 2, v.count())
+	assert.ErrorContains(t, source.Refresh(t.Context()), "sealed")
+	assert.Equal(t, 2, v.count())
+	v.set(func() { v.sealed = false })
+	clock.forward(pause)
+	assert.Equal(t, "secret-3", v.secret(t, source))
+	assert.NoError(t, source.Refresh(t.Context()))
+}
+
+func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, clock := v.source(t)
+	v.secret(t, source)
+	clock.forward(pause)
+	for range 5 {
+		require.NoError(t, source.Refresh(t.Context()))
+	}
+	assert.Equal(t, 2, v.count())
+	assert.Equal(t, "secret-2", v.secret(t, source))
+}
+
+func TestOneReadServesAllWhoWaitForTheFirst(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	v.hold = make(chan struct{})
+	source, _ := v.source(t)
+	var waiting sync.WaitGroup
+	for range 10 {
+		waiting.Go(func() { assert.Equal(t, "secret-1", v.secret(t, source)) })
+	}
+	require.Eventually(t, func() bool { return v.count() == 1 }, time.Minute, time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := source.Credentials(ctx)
+	require.ErrorIs(t, err, context.Canceled, "nobody waits longer than his context")
+	close(v.hold)
+	waiting.Wait()
+	assert.Equal(t, 1, v.count())
+}
+
+// TestOthersDoNotWaitWhileOneReadsAgain, as long as the lease has not ended.
+func TestOthersDoNotWaitWhileOneReadsAgain(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, clock := v.source(t)
+	v.secret(t, source)
+	v.set(func() { v.hold = make(chan struct{}) })
+	clock.forward(96 * time.Second)
+	reading := make(chan []string, 1)
+	go func() {
+		c, err := source.Credentials(t.Context())
+		assert.NoError(t, err)
+		reading <- c.ClientSecrets
+	}()
+	require.Eventually(t, func() bool { return v.count() == 2 }, time.Minute, time.Millisecond)
+	assert.Equal(t, "secret-1", v.secret(t, source))
+	close(v.hold)
+	assert.Equal(t, []string{"secret-2"}, <-reading)
+}
+
+// TestALoginWaitsForVaultOnlySoLong while it has credentials.
+func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, clock := v.source(t)
+	v.secret(t, source)
+	v.set(func() { v.hold = make(chan struct{}) }) // for ever
+	clock.forward(time.Hour)
+	source.patience = time.Millisecond
+	assert.Equal(t, "secret-1", v.secret(t, source))
+}
+
+func TestErrorsOfTheFirstRead(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, _ := v.source(t)
+	v.set(func() { v.sealed = true })
+	_, err := source.Credentials(t.Context())
+	require.ErrorContains(t, err, "read auth0/creds/shop")
+	v.set(func() { v.sealed = false })
+	_, err = source.Credentials(t.Context())
+	require.NoError(t, err, "the next login asks again")
+
+	kv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"lease_duration":2764800,"data":{"domain":"d","client_id":"c","client_secret":"of a kv secret"}}`)
+	}))
+	defer kv.Close()
+	source, _ = (&vault{Server: kv}).source(t)
+	_, err = source.Credentials(t.Context())
+	assert.ErrorContains(t, err, "neither a lease nor a ttl")
+}
