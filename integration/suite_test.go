@@ -57,13 +57,15 @@ func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 
 func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	t.Helper()
-	vault, err := devvault.Binary(t.Context())
-	require.NoError(t, err)
 	plugin, err := devstack.PluginBinary("..")
 	require.NoError(t, err)
+	if o.Vault == "" {
+		o.Vault, err = devvault.Binary(t.Context())
+		require.NoError(t, err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	o.WorkDir, o.Plugin, o.Vault = t.TempDir(), plugin, vault
+	o.WorkDir, o.Plugin = t.TempDir(), plugin
 	stack, err := devstack.Start(ctx, o)
 	require.NoError(t, err)
 	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t)}
@@ -260,15 +262,20 @@ func (s *suite) finish() {
 	s.t.Logf("searched %d logs and files of storage for %d secrets", len(files), len(secrets))
 }
 
-// startApplication starts an agent and an application that logs in every 40 ms
-// with what the agent renders.
+// startApplication starts an agent and an application that logs in with what the
+// agent renders.
 func (s *suite) startApplication(role string) (stop func()) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	file, err := s.StartAgent(ctx, role)
 	require.NoError(s.t, err)
-	app := &devstack.Application{Source: auth0login.File(file), Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: role + "-"}
+	return s.startLogins(role, auth0login.File(file))
+}
+
+// startLogins starts an application that logs in every 40 ms.
+func (s *suite) startLogins(name string, source auth0login.Source) (stop func()) {
+	app := &devstack.Application{Source: source, Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-"}
 	running, end := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -28,9 +28,12 @@ const (
 	// patience is how long a login waits for Vault while it has credentials.
 	patience = 5 * time.Second
 
-	// pause is the time between two attempts after one that has failed, and between
-	// two reads that were asked for ahead of time.
+	// pause is the time between two attempts after one that has failed.
 	pause = 10 * time.Second
+
+	// refreshPause is the time between two reads ahead of time. Credentials of which
+	// Auth0 refuses all secrets may be so for long.
+	refreshPause = time.Second
 )
 
 // Source reads creds/<role> or static-creds/<role>. It reads when credentials are
@@ -47,6 +50,8 @@ type Source struct {
 	held     *lease
 	tried    time.Time // when Vault was asked last
 	failed   error     // what came of that
+
+	refreshed time.Time // when it was asked ahead of time last; guarded by reading
 }
 
 var (
@@ -105,18 +110,20 @@ func (s *Source) readUnlessFresh(ctx context.Context) (auth0login.Credentials, e
 	return held.credentials, nil
 }
 
-// Refresh reads now, unless that was done just now, and says why Vault could not be
-// read last.
+// Refresh reads ahead of time, unless it has done so just now, and says why Vault
+// could not be read last.
 func (s *Source) Refresh(ctx context.Context) error {
 	if err := s.startReading(ctx); err != nil {
 		return err
 	}
 	defer s.endReading()
-	if tried, failed := s.lastAttempt(); s.now().Sub(tried) < pause {
-		return failed
+	if now := s.now(); now.Sub(s.refreshed) >= refreshPause {
+		s.refreshed = now
+		_, err := s.read(ctx)
+		return err
 	}
-	_, err := s.read(ctx)
-	return err
+	_, failed := s.lastAttempt()
+	return failed
 }
 
 // startReading waits until nobody else reads, or the context ends.
