@@ -2,10 +2,8 @@ package auth0secrets
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,11 +12,11 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/fitness"
 )
 
 const (
-	minRequestTimeout = time.Second
-	maxRequestTimeout = time.Minute
+	maxRequestTimeout = fitness.MaxRequestTimeout
 	// minRootPeriod is the shortest time between rotations of the engine's own secret.
 	minRootPeriod = 20 * time.Second
 )
@@ -96,8 +94,8 @@ func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) err
 	if c.SigningAlgorithm == "" {
 		return badRequest("%s is only for use with %s", fieldSigningAlgorithm, fieldPrivateKey)
 	}
-	if !slices.Contains(auth0.SigningAlgorithms, algorithm) {
-		return badRequest("%s %q is not known to Auth0: it is one of %s", fieldSigningAlgorithm, algorithm, strings.Join(auth0.SigningAlgorithms, ", "))
+	if err := fitness.CheckAlgorithm(algorithm); err != nil {
+		return badRequest("%s", err)
 	}
 	c.SigningAlgorithm = algorithm
 	return nil
@@ -105,38 +103,21 @@ func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) err
 
 // check refuses what cannot work, before anybody is asked.
 func (c *configEntry) check() error {
+	connection := fitness.Connection{
+		Domain: c.Domain, ClientID: c.ClientID, SigningAlgorithm: c.SigningAlgorithm,
+		CACert: c.CACert, RequestTimeout: c.RequestTimeout,
+	}
+	if c.Rotation.Current != nil {
+		connection.Secret = string(c.Rotation.Current.Value)
+	}
+	err := connection.Check()
 	switch {
-	case c.Domain == "":
-		return badRequest("%s is missing: the host of the tenant, such as example.eu.auth0.com", fieldDomain)
-	case c.ClientID == "":
-		return badRequest("%s is missing: that of a machine-to-machine application that may use the Management API", fieldClientID)
-	case c.Rotation.Current == nil || c.Rotation.Current.Value == "":
-		return badRequest("%s or %s is missing: that of the application %q", fieldClientSecret, fieldPrivateKey, c.ClientID)
-	case c.RequestTimeout < minRequestTimeout || c.RequestTimeout > maxRequestTimeout:
-		return badRequest("%s must be between %s and %s", fieldRequestTimeout, minRequestTimeout, maxRequestTimeout)
+	case err != nil:
+		return badRequest("%s", err)
 	case c.PropagationDelay > maxPropagationDelay:
 		return badRequest("%s must be at most %s", fieldPropagationDelay, maxPropagationDelay)
 	case c.DriftCheckPeriod != 0 && (c.DriftCheckPeriod < minDriftCheckPeriod || c.DriftCheckPeriod > maxRotationPeriod):
 		return badRequest("%s must be 0 (never) or at least %s", fieldDriftCheckPeriod, minDriftCheckPeriod)
-	case c.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CACert)):
-		return badRequest("%s holds no PEM certificate", fieldCACert)
-	}
-	if c.SigningAlgorithm != "" {
-		if _, err := auth0.ParsePrivateKey(string(c.Rotation.Current.Value)); err != nil {
-			return badRequest("%s cannot be used: %s", fieldPrivateKey, err)
-		}
-	}
-	if err := checkClientID(c.ClientID); err != nil {
-		return err
-	}
-	return checkDomain(c.Domain)
-}
-
-func checkDomain(domain string) error {
-	u, err := url.Parse("https://" + domain)
-	plain := err == nil && u.Host == domain && u.Hostname() != "" && u.User == nil && !strings.HasSuffix(domain, ":")
-	if !plain || strings.ContainsAny(domain, " \t%_\\") {
-		return badRequest("%s %q is not a host: give it as example.eu.auth0.com or host:port, without scheme and path", fieldDomain, domain)
 	}
 	return nil
 }
@@ -207,57 +188,16 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 		return nil, badRequest("the application's grant lacks the scope %s, without which no secret can be rotated; nothing was stored. "+
 			"Granted: %s", scopeUpdateClientKeys, strings.Join(grant.Scopes, " "))
 	}
-	return config.scopeWarnings(), nil
-}
-
-// scopeWarnings say what will not work without the scopes that are missing.
-func (c *configEntry) scopeWarnings() []string {
-	var warnings []string
-	for _, scope := range []struct{ name, loss string }{
-		{scopeReadClients, "the engine cannot check whether an application is fit to be a role"},
-		{scopeReadClientKeys, "the engine cannot read an application's present secret: creating a role needs " + fieldClientSecret +
-			" or " + fieldSkipImport + ", and after an unclear answer to a rotation with " + fieldSecretSource + "=" + string(sourceAuth0) +
-			" it has to rotate again. " + driftUnavailableText},
-	} {
-		if !slices.Contains(c.Scopes, scope.name) && (scope.name != scopeReadClientKeys || !canReadSecrets(c.Scopes)) {
-			warnings = append(warnings, fmt.Sprintf("scope %s was not granted: %s", scope.name, scope.loss))
-		}
-	}
-	if missing := missingScopes(auth0.KeyScopes, c.Scopes); c.SigningAlgorithm != "" && len(missing) > 0 {
-		warnings = append(warnings, fmt.Sprintf("scopes %s were not granted: %s cannot replace the engine's key",
-			strings.Join(missing, ", "), pathRotateRootName))
-	}
-	return warnings
+	return fitness.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
 }
 
 // audience is the Management API's, the domain's own unless told otherwise.
-func (c *configEntry) audience() string {
-	if c.Audience != "" {
-		return c.Audience
-	}
-	return "https://" + c.Domain + "/api/v2/"
-}
+func (c *configEntry) audience() string { return fitness.Audience(c.Domain, c.Audience) }
 
 // isPast says whether the secret is one that was replaced, or is about to be
 // the next.
 func (s rotationState) isPast(secret sensitive) bool {
 	return s.holds(secret) && (s.Current == nil || s.Current.Value != secret)
-}
-
-// canReadSecrets says whether scopes let client secrets be read.
-func canReadSecrets(scopes []string) bool {
-	return slices.Contains(scopes, scopeReadClientKeys) || slices.Contains(scopes, scopeReadClientCredentials)
-}
-
-// missingScopes are those that are wanted and not granted.
-func missingScopes(wanted, granted []string) []string {
-	var missing []string
-	for _, scope := range wanted {
-		if !slices.Contains(granted, scope) {
-			missing = append(missing, scope)
-		}
-	}
-	return missing
 }
 
 // loginSecrets are the secrets with which the engine logs in, in the order in

@@ -51,8 +51,8 @@ func (b *backend) pathRole() *framework.Path {
 		Data:        map[string]any{fieldClientID: exampleAppID, fieldTTL: "15m", fieldRotationPeriod: "720h"},
 	})
 	patch := writes(b.rolePatch, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
-		Description: "Rotate on the first Sunday of each quarter, between 3 and 5 o'clock.",
-		Data:        map[string]any{fieldRotationPeriod: "0", fieldRotationSchedule: "0 3 1-7 1,4,7,10 0", fieldRotationWindow: "2h"},
+		Description: "Rotate on the first day of each quarter, between 3 and 5 o'clock.",
+		Data:        map[string]any{fieldRotationPeriod: "0", fieldRotationSchedule: "0 3 1 1,4,7,10 *", fieldRotationWindow: "2h"},
 	})
 	attributes := named("role")
 	attributes.Action, attributes.ItemType = "Create", "Role"

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/fitness"
 )
 
 // sentRole is what a write of a role carries.
@@ -27,15 +27,11 @@ type sentRole struct {
 	skipImport       bool
 }
 
-// clientIDPattern is what may be part of a storage key and of a URL. Auth0's
-// are 32 alphanumerics.
-var clientIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
 func checkClientID(clientID string) error {
-	if clientIDPattern.MatchString(clientID) {
-		return nil
+	if err := fitness.CheckClientID(clientID); err != nil {
+		return badRequest("%s", err)
 	}
-	return badRequest("%s %q is not a client ID: those are letters, digits, - and _", fieldClientID, clientID)
+	return nil
 }
 
 // apply changes a role's settings by what was sent, and refuses what does not
@@ -112,7 +108,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 	if err != nil {
 		return nil, nil, err
 	}
-	entry.SecretEncoded = secretEncoded(app)
+	entry.SecretEncoded = fitness.SecretEncoded(app)
 	imported, importWarnings, err := importSecret(app, sent)
 	if err != nil {
 		return nil, nil, err

@@ -1,27 +1,47 @@
 // Command vault-plugin-secrets-auth0 is the plugin. Vault starts it; by hand it
-// only tells its version.
+// tells its version, and checks a tenant (doctor).
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/sdk/plugin"
 
 	auth0secrets "vault-plugin-secrets-auth0"
+	"vault-plugin-secrets-auth0/internal/doctor"
 )
+
+const usage = `Usage: vault-plugin-secrets-auth0 [flags]
+       vault-plugin-secrets-auth0 doctor [flags]
+
+This is a plugin: Vault starts it (without arguments). By hand it says which
+version it is, and "doctor" says what works with an Auth0 tenant and the
+credentials that the engine is to have (doctor -h tells more).
+
+`
 
 // garbageRoom is about how much garbage may be in memory, in bytes.
 const garbageRoom = 32 << 20
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "doctor" {
+		os.Exit(runDoctor(os.Args[2:]))
+	}
 	meta := &api.PluginAPIClientMeta{}
 	flags := meta.FlagSet()
 	version := flags.Bool("version", false, "print the version and exit")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage) //nolint:errcheck // to a terminal
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		if err == flag.ErrHelp { //nolint:errorlint // returned bare
 			os.Exit(0)
@@ -47,4 +67,15 @@ func main() {
 		hclog.New(&hclog.LoggerOptions{}).Error("the plugin has ended", "error", err)
 		os.Exit(1)
 	}
+}
+
+func runDoctor(args []string) int {
+	disableCoreDumps()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	info, err := os.Stderr.Stat()
+	return doctor.Main(ctx, args, "vault-plugin-secrets-auth0/"+auth0secrets.Version, doctor.Streams{
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0, Getenv: os.Getenv,
+	})
 }

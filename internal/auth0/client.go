@@ -75,6 +75,7 @@ type Client struct {
 	once     *http.Client          // for writes: what is lost stays lost
 	tokens   *tokenCache
 	limits   *Limits
+	clock    *clockWatch
 }
 
 // New makes a client. It does no I/O: the first call does. The error, for an
@@ -96,7 +97,8 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	tr, err := newTransport(cfg.CACert, cfg.UserAgent)
+	clock := &clockWatch{}
+	tr, err := newTransport(cfg.CACert, cfg.UserAgent, clock)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +109,7 @@ func New(cfg Config) (*Client, error) {
 		log:    cfg.Logger,
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
 		limits: cfg.Limits,
+		clock:  clock,
 	}
 	for _, secret := range cfg.Secrets {
 		l, err := newLogin(cfg, base, secret)

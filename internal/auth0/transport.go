@@ -30,13 +30,14 @@ const (
 )
 
 // transport adds the User-Agent to every request, also to those that the
-// oauth2 library makes.
+// oauth2 library makes, and notes what time the answers tell.
 type transport struct {
 	*http.Transport
 	userAgent string
+	clock     *clockWatch
 }
 
-func newTransport(caCert, userAgent string) (*transport, error) {
+func newTransport(caCert, userAgent string, clock *clockWatch) (*transport, error) {
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caCert != "" {
 		pool := x509.NewCertPool()
@@ -54,7 +55,7 @@ func newTransport(caCert, userAgent string) (*transport, error) {
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	return &transport{Transport: t, userAgent: userAgent}, nil
+	return &transport{Transport: t, userAgent: userAgent, clock: clock}, nil
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -63,7 +64,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header.Set("User-Agent", t.userAgent)
 	}
-	return t.Transport.RoundTrip(req)
+	sent := time.Now()
+	resp, err := t.Transport.RoundTrip(req)
+	if err == nil {
+		t.clock.observe(resp.Header, sent, time.Now())
+	}
+	return resp, err
 }
 
 // newHTTPClient sends each request once, and bounds it by timeout from dialling

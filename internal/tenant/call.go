@@ -101,7 +101,7 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 	c.handle = t.withToken(func(*call, scopes) answer { return t.noSuchEndpoint(c) })
 
 	parts := strings.Split(rest, "/")
-	if parts[0] != "clients" || len(parts) > 4 {
+	if t.routeCreation(c, parts) || parts[0] != "clients" || len(parts) > 4 {
 		return c
 	}
 	if len(parts) > 1 {

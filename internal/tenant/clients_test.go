@@ -216,7 +216,7 @@ func TestUnknownEndpointsAnswerJSON(t *testing.T) {
 	f := start(t, allScopes...)
 	app := f.AddApplication(Application{})
 	for _, c := range [][2]string{
-		{http.MethodDelete, "clients/" + app.ClientID}, {http.MethodPost, "clients"}, {http.MethodGet, "users"},
+		{http.MethodPut, "clients/" + app.ClientID}, {http.MethodPut, "clients"}, {http.MethodGet, "users"},
 		{http.MethodGet, "clients/" + app.ClientID + "/rotate-secret"}, {http.MethodGet, "clients/"},
 	} {
 		got := f.api(c[0], c[1], "")

@@ -27,7 +27,10 @@ const (
 	Any               Endpoint = "any"
 )
 
-var endpoints = []Endpoint{"", Token, ReadApplication, UpdateApplication, RotateSecret, CreateCredential, DeleteCredential, AnyManagement, Any}
+var endpoints = []Endpoint{
+	"", Token, ReadApplication, UpdateApplication, RotateSecret, CreateCredential, DeleteCredential,
+	CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
+}
 
 // FaultKind says what goes wrong.
 type FaultKind string

@@ -34,6 +34,8 @@ type sessions struct {
 	codes  map[string]session // those that were not redeemed yet
 	users  map[string]session // by refresh token
 	access map[string]session // by access token, for /userinfo
+
+	spendOnRefusal bool
 }
 
 // keep adds a session to one of the maps of s, whose mutex must be held.
@@ -121,9 +123,9 @@ func (s *sessions) begin(granted session) string {
 // authenticated. A code that comes this far is gone, whatever comes of it.
 //
 // One that comes with a wrong secret does not come this far, and is as good as
-// before. Auth0 does not document whether that is so there. It follows from
-// RFC 6749, 3.2.1 and 4.1.3, which have the client authenticated first; but
-// 10.5 can be read otherwise.
+// before, unless SpendCodesOnRefusal says otherwise. Auth0 does not document
+// what it does. RFC 6749 has the client authenticated first, in 3.2.1 and 4.1.3;
+// but 10.5 can be read as if any attempt used up the code.
 func (t *Tenant) redeemCode(app Application, q tokenRequest) answer {
 	if q.code == "" {
 		return oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: code")
@@ -148,6 +150,23 @@ func (t *Tenant) redeemCode(app Application, q tokenRequest) answer {
 		body["refresh_token"] = keep(&t.sessions.users, "v1."+randomText(60), granted)
 	}
 	return jsonAnswer(http.StatusOK, body)
+}
+
+// SpendCodesOnRefusal says whether a request that is refused for its secret uses
+// up the authorization code in it. It does not unless this is called.
+func (t *Tenant) SpendCodesOnRefusal(on bool) {
+	t.sessions.mu.Lock()
+	defer t.sessions.mu.Unlock()
+	t.sessions.spendOnRefusal = on
+}
+
+// refused notes that the client that has sent a code was not authenticated.
+func (s *sessions) refused(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spendOnRefusal {
+		delete(s.codes, code)
+	}
 }
 
 // refresh handles the grant refresh_token for an application that has

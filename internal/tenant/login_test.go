@@ -145,6 +145,11 @@ func TestWrongSecretDoesNotUseUpTheCode(t *testing.T) {
 	code := f.code(app, nil)
 	assertRefused(t, f.redeem(app, "wrong", code, nil), 401, unauthorized)
 	assert.Equal(t, http.StatusOK, f.redeem(app, app.ClientSecret, code, nil).status)
+
+	f.SpendCodesOnRefusal(true)
+	code = f.code(app, nil)
+	assertRefused(t, f.redeem(app, "wrong", code, nil), 401, unauthorized)
+	assertRefused(t, f.redeem(app, app.ClientSecret, code, nil), 403, badCode)
 }
 
 func TestCodeIsGoodOnce(t *testing.T) {

@@ -16,6 +16,8 @@
 //	GET    /api/v2/clients/{id}/credentials          the public keys of private_key_jwt
 //	POST   /api/v2/clients/{id}/credentials
 //	DELETE /api/v2/clients/{id}/credentials/{id}
+//	POST   /api/v2/clients                           and DELETE /api/v2/clients/{id}
+//	POST   /api/v2/client-grants                     scopes of the Management API
 //
 // with scopes, field visibility, rate limit, the error bodies, and a new secret
 // that takes time to be accepted everywhere (SetPropagation). Faults of every

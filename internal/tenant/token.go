@@ -114,13 +114,13 @@ func (t *Tenant) issueToken(c *call) answer {
 }
 
 // grant checks a request for a token and gives the answer; known is whether
-// there is such an application. The client's authentication comes first: one
-// that fails it has not touched its code or refresh token.
+// there is such an application. The client's authentication comes first.
 func (t *Tenant) grant(q tokenRequest, node uint64) (_ answer, known bool) {
 	t.mu.Lock()
 	app := t.apps[q.clientID]
 	if app == nil || !app.authenticates(q, node, t.now(), t.issuer()) {
 		t.mu.Unlock()
+		t.sessions.refused(q.code)
 		return oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized"), app != nil
 	}
 	caller := app.clone()

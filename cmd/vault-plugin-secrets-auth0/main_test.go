@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/doctor"
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// TestBinary runs the real one, as a user does.
+func TestBinary(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "vault-plugin-secrets-auth0")
+	built, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
+	require.NoError(t, err, "%s", built)
+	tn, err := tenant.Start(tenant.Options{})
+	require.NoError(t, err)
+	t.Cleanup(tn.Close)
+	engine := tn.AddManagementApplication("update:client_keys", "read:clients", "read:client_keys")
+	shop := tn.AddApplication(tenant.Application{Name: "shop"})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, []byte(tn.CACert()), 0o600))
+
+	run := func(secret string, args ...string) (code int, out, told string) {
+		command := exec.Command(binary, args...)
+		command.Env = []string{"AUTH0_DOMAIN=" + tn.Domain(), "AUTH0_CLIENT_ID=" + engine.ClientID, "AUTH0_CLIENT_SECRET=" + secret}
+		var stdout, stderr bytes.Buffer
+		command.Stdout, command.Stderr = &stdout, &stderr
+		var exit *exec.ExitError
+		if err := command.Run(); !errors.As(err, &exit) {
+			require.NoError(t, err)
+		}
+		for _, secret := range tn.EverySecret() {
+			assert.NotContains(t, stdout.String()+stderr.String(), secret)
+		}
+		return command.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	}
+
+	code, out, told := run(engine.ClientSecret, "doctor", "-ca-cert=@"+ca, "-format=json")
+	assert.Equal(t, doctor.ExitOK, code, told)
+	var report doctor.Report
+	require.NoError(t, json.Unmarshal([]byte(out), &report))
+	assert.True(t, report.OK)
+	assert.Equal(t, shop.ClientID, report.Applications.List[0].ClientID)
+	assert.Empty(t, told)
+
+	code, out, _ = run("not-the-secret", "doctor", "-ca-cert=@"+ca)
+	assert.Equal(t, doctor.ExitFailed, code)
+	assert.Contains(t, out, "Auth0 refused (401 access_denied)")
+	code, _, told = run(engine.ClientSecret, "doctor", "-surprise")
+	assert.Equal(t, doctor.ExitUsage, code)
+	assert.Contains(t, told, "-surprise")
+
+	code, out, _ = run("", "-version")
+	assert.Zero(t, code)
+	assert.Contains(t, out, "vault-plugin-secrets-auth0 v")
+	code, _, told = run("", "-h")
+	assert.Zero(t, code)
+	assert.Contains(t, told, "doctor")
+}

@@ -1,0 +1,60 @@
+package auth0
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Clock is how far the tenant's clock is ahead of ours, as its answers tell:
+// between Least and Most. The Date header is in whole seconds, and was written
+// at some time between request and answer: so there is always a span.
+type Clock struct {
+	Least, Most time.Duration
+}
+
+// Known says whether any answer has told the time.
+func (c Clock) Known() bool { return c != Clock{} }
+
+// Ahead is how far the tenant's clock is ahead of ours for certain; negative:
+// behind; 0: no difference can be told.
+func (c Clock) Ahead() time.Duration {
+	switch {
+	case c.Least > 0:
+		return c.Least
+	case c.Most < 0:
+		return c.Most
+	}
+	return 0
+}
+
+// Clock compares the tenant's clock with ours, by the answer that came fastest.
+func (c *Client) Clock() Clock { return c.clock.read() }
+
+// clockWatch keeps the comparison that tells most.
+type clockWatch struct {
+	mu   sync.Mutex
+	best Clock
+}
+
+func (w *clockWatch) read() Clock {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.best
+}
+
+// observe learns from the header of an answer to a request sent at a time, and
+// had at another.
+func (w *clockWatch) observe(h http.Header, sent, had time.Time) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	// By the wall clock: what was read of the monotonic one does not count.
+	seen := Clock{Least: date.Sub(had.Round(0)), Most: date.Add(time.Second).Sub(sent.Round(0))}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.best.Known() || seen.Most-seen.Least < w.best.Most-w.best.Least {
+		w.best = seen
+	}
+}

@@ -1,0 +1,345 @@
+package doctor
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// ward is a tenant with one application of each sort.
+func ward(t *testing.T, scopes ...string) *patient {
+	p := newPatient(t, tenant.Options{RateLimit: tenant.RateLimit{PerSecond: 16, Burst: 50}}, scopes...)
+	id := func(n int) string { return fmt.Sprintf("%032d", n) }
+	p.AddApplication(tenant.Application{ClientID: id(1), Name: "shop"})
+	p.AddApplication(tenant.Application{ClientID: id(2), Name: "old shop", Alg: "HS256"})
+	p.AddApplication(tenant.Application{ClientID: id(3), Name: "single page", AppType: "spa"})
+	p.AddApplication(tenant.Application{ClientID: id(4), Name: "All Applications", Global: true})
+	p.AddApplication(tenant.Application{ClientID: id(5), Name: "with a key", AuthenticationMethods: map[string]any{"private_key_jwt": map[string]any{}}})
+	p.AddApplication(tenant.Application{ClientID: id(6), Name: "a name\x1b[2J that is long and moves the cursor", Absent: []string{"token_endpoint_auth_method"}})
+	return p
+}
+
+// masks are what differs each time.
+var masks = []struct {
+	pattern *regexp.Regexp
+	by      string
+}{
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "<domain>"},
+	{regexp.MustCompile(`"(reset|[a-z]+_seconds)": [^,\n]+`), `"$1": "<differs>"`},
+	{regexp.MustCompile(`of which \d+ are left|"remaining": \d+`), "<remaining>"},
+}
+
+// TestReports compares all that is printed with what is in testdata: the JSON
+// form is a promise, and the table is to be read in a narrow window.
+// UPDATE_GOLDEN=1 writes the files anew.
+func TestReports(t *testing.T) {
+	for _, format := range []string{"json", "table"} {
+		t.Run(format, func(t *testing.T) {
+			p := ward(t, append(allScopes, "read:users")...)
+			_, r := p.check()
+			if format == formatTable {
+				r = p.run(p.environment(), "", "-ca-cert=@"+p.file("ca.pem", p.CACert()))
+			}
+			require.Equal(t, ExitOK, r.code, r.out+r.errors)
+			assert.Empty(t, r.errors)
+			got := strings.ReplaceAll(r.out, p.engine.ClientID, strings.Repeat("e", len(p.engine.ClientID)))
+			for _, mask := range masks {
+				got = mask.pattern.ReplaceAllString(got, mask.by)
+			}
+			golden := "testdata/report." + format
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o600))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err)
+			assert.Equal(t, string(want), got)
+			for line := range strings.Lines(r.out) {
+				assert.NotContains(t, line, "\x1b")
+				if format == formatTable {
+					assert.LessOrEqual(t, runes(line), 100, line)
+				}
+			}
+			for _, entry := range p.Journal() {
+				assert.Equal(t, http.MethodGet, entry.Method, "nothing is changed")
+			}
+		})
+	}
+}
+
+// TestScopes: each missing scope is told with what does not work, and only the
+// required one is a failure.
+func TestScopes(t *testing.T) {
+	for name, test := range map[string]struct {
+		granted []string
+		code    int
+		status  Status
+		missing []string
+	}{
+		"all":                    {allScopes, ExitOK, OK, nil},
+		"keys cover the secrets": {[]string{"update:client_keys", "read:clients", "read:client_credentials"}, ExitOK, OK, nil},
+		"without secrets":        {[]string{"update:client_keys", "read:clients"}, ExitOK, Warning, []string{"read:client_keys"}},
+		"writes only":            {[]string{"update:client_keys"}, ExitOK, Warning, []string{"read:clients", "read:client_keys"}},
+		"reads only":             {[]string{"read:clients", "read:client_keys"}, ExitFailed, Failed, []string{"update:client_keys"}},
+		"none":                   {[]string{}, ExitFailed, Failed, allScopes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, r := newPatient(t, tenant.Options{}, test.granted...).check()
+			assert.Equal(t, test.code, r.code)
+			assert.Equal(t, test.code == ExitOK, report.OK)
+			check := report.find(t, checkScopes)
+			assert.Equal(t, test.status, check.Status)
+			var missing []string
+			for _, scope := range report.Scopes {
+				if scope.Needed && !*scope.Granted {
+					missing = append(missing, scope.Name)
+					assert.Contains(t, check.Message, scope.Name)
+					assert.NotEmpty(t, scope.Without)
+				}
+			}
+			assert.Equal(t, test.missing, missing)
+			assert.Equal(t, len(missing) > 0, check.Remedy != "")
+			assert.Equal(t, OK, report.find(t, checkAPI).Status)
+			assert.Equal(t, OK, report.find(t, checkRateLimit).Status)
+		})
+	}
+
+	t.Run("with a key", func(t *testing.T) {
+		p, key := newPatientWithKey(t, tenant.Options{}, allScopes...)
+		report, r := p.check("-private-key=@" + p.file("key.pem", key))
+		assert.Equal(t, ExitOK, r.code)
+		assert.Contains(t, report.find(t, checkLogin).Message, "private_key_jwt")
+		assert.Equal(t, Warning, report.find(t, checkScopes).Status)
+		assert.Contains(t, report.find(t, checkScopes).Message, "delete:client_credentials")
+	})
+}
+
+// TestWhatIsWrong: each fault is told in a line, with what to do about it.
+func TestWhatIsWrong(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault        tenant.Fault
+		change       func(p *patient)
+		args         []string
+		check        string
+		says, remedy string
+	}{
+		"wrong secret": {args: []string{"-client-secret=wrong-secret"}, check: checkLogin,
+			says: "401 access_denied", remedy: "Check client ID and client secret"},
+		"unknown client": {args: []string{"-client-id=nobody"}, check: checkLogin,
+			says: "401 access_denied", remedy: "Check client ID"},
+		"unknown audience": {args: []string{"-audience=https://login.example.com/api/v2/"}, check: checkLogin,
+			says: "Service not enabled", remedy: "https://login.example.com/api/v2/"},
+		"not authorised": {change: func(p *patient) { p.engine = p.AddApplication(tenant.Application{}) }, check: checkLogin,
+			says: "not authorized to access", remedy: "Authorise the application"},
+		"grant type": {change: func(p *patient) {
+			p.UpdateApplication(p.engine.ClientID, func(a *tenant.Application) { a.GrantTypes = []string{"implicit"} })
+		}, check: checkLogin, says: "unauthorized_client", remedy: "grant type client_credentials"},
+		"untrusted certificate": {args: []string{"-ca-cert="}, check: checkLogin,
+			says: "certificate signed by unknown authority", remedy: "-ca-cert"},
+		"certificate for others": {args: otherHost(t), check: checkLogin,
+			says: "certificate", remedy: "for other hosts"},
+		"no such host": {args: []string{"-domain=nowhere.invalid"}, check: checkLogin,
+			says: "nowhere.invalid", remedy: "DNS"},
+		"nobody listens": {args: []string{"-domain=127.0.0.1:1"}, check: checkLogin,
+			says: "connection refused", remedy: "HTTPS_PROXY"},
+		"a proxy answers the login": {fault: tenant.Fault{Endpoint: tenant.Token, Kind: tenant.HTMLFromProxy, Status: 403}, check: checkLogin,
+			says: "something other than Auth0 answered, with text/html", remedy: "proxy or firewall"},
+		"a proxy answers the API": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.HTMLFromProxy}, check: checkAPI,
+			says: "something other than Auth0 answered, with text/html", remedy: "proxy or firewall"},
+		"login limited": {fault: tenant.Fault{Endpoint: tenant.Token, Kind: tenant.RateLimited, RetryAfter: 2 * time.Minute}, check: checkLogin,
+			says: "limits the rate (429), retry in 2m0s", remedy: "Wait that long"},
+		"API limited": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.RateLimited, RetryAfter: 2 * time.Minute}, check: checkAPI,
+			says: "limits the rate (429), retry in 2m0s", remedy: "Wait that long"},
+		"Auth0 broken": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.ServerError, Status: 503}, check: checkAPI,
+			says: "(503)", remedy: "status.auth0.com"},
+		"no answer": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.TimeoutBeforeCommit}, args: []string{"-request-timeout=1"}, check: checkAPI,
+			says: "no clear answer", remedy: "No answer within 1s"},
+		"not JSON": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.NotJSON}, check: checkAPI,
+			says: "not a list of clients", remedy: "a proxy may change answers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPatient(t, tenant.Options{}, allScopes...)
+			if test.change != nil {
+				test.change(p)
+			}
+			if test.fault.Kind != "" {
+				p.Inject(test.fault)
+			}
+			report, r := p.check(test.args...)
+			assert.Equal(t, ExitFailed, r.code)
+			assert.False(t, report.OK)
+			check := report.find(t, test.check)
+			assert.Equal(t, Failed, check.Status)
+			assert.Contains(t, check.Message, test.says)
+			assert.Contains(t, check.Remedy, test.remedy)
+			assert.Equal(t, Skipped, report.find(t, checkApplications).Status)
+			if test.fault.Kind == tenant.RateLimited {
+				assert.Equal(t, 1, p.Stats().RateLimited, "asked again after a wait that is too long")
+			}
+		})
+	}
+}
+
+// otherHost serves TLS with a certificate that is not for its address. It gives
+// the arguments to go there and trust it.
+func otherHost(t *testing.T) []string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"other.example"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "other.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return []string{"-domain=" + server.Listener.Addr().String(), "-ca-cert=@" + file}
+}
+
+// TestGoesOnAfterTheRateLimit that does not say to wait long.
+func TestGoesOnAfterTheRateLimit(t *testing.T) {
+	p := ward(t, allScopes...)
+	p.Inject(tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.RateLimited, RetryAfter: time.Second, Times: 1})
+	report, r := p.check()
+	assert.Equal(t, ExitOK, r.code)
+	assert.Equal(t, 7, report.Applications.Checked)
+	assert.Equal(t, 1, p.Stats().RateLimited)
+}
+
+func TestNamedApplications(t *testing.T) {
+	p := ward(t, allScopes...)
+	fit, warned, unfit := fmt.Sprintf("%032d", 1), fmt.Sprintf("%032d", 2), fmt.Sprintf("%032d", 3)
+	report, r := p.check("-application=" + fit + "," + warned)
+	assert.Equal(t, ExitOK, r.code)
+	assert.Equal(t, 2, report.Applications.Checked)
+	assert.Equal(t, Warning, report.find(t, checkApplications).Status)
+
+	report, r = p.check("-application="+fit, "-application="+unfit)
+	assert.Equal(t, ExitFailed, r.code, "what was asked for cannot be a role")
+	assert.Equal(t, 1, report.Applications.Unfit)
+	assert.Equal(t, []string{"it is public (app_type spa), so it has no client secret to rotate"}, report.Applications.List[1].Reasons)
+
+	report, r = p.check("-application=nobody")
+	assert.Equal(t, ExitFailed, r.code)
+	assert.Contains(t, report.Applications.List[0].Reasons[0], "does not exist")
+	assert.Equal(t, OK, report.find(t, checkAPI).Status)
+
+	report, r = p.check("-application=" + p.engine.ClientID)
+	assert.Equal(t, ExitFailed, r.code)
+	assert.Contains(t, report.Applications.List[0].Reasons[0], "the engine's own")
+
+	p.SetScopes(p.engine.ClientID, "update:client_keys", "read:client_credentials")
+	report, r = p.check("-application=" + fit)
+	assert.Equal(t, ExitOK, r.code, "what could not be seen is not taken for a no")
+	assert.Equal(t, Unchecked, report.Applications.List[0].Fitness)
+}
+
+// TestClocks: a difference is told with what it breaks.
+func TestClocks(t *testing.T) {
+	shifted := func(by time.Duration) tenant.Options {
+		return tenant.Options{Now: func() time.Time { return time.Now().Add(by) }}
+	}
+	for name, test := range map[string]struct {
+		by   time.Duration
+		says string
+	}{
+		"behind": {30 * time.Minute, "behind Auth0's"},
+		"ahead":  {-30 * time.Minute, "ahead of Auth0's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, r := newPatient(t, shifted(test.by), allScopes...).check()
+			assert.Equal(t, ExitOK, r.code, "a client secret does not need the time")
+			check := report.find(t, checkClock)
+			assert.Equal(t, Warning, check.Status)
+			assert.Contains(t, check.Message, test.says)
+			assert.Contains(t, check.Remedy, "NTP")
+			assert.InDelta(t, test.by.Seconds(), report.Clock.Ahead, (20 * time.Minute).Seconds())
+
+			p, key := newPatientWithKey(t, shifted(test.by), allScopes...)
+			report, r = p.check("-private-key=@" + p.file("key.pem", key))
+			assert.Equal(t, ExitFailed, r.code)
+			assert.Contains(t, report.find(t, checkLogin).Remedy, "that alone makes Auth0 refuse the key")
+			assert.Equal(t, Warning, report.find(t, checkClock).Status, "it is told though there was no login")
+		})
+	}
+}
+
+// TestProgress goes to stderr only: on a terminal at once, else if it takes long.
+func TestProgress(t *testing.T) {
+	p := newPatient(t, tenant.Options{}, allScopes...)
+	for range 250 {
+		p.AddApplication(tenant.Application{})
+	}
+	report, r := p.check()
+	assert.Equal(t, 251, report.Applications.Checked)
+	assert.Equal(t, 251, *report.Applications.Total)
+	assert.Empty(t, r.errors, "nobody watches, and it was quick")
+
+	for name, test := range map[string]struct {
+		terminal bool
+		passes   time.Duration // between two looks at the clock
+		want     string
+	}{
+		"terminal":  {true, 0, "\r\x1b[Kchecked 100 of 251 applications\r\x1b[Kchecked 200 of 251 applications\r\x1b[K"},
+		"log":       {false, patience - 1, "checked 100 of 251 applications\n"},
+		"quick log": {false, patience / 4, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen strings.Builder
+			now := time.Now()
+			told := newProgress(&seen, test.terminal)
+			told.told, told.now = now, func() time.Time { now = now.Add(test.passes); return now }
+			settings, err := newFlags().read([]string{"-ca-cert=@" + p.file("ca.pem", p.CACert())}, nil,
+				func(name string) string { return p.environment()[name] })
+			require.NoError(t, err)
+			_, err = examine(t.Context(), settings, "", told)
+			require.NoError(t, err)
+			_, afterLogin, watched := strings.Cut(seen.String(), "logging in to "+p.Domain())
+			assert.Equal(t, test.terminal, watched)
+			if !watched {
+				afterLogin = seen.String()
+			}
+			assert.Equal(t, test.want, afterLogin)
+		})
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	p := newPatient(t, tenant.Options{}, allScopes...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errors strings.Builder
+	code := Main(ctx, []string{"-domain=" + p.Domain(), "-client-id=x", "-client-secret=y"}, "", Streams{
+		Stdout: &out, Stderr: &errors, Getenv: func(string) string { return "" },
+	})
+	assert.Equal(t, ExitFailed, code)
+	assert.Empty(t, out.String())
+	assert.Equal(t, "doctor: interrupted\n", errors.String())
+}
