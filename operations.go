@@ -15,6 +15,15 @@ func reads(callback framework.OperationFunc, summary string, answer map[int][]fr
 	return &framework.PathOperation{Callback: handled(callback), Summary: summary, Responses: answer}
 }
 
+// handsOut is reads for credentials. The active node answers it: a lease has to
+// be stored, which OpenBao's standbys cannot do, and a rotation waits for those
+// who have read from the node that rotates.
+func handsOut(callback framework.OperationFunc, summary string, answer map[int][]framework.Response) *framework.PathOperation {
+	operation := reads(callback, summary, answer)
+	operation.ForwardPerformanceStandby = true
+	return operation
+}
+
 // writes is an operation that runs where storage can be written. example is
 // what a request may send.
 func writes(

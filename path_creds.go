@@ -25,8 +25,10 @@ Agent does that by itself. Reading never calls Auth0.`
 
 	pathStaticCredsSynopsis    = "Read an application's credentials, without a lease."
 	pathStaticCredsDescription = `
-Answers as creds/ does, but without a lease: for readers that go by ttl, such as
-the Vault Secrets Operator and consul-template. Read again after ttl seconds.`
+Answers as creds/ does, but without a lease, and without a schedule: for readers
+that go by ttl, such as the Vault Secrets Operator and consul-template. Read again
+after ttl seconds. It is at most half of the role's ttl: the other half is for the
+way to the application.`
 
 	// secretTypeCredentials marks the leases of creds/.
 	secretTypeCredentials = "auth0_client_secrets"
@@ -34,18 +36,19 @@ the Vault Secrets Operator and consul-template. Read again after ttl seconds.`
 
 func (b *backend) pathCreds() []*framework.Path {
 	return []*framework.Path{
-		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead),
-		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead),
+		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead, credentialFields()),
+		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
+			staticCredentialFields()),
 	}
 }
 
-func credsPath(prefix, suffix, synopsis, description string, read framework.OperationFunc) *framework.Path {
+func credsPath(prefix, suffix, synopsis, description string, read framework.OperationFunc, answer fieldSchemas) *framework.Path {
 	return &framework.Path{
 		Pattern:      prefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: namedVerb("read", suffix),
 		Fields:       fieldSchemas{fieldName: nameField()},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: reads(read, synopsis, answersWith(credentialFields(), exampleCredentials)),
+			logical.ReadOperation: handsOut(read, synopsis, answersWith(answer, exampleCredentials)),
 		},
 		HelpSynopsis:    synopsis,
 		HelpDescription: strings.TrimSpace(description),
@@ -53,6 +56,15 @@ func credsPath(prefix, suffix, synopsis, description string, read framework.Oper
 }
 
 func credentialFields() fieldSchemas {
+	fields := staticCredentialFields()
+	fields[fieldRotationSchedule] = stringField(descRotationSchedule)
+	return fields
+}
+
+// staticCredentialFields are without the schedule. The Vault Secrets Operator
+// takes credentials that say one for such as change at its times only, and fails
+// to sync them where ttl ends before.
+func staticCredentialFields() fieldSchemas {
 	return fieldSchemas{
 		fieldDomain:               required(stringField(descDomain)),
 		fieldClientID:             required(stringField(descRoleClientID)),
@@ -60,7 +72,6 @@ func credentialFields() fieldSchemas {
 		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
 		fieldClientSecrets:        required(listField(descClientSecrets)),
 		fieldRotationPeriod:       required(intField(descCredsRotationPeriod)),
-		fieldRotationSchedule:     stringField(descRotationSchedule),
 		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
 		fieldTTL:                  required(intField(descCredsTTL)),
 	}
@@ -95,7 +106,9 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	if err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: set.answer(set.readAgain(b.now(), b.mountSettings(), b.maxLeaseTTL()))}, nil
+	answer := set.answer(set.readAgain(b.now(), b.mountSettings(), b.maxLeaseTTL()))
+	delete(answer, fieldRotationSchedule)
+	return &logical.Response{Data: answer}, nil
 }
 
 // servedSet is what the named role hands out now.

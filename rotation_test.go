@@ -233,7 +233,13 @@ func TestWhereStorageCannotBeWrittenNothingRotates(t *testing.T) {
 			require.NoError(t, env.b.PeriodicFunc(context.Background(), &logical.Request{Storage: env.storage}))
 			sleep(time.Hour)
 			assert.Zero(t, env.auth0.count("set"))
-			assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret], "reading works all the same")
+			assert.Equal(t, "steady", env.read("roles/app")[fieldPhase], "reading works all the same")
+			if state == consts.ReplicationPerformanceStandby { // Vault sends these to the active node
+				_, err := env.request(logical.ReadOperation, "creds/app", nil)
+				require.ErrorIs(t, err, logical.ErrReadOnly)
+			} else {
+				assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret])
+			}
 			for _, path := range []string{"rotate/app", "roles/app", "config"} {
 				if state != consts.ReplicationDRSecondary { // Vault routes no requests there
 					_, err := env.request(logical.UpdateOperation, path, nil)

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# Prints the path of a real Vault: $VAULT_BIN, else a vault on PATH, else one
-# that is built from scripts/vault into .cache (once: it is found there later).
+# Prints the path of the server to run: $BAO_BIN (an OpenBao), else $VAULT_BIN,
+# else a vault on PATH, else a real Vault that is built from scripts/vault into
+# .cache (once: it is found there later). Relative paths are from the repository's
+# root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '%s\n' "$*" >&2; }
 
-if [ -n "${VAULT_BIN:-}" ]; then
-  [ -x "$VAULT_BIN" ] || { say "VAULT_BIN=$VAULT_BIN is no program"; exit 1; }
-  printf '%s\n' "$VAULT_BIN"
-  exit 0
-fi
+for variable in BAO_BIN VAULT_BIN; do
+  given=${!variable:-}
+  if [ -n "$given" ]; then
+    [ -x "$given" ] || { say "$variable=$given is no program"; exit 1; }
+    case $given in /*) ;; *) given=$PWD/$given ;; esac
+    printf '%s\n' "$given"
+    exit 0
+  fi
+done
 if found=$(command -v vault); then
   printf '%s\n' "$found"
   exit 0

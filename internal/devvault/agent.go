@@ -16,7 +16,8 @@ type Template struct {
 	Destination string
 }
 
-// AgentOptions are how a Vault Agent is started. It logs in by AppRole.
+// AgentOptions are how a Vault Agent, or OpenBao's, is started: both take the
+// same configuration. It logs in by AppRole.
 type AgentOptions struct {
 	Bin       string
 	WorkDir   string // for configuration, credentials and log; must exist

@@ -1,5 +1,5 @@
 // Package devvault runs real Vault servers and Vault Agents as child processes,
-// for the integration tests and the demo.
+// for the integration tests and the demo; or OpenBao's, in their place.
 package devvault
 
 import (
@@ -11,9 +11,10 @@ import (
 	"strings"
 )
 
-// Binary is the path of a real Vault: VAULT_BIN, else a vault on PATH, else one
-// that scripts/vault.sh builds once. It may take minutes the first time, and
-// says so on standard error. It has to be called from within the repository.
+// Binary is the path of an OpenBao, if BAO_BIN says one; else that of a real
+// Vault: VAULT_BIN, else a vault on PATH, else one that scripts/vault.sh builds
+// once. It may take minutes the first time, and says so on standard error. It has
+// to be called from within the repository.
 func Binary(ctx context.Context) (string, error) {
 	root, err := repository()
 	if err != nil {

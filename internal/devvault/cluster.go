@@ -87,7 +87,7 @@ func (c *Cluster) addNode(ctx context.Context, o ServerOptions) (*Server, error)
 		return c.firstNode(ctx, o)
 	}
 	first := c.Nodes[0]
-	server, err := newServer(o)
+	server, err := newServer(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (c *Cluster) balance(ctx context.Context) error {
 	client.SetMaxRetries(0)
 	client.SetToken(c.Nodes[0].token)
 	c.Front = &Server{
-		options: c.Nodes[0].options, address: listener.Addr().String(), client: client, token: c.Nodes[0].token,
+		options: c.Nodes[0].options, flavour: c.Nodes[0].flavour, address: listener.Addr().String(), client: client, token: c.Nodes[0].token,
 	}
 	return nil
 }

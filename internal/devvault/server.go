@@ -18,7 +18,7 @@ import (
 
 // ServerOptions are how a Vault server is started.
 type ServerOptions struct {
-	Bin       string // Vault's binary
+	Bin       string // Vault's binary, or OpenBao's
 	PluginDir string // without symbolic links
 	WorkDir   string // for configuration, log and storage; must exist
 	Storage   string // "inmem", or "raft", which survives a restart
@@ -26,10 +26,11 @@ type ServerOptions struct {
 	NodeID    string // of raft; default "one"
 }
 
-// Server is a running Vault: one node, initialised and unsealed with one key,
-// over plain HTTP on loopback.
+// Server is a running Vault, or OpenBao: one node, initialised and unsealed with
+// one key, over plain HTTP on loopback.
 type Server struct {
 	options ServerOptions
+	flavour flavour
 	address string
 	config  string
 	client  *api.Client
@@ -40,7 +41,7 @@ type Server struct {
 
 // StartServer starts a Vault and waits until it is active.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
-	s, err := newServer(o)
+	s, err := newServer(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 }
 
 // newServer is a server that does not run yet.
-func newServer(o ServerOptions) (*Server, error) {
+func newServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if o.LogLevel == "" {
 		o.LogLevel = "trace"
 	}
@@ -63,6 +64,10 @@ func newServer(o ServerOptions) (*Server, error) {
 		o.NodeID = "one"
 	}
 	s := &Server{options: o, config: filepath.Join(o.WorkDir, "vault.hcl")}
+	var err error
+	if s.flavour, err = flavourOf(ctx, o.Bin); err != nil {
+		return nil, err
+	}
 	if err := s.configure(); err != nil {
 		return nil, err
 	}
@@ -92,7 +97,7 @@ func (s *Server) configure() error {
 		}
 		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = %q\n}\n", path, s.options.NodeID)
 	}
-	text := storage + fmt.Sprintf(`
+	text := storage + s.flavour.settings + fmt.Sprintf(`
 listener "tcp" {
   address         = %q
   cluster_address = %q
@@ -102,7 +107,6 @@ api_addr         = "http://%s"
 cluster_addr     = "https://%s"
 plugin_directory = %q
 log_level        = %q
-disable_mlock    = true
 `, s.address, addresses[1], s.address, addresses[1], s.options.PluginDir, s.options.LogLevel)
 	return os.WriteFile(s.config, []byte(text), 0o600)
 }
@@ -123,7 +127,7 @@ func freeAddresses(n int) ([]string, error) {
 
 func (s *Server) start(ctx context.Context) error {
 	cmd := exec.Command(s.options.Bin, "server", "-config", s.config) //nolint:gosec,noctx // lives on after the call; ended by Stop
-	cmd.Env = append(environment(), "VAULT_ADDR="+s.Addr())
+	cmd.Env = append(environment(), s.flavour.prefix+"ADDR="+s.Addr())
 	var err error
 	if s.process, err = startProcess(cmd, s.LogFile()); err != nil {
 		return err
@@ -138,7 +142,7 @@ func (s *Server) start(ctx context.Context) error {
 	return err
 }
 
-// environment is this process's, without what would lead Vault elsewhere.
+// environment is this process's, without what would lead Vault or OpenBao elsewhere.
 func environment() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
@@ -239,8 +243,14 @@ func (s *Server) Addr() string { return "http://" + s.address }
 // Token is the root token.
 func (s *Server) Token() string { return s.token }
 
-// Binary is Vault's binary.
+// Binary is Vault's binary, or OpenBao's.
 func (s *Server) Binary() string { return s.options.Bin }
+
+// Product is what the server calls itself: Vault, or OpenBao.
+func (s *Server) Product() string { return s.flavour.product }
+
+// Command is what its users call its binary: vault, or bao.
+func (s *Server) Command() string { return s.flavour.command }
 
 // LogFile holds the server's log, with its plugins' in it.
 func (s *Server) LogFile() string { return filepath.Join(s.options.WorkDir, "vault.log") }
