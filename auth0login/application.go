@@ -53,7 +53,7 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 		for _, secret := range a.inOrder(c) {
 			err := attempt(ctx, c, secret)
 			if !refused(err) {
-				if err == nil {
+				if accepted(err) {
 					a.worked(secret)
 				}
 				return err
@@ -102,6 +102,14 @@ func refused(err error) bool {
 		return answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied"
 	}
 	return errors.Is(err, ErrRefused)
+}
+
+// accepted says whether Auth0 has accepted the secret. It looks at the code or the
+// refresh token only after that; should it void a code that came with a wrong secret
+// before, the next login begins with the right one.
+func accepted(err error) bool {
+	var answer *oauth2.RetrieveError
+	return err == nil || errors.As(err, &answer) && answer.ErrorCode == "invalid_grant"
 }
 
 // moreTelling is the refusal to report: the last one, but one that is not about the

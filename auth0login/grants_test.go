@@ -124,3 +124,14 @@ func TestACodeIsNotTriedAgainWhenItIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "invalid_grant")
 	require.NotErrorIs(t, err, ErrRefused)
 }
+
+// TestACodeThatWasVoidedByAWrongSecretCostsOneLogin, not all until the wrong secret is
+// no longer handed out.
+func TestACodeThatWasVoidedByAWrongSecretCostsOneLogin(t *testing.T) {
+	w := newWorld(t)
+	w.auth.SpendCodesOnRefusal(true)
+	_, err := w.app.Exchange(w.ctx, w.web, w.code())
+	require.ErrorContains(t, err, "invalid_grant")
+	_, err = w.app.Exchange(w.ctx, w.web, w.code())
+	require.NoError(t, err)
+}

@@ -1,0 +1,41 @@
+package auth0login_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"vault-plugin-secrets-auth0/auth0login"
+)
+
+// A service calls an API with tokens of its own.
+func ExampleApplication_Client() {
+	ctx := context.Background()
+	app := auth0login.New(auth0login.File("/run/shop/auth0.json")) // one for the process
+	client := app.Client(ctx, clientcredentials.Config{
+		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
+	})
+	resp, err := client.Get("https://api.example.com/orders")
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+}
+
+// A web application logs its users in.
+func ExampleApplication_Exchange() {
+	app := auth0login.New(auth0login.File("/run/shop/auth0.json"))
+	web := oauth2.Config{RedirectURL: "https://shop.example.com/callback", Scopes: []string{"openid", "offline_access"}}
+	http.HandleFunc("/callback", func(w http.ResponseWriter, r *http.Request) {
+		token, err := app.Exchange(r.Context(), web, r.FormValue("code")) // after state was compared
+		if err != nil {
+			http.Error(w, "the login has failed", http.StatusBadGateway)
+			return
+		}
+		source := app.TokenSource(context.Background(), web, token) // refreshes it
+		_ = source
+	})
+}

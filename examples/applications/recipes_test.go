@@ -1,0 +1,284 @@
+//go:build recipes
+
+// The recipes that can run here run here: real applications in Node and Python
+// log in at a simulated tenant, over TLS. What is not installed is skipped by
+// name.
+package applications
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+func TestNode(t *testing.T) {
+	need(t, "node")
+	need(t, "npm")
+	dir := filepath.Join(t.TempDir(), "node") // node_modules is to stay out of the repository
+	require.NoError(t, os.CopyFS(dir, os.DirFS("node")))
+	t.Log("installing the packages of node/package-lock.json")
+	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
+		`["express-openid-connect", "express"].map((name) => name + " " + require(name + "/package.json").version).join(", ")`)))
+	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: "NODE_EXTRA_CA_CERTS"})
+}
+
+func TestPython(t *testing.T) {
+	const versions = "import authlib, flask, requests, sys; from importlib.metadata import version; " +
+		"print(sys.version.split()[0], *(n + ' ' + version(n) for n in ('authlib', 'flask', 'requests')))"
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		out, err := exec.CommandContext(t.Context(), python, "-c", versions).Output()
+		if err != nil {
+			continue
+		}
+		t.Log("python", strings.TrimSpace(string(out)))
+		test(t, command{dir: "python", args: []string{python, "-B", "app.py"}, ca: "REQUESTS_CA_BUNDLE"})
+		return
+	}
+	t.Skip("not installed: Python with authlib, flask and requests (Debian: python3-authlib python3-flask python3-requests)")
+}
+
+// test runs an application and does to it what rotations do.
+func test(t *testing.T, c command) {
+	f := start(t, c)
+
+	t.Log("the first secret is stale: the login falls back with the same code")
+	f.logIn(accepted(1), refused(1))
+
+	t.Log("the secret that worked last is tried first")
+	f.logIn(accepted(1), refused(0))
+
+	t.Log("a refresh falls back, too")
+	f.rotate("the next secret")
+	f.render(f.stale, f.first, "the next secret")
+	f.get("/refresh", accepted(1), refused(2))
+	f.get("/refresh", accepted(1), refused(0))
+
+	t.Log("the file is replaced while the application runs")
+	f.rotate("a secret with +&=% in it")
+	f.render("a secret with +&=% in it")
+	f.logIn(accepted(1), refused(0))
+
+	t.Log("the file is not readable for a while: what was known stays")
+	require.NoError(t, os.Remove(f.file))
+	f.logIn(accepted(1), refused(0))
+	require.NoError(t, os.WriteFile(f.file, []byte("no JSON"), 0o600))
+	f.logIn(accepted(1), refused(0))
+
+	t.Log("another error is no reason to try another secret")
+	f.render("a secret with +&=% in it", "another")
+	for _, status := range []int{http.StatusInternalServerError, http.StatusUnauthorized, http.StatusForbidden} {
+		f.tenant.Inject(tenant.Fault{Endpoint: tenant.Token, Kind: tenant.HTMLFromProxy, Status: status, Times: 1})
+		f.fail("/login")
+	}
+	f.tenant.Inject(tenant.Fault{Endpoint: tenant.Token, Kind: tenant.RateLimited, Times: 1})
+	f.fail("/login")
+	f.tenant.Inject(tenant.Fault{Endpoint: tenant.Token, Kind: tenant.ResetBeforeCommit, Times: 1})
+	f.fail("/login")
+
+	t.Log("when all are refused the set is tried once more")
+	f.render("wrong", "too")
+	before := f.attempts()
+	status, _ := f.browse("/login")
+	assert.GreaterOrEqual(t, status, 400)
+	assert.Equal(t, before.Attempts.Refused+4, f.attempts().Attempts.Refused)
+	assert.Equal(t, before.Attempts.Accepted, f.attempts().Attempts.Accepted)
+
+	t.Log("and the application recovers")
+	f.render("a secret with +&=% in it")
+	f.logIn(accepted(1), refused(0))
+
+	t.Log("if Auth0 took the code of a refused attempt for used, one login would fail")
+	f.tenant.SpendCodesOnRefusal(true)
+	f.render("a secret with +&=% in it", "the last secret")
+	f.rotate("the last secret")
+	status, _ = f.browse("/login")
+	assert.GreaterOrEqual(t, status, 400)
+	f.logIn(accepted(1), refused(0))
+}
+
+// command starts an application.
+type command struct {
+	dir  string
+	args []string
+	ca   string // the variable with the file of the CA
+}
+
+type fixture struct {
+	t            *testing.T
+	tenant       *tenant.Tenant
+	app          tenant.Application
+	stale, first string
+	file         string // as Vault Agent renders it
+	base         string
+	browser      *http.Client
+}
+
+func start(t *testing.T, c command) *fixture {
+	t.Helper()
+	tn, err := tenant.Start(tenant.Options{})
+	require.NoError(t, err)
+	t.Cleanup(tn.Close)
+	port := freePort(t)
+	f := &fixture{
+		t: t, tenant: tn, stale: "a stale secret", first: "the first secret",
+		file: filepath.Join(t.TempDir(), "auth0.json"), base: "http://localhost:" + port,
+	}
+	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Callbacks: []string{f.base + "/callback"}})
+	f.render(f.stale, f.first)
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	f.browser = tn.HTTPClient()
+	f.browser.Jar, f.browser.Timeout = jar, time.Minute
+
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, []byte(tn.CACert()), 0o600))
+	f.launch(c, "CREDENTIALS="+f.file, "BASE_URL="+f.base, "PORT="+port, "SESSION_SECRET=of no use to anybody else, 32 long", c.ca+"="+ca)
+	return f
+}
+
+// launch runs the application until the test ends, and waits until it serves.
+func (f *fixture) launch(c command, env ...string) {
+	f.t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
+	var out bytes.Buffer
+	app := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	app.Dir, app.Env, app.Stdout, app.Stderr = c.dir, append(os.Environ(), env...), &out, &out
+	require.NoError(f.t, app.Start())
+	ended := make(chan struct{})
+	go func() { _ = app.Wait(); close(ended) }()
+	f.t.Cleanup(func() {
+		cancel()
+		<-ended
+		if f.t.Failed() {
+			f.t.Logf("what the application has printed:\n%s", out.String())
+		}
+	})
+	for {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(f.base, "http://"))
+		if err == nil {
+			require.NoError(f.t, conn.Close())
+			return
+		}
+		select {
+		case <-ended:
+			require.Fail(f.t, "the application has ended", out.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// render replaces the file in the way of Vault Agent.
+func (f *fixture) render(secrets ...string) {
+	f.t.Helper()
+	fallback := ""
+	if len(secrets) > 1 {
+		fallback = secrets[1]
+	}
+	text, err := json.Marshal(map[string]any{
+		"domain": f.tenant.Domain(), "client_id": f.app.ClientID,
+		"client_secret": secrets[0], "fallback_client_secret": fallback, "client_secrets": secrets,
+	})
+	require.NoError(f.t, err)
+	require.NoError(f.t, os.WriteFile(f.file+".new", text, 0o600))
+	require.NoError(f.t, os.Rename(f.file+".new", f.file))
+}
+
+func (f *fixture) rotate(secret string) { f.tenant.SetSecretInDashboard(f.app.ClientID, secret) }
+
+type accepted int
+type refused int
+
+// logIn logs the user in anew, and says how many attempts it has to take.
+func (f *fixture) logIn(a accepted, r refused) {
+	f.t.Helper()
+	body := f.get("/login", a, r)
+	assert.Contains(f.t, body, "Robin Example")
+}
+
+// get opens a page that has to be there.
+func (f *fixture) get(path string, a accepted, r refused) string {
+	f.t.Helper()
+	before := f.attempts()
+	status, body := f.browse(path)
+	require.Equal(f.t, http.StatusOK, status, body)
+	after := f.attempts()
+	assert.Equal(f.t, int(a), after.Attempts.Accepted-before.Attempts.Accepted, "attempts accepted")
+	assert.Equal(f.t, int(r), after.Attempts.Refused-before.Attempts.Refused, "attempts refused")
+	return body
+}
+
+// fail opens a page that asks for one token and does not get it.
+func (f *fixture) fail(path string) {
+	f.t.Helper()
+	before := f.tokenRequests()
+	status, _ := f.browse(path)
+	assert.GreaterOrEqual(f.t, status, 400)
+	assert.Equal(f.t, before+1, f.tokenRequests())
+}
+
+func (f *fixture) browse(path string) (status int, body string) {
+	f.t.Helper()
+	request, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, f.base+path, nil)
+	require.NoError(f.t, err)
+	answer, err := f.browser.Do(request)
+	require.NoError(f.t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(f.t, err)
+	return answer.StatusCode, string(text)
+}
+
+func (f *fixture) attempts() tenant.LoginStats {
+	return f.tenant.Stats().PerApplication[f.app.ClientID]
+}
+
+func (f *fixture) tokenRequests() int {
+	sum := 0
+	for what, n := range f.tenant.Stats().Requests {
+		if strings.HasPrefix(what, "POST /oauth/token ") {
+			sum += n
+		}
+	}
+	return sum
+}
+
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("not installed: " + program)
+	}
+}
+
+func run(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), name, args...)
+	c.Dir = dir
+	out, err := c.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return string(out)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+}
