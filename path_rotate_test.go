@@ -185,6 +185,23 @@ func TestRefusalIsShownAndHeals(t *testing.T) {
 	})
 }
 
+// TestAskingAgainEndsTheWaitAfterAFailure: whoever has mended what was wrong does not
+// wait for the next attempt.
+func TestAskingAgainEndsTheWaitAfterAFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		env.write("rotate/app", nil)
+		env.auth0.interfereWith(func(_, _ string, _ func()) error {
+			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+		})
+		sleep(24 * time.Hour)
+		require.Contains(t, env.read("rotate/app"), fieldRetryAt)
+		env.auth0.interfereWith(nil)
+		env.write("rotate/app", nil)
+		assert.Equal(t, 2, env.read("rotate/app")[fieldVersion])
+	})
+}
+
 func TestRateLimitIsWaitedOut(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)

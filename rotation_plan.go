@@ -141,6 +141,9 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 			return badRequest("%s: %s", fieldRotationWindow, err)
 		}
 	}
+	if p.schedule.Next(now).IsZero() {
+		return badRequest("%s %q is never due: there is no such day", fieldRotationSchedule, p.RotationSchedule)
+	}
 	if gap := shortestGap(p.schedule, now); gap < apart {
 		return badRequest("%s %q has rotations %s apart: that must be at least %s%s",
 			fieldRotationSchedule, p.RotationSchedule, gap, apart, why)
@@ -148,13 +151,10 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 	return nil
 }
 
-// shortestGap is the shortest time between two of the schedule's next times: 0
-// if it has none.
+// shortestGap is the shortest time between two of the schedule's next times. It
+// has to have some.
 func shortestGap(s schedule, now time.Time) time.Duration {
 	at := s.Next(now)
-	if at.IsZero() {
-		return 0
-	}
 	shortest := time.Duration(math.MaxInt64)
 	for range 400 { // more than a year of days
 		next := s.Next(at)

@@ -149,12 +149,9 @@ func (s rotationState) settled(set rotationSettings, clk rotationClock) rotation
 }
 
 // requested asks for a rotation now, which also ends the wait after a failure.
-// While one is staged that changes nothing, but that it no longer depends on the
-// schedule, and with force no longer on leases.
+// While one is staged that changes nothing else, but that it no longer depends on
+// the schedule, and with force no longer on leases.
 func (s rotationState) requested(force bool) rotationState {
-	if s.Next != nil && !force && !s.Scheduled {
-		return s
-	}
 	s.Requested = s.Next == nil && !s.Asked
 	s.Scheduled = false
 	s.Forced = s.Forced || force
