@@ -1,0 +1,527 @@
+package auth0secrets
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestAPIDocument: docs/api.md is what the code declares and answers.
+func TestAPIDocument(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		page, err := template.ParseFiles("testdata/api.md.tmpl")
+		require.NoError(t, err)
+		document := apiDocument{Envelope: inJSON(t, envelope("auth0/creds/shop/G5Dloff47LBD3tOU6aI5jRxd", 900, exampleCredentials))}
+		for _, common := range apiCommon {
+			document.Common = append(document.Common, refusalOf(t, common.path, common.apiRefusal))
+		}
+		router := newEnv(t).b
+		documented := map[*framework.Path]bool{}
+		for _, section := range apiSections() {
+			path := router.Route(section.Concrete)
+			require.NotNil(t, path, section.Concrete)
+			documented[path] = true
+			document.Sections = append(document.Sections, describe(t, section, path))
+		}
+		require.Len(t, documented, len(router.Paths), "a path is not documented")
+		var text strings.Builder
+		require.NoError(t, page.Execute(&text, document))
+		everyRefusalIsIn(t, text.String())
+		generated(t, "docs/api.md", strings.TrimSpace(regexp.MustCompile(`\n{3,}`).ReplaceAllString(text.String(), "\n\n"))+"\n")
+	})
+}
+
+// apiDocument is what the template of docs/api.md is filled with.
+type apiDocument struct {
+	Envelope string
+	Common   []renderedRefusal
+	Sections []renderedSection
+}
+
+type renderedSection struct {
+	Path, Description string
+	Methods           []renderedMethod
+	Parameters        []renderedField
+	Refusals          []renderedRefusal
+}
+
+type renderedMethod struct {
+	Method, Summary string
+	Samples         []renderedSample
+	Fields          []renderedField // of the answer, unless they were shown above
+}
+
+type renderedField struct{ Name, Type, Default, Required, Description string }
+
+type renderedSample struct{ Method, Text, Path, Payload, Answer string }
+
+type renderedRefusal struct{ Request, Message string }
+
+// apiMethods are the operations as HTTP has them, in the order of the document.
+var apiMethods = []struct {
+	operation logical.Operation
+	method    string
+}{
+	{logical.UpdateOperation, http.MethodPost},
+	{logical.PatchOperation, http.MethodPatch},
+	{logical.ReadOperation, http.MethodGet},
+	{logical.ListOperation, "LIST"},
+	{logical.DeleteOperation, http.MethodDelete},
+}
+
+func methodOf(operation logical.Operation) string {
+	for _, known := range apiMethods {
+		if known.operation == operation {
+			return known.method
+		}
+	}
+	return string(operation)
+}
+
+func describe(t *testing.T, section apiSection, path *framework.Path) renderedSection {
+	t.Helper()
+	rendered := renderedSection{Path: section.Path, Description: strings.ReplaceAll(strings.TrimSpace(path.HelpDescription), "<", "&lt;")}
+	rendered.Parameters = parameters(section, path)
+	shown := ""
+	for _, known := range apiMethods {
+		handler, ok := path.Operations[known.operation]
+		if !ok {
+			continue
+		}
+		props := handler.Properties()
+		method := renderedMethod{Method: known.method, Summary: props.Summary}
+		for _, sample := range samplesOf(section, known.operation, props) {
+			drawn := renderedSample{Method: known.method, Text: sample.Text, Path: strings.TrimSuffix(section.Concrete, "/")}
+			if len(sample.Data) > 0 {
+				drawn.Payload = inJSON(t, sample.Data)
+			}
+			if sample.Answer != nil {
+				drawn.Answer = inJSON(t, answerOf(section, sample))
+			}
+			method.Samples = append(method.Samples, drawn)
+		}
+		if fields := answerFields(props); fmt.Sprint(fields) != shown {
+			method.Fields, shown = fields, fmt.Sprint(fields)
+		}
+		rendered.Methods = append(rendered.Methods, method)
+	}
+	for _, refusal := range section.Refusals {
+		rendered.Refusals = append(rendered.Refusals, refusalOf(t, section.Concrete, refusal))
+	}
+	return rendered
+}
+
+// samplesOf are the example requests for an operation.
+func samplesOf(section apiSection, operation logical.Operation, props framework.OperationProperties) []apiSample {
+	var answer map[string]any
+	if declared := props.Responses[http.StatusOK]; len(declared) > 0 {
+		answer = declared[0].Example.Data
+	}
+	if operation == logical.ReadOperation && section.ReadAnswer != nil {
+		answer = section.ReadAnswer
+	}
+	if len(props.Examples) == 0 {
+		sample := apiSample{Answer: answer}
+		if section.Lease > 0 {
+			sample.Warnings = section.Warnings
+		}
+		return []apiSample{sample}
+	}
+	if section.Answer != nil {
+		answer = section.Answer
+	}
+	var samples []apiSample
+	if operation == logical.UpdateOperation {
+		samples = append(samples, section.Extra...)
+	}
+	for _, example := range props.Examples {
+		samples = append(samples, apiSample{Text: example.Description, Data: example.Data, Answer: answer, Warnings: section.Warnings})
+	}
+	return samples
+}
+
+func answerOf(section apiSection, sample apiSample) map[string]any {
+	answer := map[string]any{"data": sample.Answer}
+	if section.Lease > 0 {
+		answer = envelope("auth0/"+section.Concrete+"/G5Dloff47LBD3tOU6aI5jRxd", section.Lease, sample.Answer)
+		for _, field := range []string{"request_id", "wrap_info", "auth", "mount_type", "warnings"} {
+			delete(answer, field)
+		}
+	}
+	if sample.Warnings != nil {
+		answer["warnings"] = sample.Warnings
+	}
+	return answer
+}
+
+// envelope is an answer as Vault's HTTP API gives it.
+func envelope(lease string, seconds int, data map[string]any) map[string]any {
+	return map[string]any{
+		"request_id": "3410573c-f78f-8d68-2913-84d6eed1064a", "lease_id": lease, "lease_duration": seconds, "renewable": false,
+		"data": data, "wrap_info": nil, "warnings": nil, "auth": nil, "mount_type": "vault-plugin-secrets-auth0",
+	}
+}
+
+func inJSON(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(value, "", "  ")
+	require.NoError(t, err)
+	return string(text)
+}
+
+func parameters(section apiSection, path *framework.Path) []renderedField {
+	fields := make([]renderedField, 0, len(path.Fields))
+	for name, schema := range path.Fields {
+		field := renderedField{Name: name, Type: typeName(schema), Default: defaultOf(schema), Description: inCell(schema.Description)}
+		if name == fieldName {
+			field.Required = "in the path"
+		}
+		for _, group := range section.Needs {
+			if slices.Contains(group, name) {
+				field.Required = needed(group, name, path)
+			}
+		}
+		if schema.Query {
+			field.Required = "in the query"
+		}
+		fields = append(fields, field)
+	}
+	return inOrder(fields)
+}
+
+// needed says whether a field has to be sent.
+func needed(group []string, name string, path *framework.Path) string {
+	text := "yes"
+	if _, creates := path.Operations[logical.CreateOperation]; creates {
+		text = "to create"
+	}
+	if len(group) > 1 {
+		others := slices.DeleteFunc(slices.Clone(group), func(other string) bool { return other == name })
+		text += ", or `" + strings.Join(others, "` or `") + "`"
+	}
+	return text
+}
+
+func answerFields(props framework.OperationProperties) []renderedField {
+	var fields []renderedField
+	declared := props.Responses[http.StatusOK]
+	if len(declared) == 0 {
+		return nil
+	}
+	for name, schema := range declared[0].Fields {
+		field := renderedField{Name: name, Type: typeName(schema), Required: "if there is one", Description: inCell(schema.Description)}
+		if schema.Required {
+			field.Required = "always"
+		}
+		fields = append(fields, field)
+	}
+	return inOrder(fields)
+}
+
+func inOrder(fields []renderedField) []renderedField {
+	slices.SortFunc(fields, func(a, b renderedField) int { return strings.Compare(a.Name, b.Name) })
+	return fields
+}
+
+func typeName(schema *framework.FieldSchema) string {
+	name := map[framework.FieldType]string{
+		framework.TypeString: "string", framework.TypeInt: "integer", framework.TypeBool: "boolean",
+		framework.TypeDurationSecond: "duration", framework.TypeTime: "time", framework.TypeMap: "object",
+		framework.TypeStringSlice: "list", framework.TypeCommaStringSlice: "list, or string with commas",
+	}[schema.Type]
+	if name == "" {
+		panic("no name for the type " + schema.Type.String())
+	}
+	if len(schema.AllowedValues) > 0 {
+		values := make([]string, len(schema.AllowedValues))
+		for i, value := range schema.AllowedValues {
+			values[i] = fmt.Sprintf("`%v`", value)
+		}
+		name += ": " + strings.Join(values, ", ")
+	}
+	return name
+}
+
+func defaultOf(schema *framework.FieldSchema) string {
+	switch value := schema.Default.(type) {
+	case nil:
+		return ""
+	case string:
+		if d, err := time.ParseDuration(value); err == nil { // 24h0m0s is 24h
+			value = trailingZeros.ReplaceAllString(d.String(), "$1")
+		}
+		return "`" + value + "`"
+	default:
+		return fmt.Sprintf("`%v`", value)
+	}
+}
+
+// inCell is text as it can stand in the cell of a table, outside of code.
+func inCell(text string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(text) }
+
+// trailingZeros are the parts of a duration that say nothing.
+var trailingZeros = regexp.MustCompile(`([hm])(0[ms])+$`)
+
+// refusalOf has the engine refuse a request, and notes what it says.
+func refusalOf(t *testing.T, path string, refusal apiRefusal) renderedRefusal {
+	t.Helper()
+	env := apiEnv(t)
+	if refusal.Given != nil {
+		refusal.Given(t, env)
+	}
+	operation := refusal.Operation
+	if operation == "" {
+		operation = logical.UpdateOperation
+	}
+	_, err := env.request(operation, path, refusal.Sent)
+	requireCoded(t, err, http.StatusBadRequest, "")
+	request := "`" + methodOf(operation) + "`"
+	if refusal.Sent != nil {
+		sent, err := json.Marshal(refusal.Sent)
+		require.NoError(t, err)
+		request += " `" + strings.ReplaceAll(string(sent), apiEngineSecret, "...") + "`"
+	}
+	if refusal.When != "" {
+		request += ": " + refusal.When
+	}
+	return renderedRefusal{inCell(request), inCell(err.Error())}
+}
+
+// everyRefusalIsIn checks that no refusal of the code is missing in the document.
+func everyRefusalIsIn(t *testing.T, document string) {
+	t.Helper()
+	verbs, found := regexp.MustCompile(`%[a-z]`), 0
+	for _, source := range []struct{ files, calls string }{
+		{"*.go", `^badRequest$`}, {"internal/fitness/*.go", `^(Errorf|New)$`}, // what fitness refuses becomes a badRequest
+	} {
+		files, err := filepath.Glob(source.files)
+		require.NoError(t, err)
+		files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, "_test.go") })
+		for _, text := range textsOf(t, files, regexp.MustCompile(source.calls)) {
+			found++
+			longest := slices.MaxFunc(verbs.Split(text, -1), func(a, b string) int { return len(a) - len(b) })
+			excepted := slices.ContainsFunc(apiUndocumented, func(begin string) bool { return strings.HasPrefix(longest, begin) })
+			assert.True(t, excepted || strings.Contains(document, inCell(longest)), "no refusal is documented that says %q", longest)
+		}
+	}
+	require.Greater(t, found, 50)
+}
+
+// textsOf are the first arguments of calls in files.
+func textsOf(t *testing.T, files []string, calls *regexp.Regexp) []string {
+	t.Helper()
+	var texts []string
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(parsed, func(node ast.Node) bool {
+			call, ok := node.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch called := call.Fun.(type) {
+			case *ast.Ident:
+				name = called.Name
+			case *ast.SelectorExpr:
+				name = called.Sel.Name
+			}
+			if calls.MatchString(name) {
+				texts = append(texts, literal(call.Args[0]))
+			}
+			return true
+		})
+	}
+	return texts
+}
+
+// literal is the text of a string, put together of literals.
+func literal(expr ast.Expr) string {
+	switch e := expr.(type) {
+	case *ast.BinaryExpr:
+		return literal(e.X) + literal(e.Y)
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		if err == nil {
+			return text
+		}
+	}
+	return "%s"
+}
+
+// TestFieldsThatAreNeeded: what docs/api.md calls required is, and nothing else.
+func TestFieldsThatAreNeeded(t *testing.T) {
+	sendable := map[string]any{
+		fieldDomain: exampleDomain, fieldClientID: exampleAppID, fieldScopes: []string{scopeReadClients},
+		fieldFilterAppType: "regular_web", fieldFilterName: "*", fieldClientIDs: exampleAppID,
+	}
+	for _, section := range apiSections() {
+		for missing := range section.Needs {
+			for _, with := range section.Needs[missing] {
+				env := apiConfigured(t)
+				values := maps.Clone(sendable)
+				if section.Path == "config" {
+					env = apiTenant(t)
+					env.auth0.keys = testKeys()[:1]
+					values[fieldClientID], values[fieldClientSecret], values[fieldPrivateKey] = exampleEngineID, apiEngineSecret, testKeys()[0]
+				}
+				sent := map[string]any{}
+				for i, group := range section.Needs {
+					if i != missing {
+						sent[group[0]] = values[group[0]]
+					}
+				}
+				env.refused(http.StatusBadRequest, "", logical.UpdateOperation, section.Concrete, sent)
+				sent[with] = values[with]
+				env.write(section.Concrete, sent)
+			}
+		}
+	}
+}
+
+// TestExamplesOfTheAPIDocument: the example requests work in the order of the
+// document (the ones that change or delete something after the others), and the
+// answers have the fields that are shown.
+func TestExamplesOfTheAPIDocument(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := apiTenant(t)
+		real := map[any]any{exampleEngineID: exampleEngineID, "...": apiEngineSecret}
+		sections := apiSections()
+		ran := 0
+		run := func(section apiSection, operations ...logical.Operation) {
+			path := env.b.Route(section.Concrete)
+			for _, operation := range operations {
+				handler, ok := path.Operations[operation]
+				if !ok {
+					continue
+				}
+				for _, sample := range samplesOf(section, operation, handler.Properties()) {
+					data := maps.Clone(sample.Data)
+					for field, value := range data {
+						if value, ok := value.(string); ok && real[value] != nil {
+							data[field] = real[value]
+						}
+					}
+					resp := env.must(operation, section.Concrete, data)
+					sameFields(t, section, operation, path, sample, resp)
+					ran++
+				}
+			}
+			sleep(time.Second)
+		}
+		for _, section := range sections {
+			if section.Path == "token-roles/:name" {
+				env.write("roles/user-reader", map[string]any{fieldClientID: apiReaderApp})
+				env.auth0.grantScopes("read:users", scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys)
+			}
+			if section.Path == "rotate" {
+				env.failingRole()
+			}
+			run(section, logical.UpdateOperation, logical.ReadOperation, logical.ListOperation)
+		}
+		for _, section := range sections {
+			run(section, logical.PatchOperation)
+		}
+		for _, name := range []string{"roles/failing", "roles/user-reader"} {
+			env.must(logical.DeleteOperation, name, nil)
+		}
+		for _, section := range slices.Backward(sections) {
+			run(section, logical.DeleteOperation)
+		}
+		assert.Greater(t, ran, 24)
+		left, err := env.storage.List(t.Context(), storageRoles)
+		require.NoError(t, err)
+		assert.Empty(t, left)
+	})
+}
+
+// failingRole makes a role whose rotation fails.
+func (env *testEnv) failingRole() {
+	env.write("roles/failing", map[string]any{fieldClientID: apiFailingApp})
+	env.auth0.interfereWith(func(op, clientID string, _ func()) error {
+		if op == "set" && clientID == apiFailingApp {
+			return noAnswer("set secret")
+		}
+		return nil
+	})
+	_, err := env.request(logical.UpdateOperation, "rotate/failing", map[string]any{fieldForce: true})
+	requireCoded(env.t, err, http.StatusBadGateway, "no clear answer")
+}
+
+// sameFields checks that an answer has the fields of the example, save for those
+// that need not be there.
+func sameFields(t *testing.T, section apiSection, operation logical.Operation, path *framework.Path, sample apiSample, resp *logical.Response) {
+	t.Helper()
+	name, example := fmt.Sprint(operation, " ", section.Path), sample.Answer
+	var data map[string]any
+	if resp != nil {
+		data = resp.Data
+	}
+	if resp != nil && operation != logical.DeleteOperation { // of which some warn
+		assert.Equal(t, withoutTimes(sample.Warnings), withoutTimes(resp.Warnings), "%s: warnings", name)
+	}
+	assert.Equal(t, example != nil, data != nil, name)
+	if example == nil {
+		return
+	}
+	declared := path.Operations[operation].Properties().Responses[http.StatusOK][0].Fields
+	for field, schema := range declared {
+		_, shown := example[field]
+		_, answered := data[field]
+		assert.True(t, shown == answered || !schema.Required, "%s: %s: shown %t, answered %t", name, field, shown, answered)
+		sameEntries(t, name+" "+field, example[field], data[field])
+	}
+	if ttl, ok := example[fieldTTL]; ok {
+		assert.EqualValues(t, ttl, data[fieldTTL], "%s: ttl", name)
+	}
+	for field := range data {
+		assert.Contains(t, declared, field, name)
+	}
+	assert.Equal(t, section.Lease > 0, resp.Secret != nil, "%s: a lease", name)
+	if section.Lease > 0 {
+		assert.Equal(t, time.Duration(section.Lease)*time.Second, resp.Secret.TTL, name)
+		assert.False(t, resp.Secret.Renewable, name)
+	}
+}
+
+// withoutTimes is texts with the times in them left out.
+func withoutTimes(texts []string) string {
+	return regexp.MustCompile(`\d{4}-\S+Z`).ReplaceAllString(strings.Join(texts, "\n"), "<time>")
+}
+
+// sameEntries checks that the entries of a map of maps have the same fields.
+func sameEntries(t *testing.T, name string, example, data any) {
+	t.Helper()
+	shown, isMap := example.(map[string]any)
+	answered, _ := data.(map[string]any)
+	if !isMap || len(shown) == 0 || len(answered) == 0 {
+		return
+	}
+	fieldsOf := func(entries map[string]any) []string {
+		fields := map[string]any{}
+		for _, entry := range entries {
+			if of, ok := entry.(map[string]any); ok {
+				fields = merged(fields, of)
+			}
+		}
+		return slices.Sorted(maps.Keys(fields))
+	}
+	assert.Equal(t, fieldsOf(shown), fieldsOf(answered), name)
+}
