@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -57,14 +56,18 @@ func run(ctx context.Context, stay bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("Starting a simulated Auth0 tenant and a real Vault with the plugin ...")
+	product, err := devvault.Product(ctx, vault)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Starting a simulated Auth0 tenant and a real %s with the plugin ...\n", product)
 	stack, err := devstack.Start(ctx, devstack.Options{WorkDir: dir, Plugin: plugin, Vault: vault, Storage: "inmem"})
 	if err != nil {
 		return err
 	}
 	defer stack.Stop(context.WithoutCancel(ctx))
 	if stay {
-		return leaveRunning(ctx, stack)
+		return leaveRunning(ctx, stack, plugin)
 	}
 	return play(ctx, stack)
 }
@@ -100,7 +103,8 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 		end()
 		<-finished
 	}()
-	scene.say("A real Vault Agent renders the credentials into a file; the application logs in with it %d times a second.", time.Second/loginEvery)
+	scene.say("A real %s Agent renders the credentials into a file; the application logs in with it %d times a second.",
+		stack.Vault.Product(), time.Second/loginEvery)
 	if err := scene.watch(ctx, 2*time.Second, nil); err != nil {
 		return err
 	}
@@ -123,39 +127,4 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 		return errors.New("logins were refused during the staged rotation")
 	}
 	return nil
-}
-
-func leaveRunning(ctx context.Context, stack *devstack.Stack) error {
-	app := stack.Tenant.AddApplication(tenant.Application{Name: role})
-	stack.Tenant.AddApplication(tenant.Application{Name: "billing"})
-	ca := filepath.Join(stack.Dir, "ca.pem")
-	if err := os.WriteFile(ca, []byte(stack.Tenant.CACert()), 0o600); err != nil {
-		return err
-	}
-	if _, err := stack.Write(ctx, "config", stack.Config()); err != nil {
-		return err
-	}
-	fmt.Printf(`
-Vault runs with the engine mounted at %[1]s/ and configured. In another terminal:
-
-  export VAULT_ADDR=%[2]s VAULT_TOKEN=%[3]s PATH=%[4]s:$PATH
-
-  vault read  %[1]s/config
-  vault write %[1]s/roles/%[5]s client_id=%[6]s ttl=1m
-  vault read  %[1]s/creds/%[5]s
-  vault write -f %[1]s/rotate/%[5]s
-  vault read  %[1]s/roles/%[5]s
-  vault write %[1]s/rotate/%[5]s force=true
-  vault list -detailed %[1]s/applications
-  vault path-help %[1]s
-
-It was configured with
-
-  vault write %[1]s/config domain=%[7]s client_id=%[8]s client_secret=%[9]s ca_cert=@%[10]s
-
-The simulated Auth0 tenant is https://%[7]s, Vault's log is %[11]s. Ctrl-C stops everything.
-`, devstack.Mount, stack.Vault.Addr(), stack.Vault.Token(), filepath.Dir(stack.Vault.Binary()), role, app.ClientID, stack.Tenant.Domain(),
-		stack.Engine.ClientID, stack.Engine.ClientSecret, ca, stack.Vault.LogFile())
-	<-ctx.Done()
-	return ctx.Err()
 }

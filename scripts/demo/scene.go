@@ -27,6 +27,11 @@ func (s *scene) say(format string, args ...any) {
 	fmt.Printf("\n%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// command tells which command does what comes next.
+func (s *scene) command(format string, args ...any) {
+	s.say("%s "+format, append([]any{s.stack.Vault.Command()}, args...)...)
+}
+
 // name calls secrets A, B, C in the order in which they turn up: the timeline
 // shows no secret.
 func (s *scene) name(secret string) string {
@@ -42,17 +47,17 @@ func (s *scene) name(secret string) string {
 // onboard configures the engine and makes a role of an application.
 func (s *scene) onboard(ctx context.Context) error {
 	s.app = s.stack.Tenant.AddApplication(tenant.Application{Name: role})
-	s.say("vault write auth0/config domain=%s client_id=... client_secret=...", s.stack.Tenant.Domain())
+	s.command("write auth0/config domain=%s client_id=... client_secret=...", s.stack.Tenant.Domain())
 	config := s.stack.Config()
 	config["propagation_delay"] = (propagation + time.Second).String()
 	if _, err := s.stack.Write(ctx, "config", config); err != nil {
 		return err
 	}
-	s.say("vault write auth0/roles/%s client_id=%s ttl=%s        (imports the present secret, rotates nothing)", role, s.app.ClientID, ttl)
+	s.command("write auth0/roles/%s client_id=%s ttl=%s        (imports the present secret, rotates nothing)", role, s.app.ClientID, ttl)
 	if _, err := s.stack.Write(ctx, "roles/"+role, map[string]any{"client_id": s.app.ClientID, "ttl": ttl.String()}); err != nil {
 		return err
 	}
-	s.say("vault read auth0/creds/%s", role)
+	s.command("read auth0/creds/%s", role)
 	lease, err := s.stack.Read(ctx, "creds/"+role)
 	if err != nil {
 		return err
@@ -68,9 +73,9 @@ func (s *scene) rotate(ctx context.Context, kind string, data map[string]any) (t
 	before := s.stack.Tenant.Stats().Logins
 	forced := data != nil
 	if forced {
-		s.say("vault write auth0/rotate/%s force=true               (an emergency: do not wait for leases)", role)
+		s.command("write auth0/rotate/%s force=true               (an emergency: do not wait for leases)", role)
 	} else {
-		s.say("vault write -f auth0/rotate/%s                       (staged: hand out first, set when every lease has it)", role)
+		s.command("write -f auth0/rotate/%s                       (staged: hand out first, set when every lease has it)", role)
 	}
 	answer, err := s.stack.Write(ctx, "rotate/"+role, data)
 	if err != nil {

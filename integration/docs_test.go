@@ -1,0 +1,270 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/devvault"
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// bareDocuments begin with a Vault that has nothing but the plugin's binary; for the
+// others the engine is mounted and configured, and the application shop is a role.
+var bareDocuments = []string{"README.md", "docs/operations.md"}
+
+// TestCommandsOfTheDocuments runs all commands in the README and in docs/, as written
+// and in order, and compares what they print with what is shown, save for what differs
+// each time.
+func TestCommandsOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, documents)
+	for _, file := range append(documents, "../README.md") {
+		name := strings.TrimPrefix(file, "../")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			runDocument(t, name, readBlocks(t, string(text)))
+		})
+	}
+}
+
+// block is commands of a document.
+type block struct {
+	line    int    // of the document, for messages
+	skipped string // why it is not run; "": it is
+	steps   []step
+}
+
+// step is what is run at once, and the lines that it prints; nil: they are not shown.
+type step struct {
+	commands string
+	output   []string
+}
+
+// fence is a block, which may be indented as part of a list.
+var fence = regexp.MustCompile("(?ms)^( *)```(sh|console)\n(.*?)^ *```$")
+
+// readBlocks finds the blocks of sh and console, in order.
+func readBlocks(t *testing.T, text string) []block {
+	t.Helper()
+	var blocks []block
+	for _, at := range fence.FindAllStringSubmatchIndex(text, -1) {
+		indent, kind, content := text[at[2]:at[3]], text[at[4]:at[5]], text[at[6]:at[7]]
+		content = strings.ReplaceAll("\n"+content, "\n"+indent, "\n")[1:]
+		b := block{line: 1 + strings.Count(text[:at[0]], "\n")}
+		if reason, ok := strings.CutPrefix(content, "# needs "); ok {
+			b.skipped, _, _ = strings.Cut(reason, "\n")
+			if _, err := exec.LookPath(b.skipped); err == nil { // a program, such as jq
+				b.skipped = ""
+			}
+		}
+		if kind == "sh" {
+			b.steps = withoutTargets(content)
+		} else {
+			b.steps = readSession(t, content)
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// withoutTargets leaves out targets of make: they are what runs this, or take as long.
+func withoutTargets(content string) []step {
+	var kept []string
+	for line := range strings.Lines(content) {
+		if !strings.HasPrefix(line, "make ") {
+			kept = append(kept, line)
+		}
+	}
+	return []step{{commands: strings.Join(kept, "")}}
+}
+
+// readSession reads lines that begin with "$ ", or "> " where they go on, and what
+// they print.
+func readSession(t *testing.T, content string) []step {
+	t.Helper()
+	var steps []step
+	for line := range strings.Lines(content) {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			steps = append(steps, step{commands: command, output: []string{}})
+			continue
+		}
+		require.NotEmpty(t, steps, "output before the first command: %q", line)
+		last := &steps[len(steps)-1]
+		if more, ok := strings.CutPrefix(line, "> "); ok && len(last.output) == 0 {
+			last.commands += more
+		} else {
+			last.output = append(last.output, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return steps
+}
+
+const stepMark = "@@@ step "
+
+// runDocument runs a document's commands in one shell, so that each sees what the ones
+// before have set.
+func runDocument(t *testing.T, name string, blocks []block) {
+	t.Helper()
+	script := &strings.Builder{}
+	script.WriteString("set -euo pipefail\n")
+	var steps []step
+	var skipped []string
+	for _, b := range blocks {
+		if b.skipped != "" {
+			skipped = append(skipped, fmt.Sprintf("line %d (needs %s)", b.line, b.skipped))
+			continue
+		}
+		for _, s := range b.steps {
+			fmt.Fprintf(script, "echo '%s%d'\n%s\n", stepMark, len(steps), s.commands)
+			steps = append(steps, s)
+		}
+	}
+	if len(steps) == 0 {
+		t.Skip("there is nothing to run in it")
+	}
+	printed, err := newReader(t, name).run(script.String())
+	outputs := strings.Split(printed, stepMark)[1:]
+	if err != nil {
+		last := len(outputs) - 1
+		t.Fatalf("%v\n%s\n%s", err, steps[last].commands, outputs[last])
+	}
+	for i, s := range steps {
+		_, output, _ := strings.Cut(outputs[i], "\n")
+		if s.output != nil {
+			shown, real := strings.Join(s.output, "\n"), strings.TrimSpace(output)
+			assert.Equal(t, masked(strings.Split(shown, "\n")), masked(strings.Split(real, "\n")), s.commands)
+		}
+	}
+	t.Logf("ran %d steps; skipped: %s", len(steps), strings.Join(skipped, ", "))
+}
+
+// reader is somebody who follows a document.
+type reader struct {
+	*suite
+	dir      string // where he works: it looks like the repository
+	bin      string // has vault
+	ca       string
+	replaced *strings.Replacer
+}
+
+func newReader(t *testing.T, document string) *reader {
+	t.Helper()
+	bare := slices.Contains(bareDocuments, document)
+	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare}), dir: t.TempDir(), bin: t.TempDir()}
+	app := r.addApplication(func(a *tenant.Application) { a.Name = "shop" })
+	vault, err := devvault.Binary(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, "vault")))
+	r.ca = filepath.Join(r.Dir, "ca.pem")
+	require.NoError(t, os.WriteFile(r.ca, []byte(r.Tenant.CACert()), 0o600))
+	repository, err := filepath.Abs("..")
+	require.NoError(t, err)
+	entries, err := os.ReadDir(repository)
+	require.NoError(t, err)
+	for _, entry := range entries {
+		require.NoError(t, os.Symlink(filepath.Join(repository, entry.Name()), filepath.Join(r.dir, entry.Name())))
+	}
+	if !bare {
+		r.write("config", r.Config())
+		r.write("roles/shop", map[string]any{"client_id": app.ClientID, "ttl": "1m"})
+	}
+	r.replaced = strings.NewReplacer(
+		"domain=example.eu.auth0.com client_id=... client_secret=...",
+		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca,
+		"example.eu.auth0.com", r.Tenant.Domain(),
+		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
+		"eyJhbGciOiJSUzI1NiJ9", r.Tenant.IssueToken("create:clients", "create:client_grants", "read:clients", "delete:clients"),
+	)
+	t.Cleanup(func() {
+		for _, secret := range r.Tenant.EverySecret() {
+			r.remember(secret)
+		}
+	})
+	return r
+}
+
+// run runs a script, with values of this Vault and tenant for those of the examples,
+// and ends what it leaves running.
+func (r *reader) run(script string) (string, error) {
+	shell := exec.CommandContext(r.t.Context(), "bash", "-c", r.replaced.Replace(script))
+	shell.Dir = r.dir
+	shell.Env = append(os.Environ(),
+		"VAULT_ADDR="+r.Vault.Addr(), "VAULT_TOKEN="+r.Vault.Token(), "PATH="+r.bin+":"+os.Getenv("PATH"), "HOME="+r.dir,
+		"VAULT_PLUGIN_DIR="+filepath.Join(r.Dir, "plugins"),
+		"AUTH0_DOMAIN="+r.Tenant.Domain(), "AUTH0_CLIENT_ID="+r.Engine.ClientID, "AUTH0_CLIENT_SECRET="+r.Tenant.Secret(r.Engine.ClientID),
+		"SSL_CERT_FILE="+r.ca,
+	)
+	for _, name := range []string{"GOENV", "GOPATH", "GOMODCACHE", "GOCACHE"} { // not beneath the other HOME
+		value, err := exec.CommandContext(r.t.Context(), "go", "env", name).Output()
+		require.NoError(r.t, err)
+		shell.Env = append(shell.Env, name+"="+strings.TrimSpace(string(value)))
+	}
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	// A file, not a pipe: that would be waited for until the last process in the
+	// background has closed it.
+	printed, err := os.Create(filepath.Join(r.t.TempDir(), "printed"))
+	require.NoError(r.t, err)
+	defer printed.Close()
+	shell.Stdout, shell.Stderr = printed, printed
+	require.NoError(r.t, shell.Start())
+	failed := shell.Wait()
+	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGTERM)
+	text, err := os.ReadFile(printed.Name())
+	require.NoError(r.t, err)
+	return string(text), failed
+}
+
+// masks are what differs each time a command is run.
+var masks = []struct {
+	pattern *regexp.Regexp
+	by      string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "<time>"},
+	{regexp.MustCompile(`((?:static-)?creds/\w+/)\w{24}`), "$1<lease>"},
+	{regexp.MustCompile(`\b127\.0\.0\.1:\d+`), "<domain>"},
+	{regexp.MustCompile(`example\.eu\.auth0\.com`), "<domain>"},
+	{regexp.MustCompile(`[\w-]{64}`), "<secret>"},
+	{regexp.MustCompile(`\b[A-Za-z0-9]{32}\b`), "<client id>"},
+	{regexp.MustCompile(`-{3,}`), "---"},
+}
+
+// masked puts lines in the form in which they are compared: values that differ
+// each time masked, columns one space apart.
+func masked(lines []string) []string {
+	same := make([]string, len(lines))
+	for i, line := range lines {
+		for _, mask := range masks {
+			line = mask.pattern.ReplaceAllString(line, mask.by)
+		}
+		same[i] = strings.Join(strings.Fields(line), " ")
+	}
+	return same
+}
+
+func TestReadBlocks(t *testing.T) {
+	text := "1. first\n\n   ```sh\n   make build\n   cat <<EOF\n     text\n   EOF\n   ```\n```console\n$ one \\\n> more\nout\n\nput\n$ two\n```\n" +
+		"```sh\n# needs a cluster\nkubectl\n```\n```json\n{}\n```\n"
+	assert.Equal(t, []block{
+		{line: 3, steps: []step{{commands: "cat <<EOF\n  text\nEOF\n"}}},
+		{line: 9, steps: []step{{"one \\\nmore\n", []string{"out", "", "put"}}, {"two\n", []string{}}}},
+		{line: 17, skipped: "a cluster", steps: []step{{commands: "# needs a cluster\nkubectl\n"}}},
+	}, readBlocks(t, text))
+}
