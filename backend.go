@@ -194,7 +194,7 @@ func newBackend(now func() time.Time) *backend {
 // HandleExistenceCheck and HandleRequest refuse secrets of another type than
 // string before the SDK does: its error quotes the value, and Vault logs it.
 func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
-	if err := checkSecretType(req); err != nil {
+	if err := checkSecretForm(req); err != nil {
 		return false, false, errutil.UserError{Err: err.Error()}
 	}
 	return b.Backend.HandleExistenceCheck(ctx, req)
@@ -202,7 +202,7 @@ func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 
 // HandleRequest is explained at HandleExistenceCheck.
 func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if err := checkSecretType(req); err != nil {
+	if err := checkSecretForm(req); err != nil {
 		return nil, err
 	}
 	return b.Backend.HandleRequest(ctx, req)

@@ -71,12 +71,17 @@ func checkInput(req *logical.Request, d *framework.FieldData) error {
 	return nil
 }
 
-// checkSecretType refuses a secret that is not a string, without quoting it.
-func checkSecretType(req *logical.Request) error {
+// checkSecretForm refuses a secret that is not a string, and one with white space
+// around it, as the line break of a file or of echo, without quoting it.
+func checkSecretForm(req *logical.Request) error {
 	for _, field := range []string{fieldClientSecret, fieldPrivateKey} {
 		value, sent := req.Data[field]
-		if _, isString := value.(string); sent && value != nil && !isString {
+		text, isString := value.(string)
+		if sent && value != nil && !isString {
 			return badRequest("%s must be a string", field)
+		}
+		if field == fieldClientSecret && text != strings.TrimSpace(text) {
+			return badRequest("%s has white space or a line break around it, which is not part of it: send it without (echo adds one, printf does not)", field)
 		}
 	}
 	return nil

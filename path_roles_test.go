@@ -152,6 +152,7 @@ func TestRoleRefusesWrongInput(t *testing.T) {
 		"short period":           {map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 119}, "(twice the ttl)"},
 		"period beyond reason":   {map[string]any{fieldClientID: testAppID, fieldRotationPeriod: "90000h"}, "must be at most 87600h"},
 		"secret of another type": {map[string]any{fieldClientID: testAppID, fieldClientSecret: []any{testEngineSecret}}, "client_secret must be a string"},
+		"secret of a file":       {map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret + "\n"}, "a line break around it"},
 		"unknown source":         {map[string]any{fieldClientID: testAppID, fieldSecretSource: "okta"}, `secret_source "okta" is not known`},
 		"empty secret":           {map[string]any{fieldClientID: testAppID, fieldClientSecret: ""}, "client_secret is empty"},
 		"contradiction":          {map[string]any{fieldClientID: testAppID, fieldClientSecret: "x", fieldSkipImport: true}, "contradict each other"},

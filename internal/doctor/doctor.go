@@ -95,7 +95,7 @@ func (e *examination) login(ctx context.Context) bool {
 	}
 	if e.lineBreak {
 		e.note(checkLogin, Warning, message+"; but there is a line break after the client secret, which was left out here",
-			"Take it away (printf '%s' instead of echo): Vault sends what it is given, and Auth0 would refuse it.")
+			"Take it away (printf '%s' instead of echo): the engine refuses it.")
 		return true
 	}
 	e.note(checkLogin, OK, message, "")

@@ -29,7 +29,7 @@ func TestSources(t *testing.T) {
 
 	r := p.run(p.environment(), secret+"\n", ca, "-client-secret=-")
 	assert.Equal(t, ExitOK, r.code)
-	assert.Contains(t, r.out, "there is a line break", "Vault would send it")
+	assert.Contains(t, r.out, "there is a line break", "the engine would refuse it")
 }
 
 // TestSecretWithAnAt can be given as to the vault command.
