@@ -8,16 +8,23 @@ VERSION  ?= $(shell git describe --tags --exact-match --match 'v[0-9]*.[0-9]*.[0
 LINT     := .cache/golangci-lint-v2.15.0/golangci-lint
 LINTFROM := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+GORELEASER := .cache/goreleaser-v2.16.0/goreleaser
+SYFT       := .cache/syft-v1.52.0/syft
+ACTIONLINT := .cache/actionlint-v1.7.12/actionlint
+CONSULTEMPLATE := .cache/consul-template-v0.41.1/consul-template
+# The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
+RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
+
 step = @printf '\n==> %s\n' "$(1)"
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the plugin into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
 
 .PHONY: demo
 demo: build vault ## Watch a real Vault rotate an application's secret while it logs in
@@ -61,6 +68,12 @@ integration: build vault ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (two to three minutes; each test reports when it is through))
 	go test -race -tags integration -count=1 -parallel 12 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
+.PHONY: recipes
+recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)
+	$(call step,Recipes for applications: what is not installed is skipped by name)
+	go vet -tags recipes ./examples/applications/
+	go test -tags recipes -count=1 -timeout 10m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
+
 .PHONY: bench
 bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
 	$(call step,Benchmarks)
@@ -77,6 +90,23 @@ profile: ## Profile reads of credentials, and rotations, within the plugin
 	$(call step,Rotations)
 	@$(call PROFILE,'Rotation/forced',20000x,rotation)
 
+.PHONY: examples
+examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
+	$(call step,Examples)
+	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
+	$(call step,Examples on a real Vault (about a minute))
+	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
+		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestReaders|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
+
+$(CONSULTEMPLATE):
+	$(call step,Building consul-template (once))
+	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) CGO_ENABLED=0 go install github.com/hashicorp/consul-template@v0.41.1
+
+.PHONY: docs
+docs: ## Write the generated documents anew: docs/api.md, docs/rotation.svg
+	$(call step,Generated documents)
+	go test -count=1 -run '^(TestAPIDocument|TestRotationPicture)$$' . -update
+
 .PHONY: vault
 vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 	$(call step,A real Vault)
@@ -91,6 +121,48 @@ $(LINT):
 	$(call step,Building golangci-lint (once: some minutes))
 	GOBIN=$(CURDIR)/$(dir $(LINT)) CGO_ENABLED=0 go install $(LINTFROM)
 
+.PHONY: snapshot
+snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
+	$(call step,Building a release of $(VERSION) with $(RELEASE_GO): six platforms and their SBOMs (the first time some minutes))
+	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) VERSION=$(VERSION) $(GORELEASER) release --snapshot --clean
+
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+.PHONY: release-check
+release-check: $(GORELEASER) $(ACTIONLINT) lint-release snapshot vault ## Check a release: its configuration, workflows and files, and that it can be built again to the byte (PLATFORMS=linux/amd64 for one)
+	$(call step,Registering it with a real Vault and building it again with empty caches (some minutes for each platform))
+	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 2h -run TestRelease -v ./scripts/release/
+	$(call step,The release is as it should be)
+
+.PHONY: lint-release
+lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
+	$(call step,Checking the configuration of the release and the workflows)
+	$(LINT) run --build-tags release ./scripts/release/
+	$(GORELEASER) check
+	$(ACTIONLINT) -version
+	$(ACTIONLINT)
+	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
+	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh; }
+
+.PHONY: release
+release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft on GitHub (the release workflow does this)
+	$(call step,Releasing $(VERSION))
+	@: "$${GITHUB_REPOSITORY:?is set in a workflow of GitHub: this is for the release workflow}"
+	@mkdir -p bin
+	scripts/release-notes.sh "$(VERSION)" > bin/release-notes.md
+	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) release --clean --release-notes bin/release-notes.md
+
+$(GORELEASER):
+	$(call step,Building goreleaser (once: some minutes))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/goreleaser/goreleaser/v2@$(patsubst .cache/goreleaser-%/,%,$(dir $@))
+
+$(SYFT):
+	$(call step,Building syft (once: some minutes))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/anchore/syft/cmd/syft@$(patsubst .cache/syft-%/,%,$(dir $@))
+
+$(ACTIONLINT):
+	$(call step,Building actionlint (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/rhysd/actionlint/cmd/actionlint@$(patsubst .cache/actionlint-%/,%,$(dir $@))
+
 .PHONY: fmt
 fmt: $(LINT) ## Format the code
 	$(LINT) fmt ./...
@@ -100,5 +172,5 @@ clean: ## Remove what was built, but not the cached Vault
 	rm -rf bin .bench
 
 .PHONY: distclean
-distclean: clean ## Remove the cached Vault and golangci-lint, too
+distclean: clean ## Remove the cached Vault and the tools, too
 	rm -rf .cache

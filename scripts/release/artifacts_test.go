@@ -1,0 +1,206 @@
+//go:build release
+
+package release
+
+import (
+	"debug/buildinfo"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/devvault"
+)
+
+// dist is where goreleaser has put the release.
+const dist = root + "/bin/release"
+
+// platforms are those that a release is for.
+var platforms = []string{
+	"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64",
+}
+
+// version is the version that was built, without a v.
+func version(t *testing.T) string {
+	t.Helper()
+	return find(t, "bin/release/metadata.json", `"version":"([^"]+)"`)
+}
+
+// binaryFor is the name of a platform's file.
+func binaryFor(t *testing.T, platform string) string {
+	t.Helper()
+	name := pluginName + "_" + version(t) + "_" + strings.ReplaceAll(platform, "/", "_")
+	if strings.HasPrefix(platform, "windows/") {
+		name += ".exe"
+	}
+	return name
+}
+
+// sums is what SHA256SUMS says, by name of a file.
+func sums(t *testing.T) map[string]string {
+	t.Helper()
+	sums := map[string]string{}
+	for line := range strings.Lines(file(t, "bin/release/SHA256SUMS")) {
+		found := regexp.MustCompile(`^([0-9a-f]{64})  (\S+)\n$`).FindStringSubmatch(line)
+		require.NotNil(t, found, line)
+		sums[found[2]] = found[1]
+	}
+	return sums
+}
+
+func TestReleaseHasAllBinariesAndTheirHashes(t *testing.T) {
+	sums := sums(t)
+	assert.Len(t, sums, len(platforms), "nothing but the binaries: the file can be made again")
+	for _, platform := range platforms {
+		name := binaryFor(t, platform)
+		assert.Equal(t, hashOf(t, filepath.Join(dist, name)), sums[name], name)
+	}
+}
+
+func TestReleaseIsBuiltWithoutTracesOfTheMachine(t *testing.T) {
+	toolchain := find(t, "go.mod", `(?m)^toolchain (\S+)$`)
+	for _, platform := range platforms {
+		info, err := buildinfo.ReadFile(filepath.Join(dist, binaryFor(t, platform)))
+		require.NoError(t, err)
+		assert.Equal(t, toolchain, info.GoVersion)
+		settings := map[string]string{}
+		for _, setting := range info.Settings {
+			settings[setting.Key] = setting.Value
+			assert.False(t, strings.HasPrefix(setting.Key, "vcs"), setting.Key)
+		}
+		assert.Equal(t, platform, settings["GOOS"]+"/"+settings["GOARCH"])
+		assert.Equal(t, "0", settings["CGO_ENABLED"])
+		assert.Equal(t, "true", settings["-trimpath"])
+	}
+}
+
+// The SBOM names every module that Go has linked, in the version that it has linked.
+func TestReleaseHasSBOMs(t *testing.T) {
+	for _, platform := range platforms {
+		name := binaryFor(t, platform)
+		info, err := buildinfo.ReadFile(filepath.Join(dist, name))
+		require.NoError(t, err)
+		var sbom struct {
+			SPDXVersion string `json:"spdxVersion"`
+			Packages    []struct {
+				Name    string `json:"name"`
+				Version string `json:"versionInfo"`
+			} `json:"packages"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(file(t, "bin/release/"+name+".spdx.json")), &sbom))
+		assert.Regexp(t, `^SPDX-2\.`, sbom.SPDXVersion)
+		listed := map[string]bool{}
+		for _, p := range sbom.Packages {
+			listed[p.Name+"@"+p.Version] = true
+		}
+		assert.True(t, listed[pluginName+"@v"+version(t)], "the plugin itself, in %s", name)
+		require.NotEmpty(t, info.Deps)
+		for _, module := range info.Deps {
+			assert.True(t, listed[module.Path+"@"+module.Version], "%s is not in the SBOM of %s", module.Path, name)
+		}
+		assert.True(t, listed["stdlib@"+info.GoVersion], "Go itself, in %s", name)
+	}
+}
+
+// An operator downloads the binary, and registers it by its line of SHA256SUMS.
+func TestReleaseIsRegisteredByItsLine(t *testing.T) {
+	name := binaryFor(t, runtime.GOOS+"/"+runtime.GOARCH)
+	sum := sums(t)[name]
+	require.NotEmpty(t, sum, "there is no release for this machine")
+	plugins, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, copyFile(filepath.Join(plugins, name), filepath.Join(dist, name), 0o755))
+	bin, err := devvault.Binary(t.Context())
+	require.NoError(t, err)
+	server, err := devvault.StartServer(t.Context(), devvault.ServerOptions{
+		Bin: bin, PluginDir: plugins, WorkDir: t.TempDir(), Storage: "inmem",
+	})
+	require.NoError(t, err)
+	t.Cleanup(server.Kill)
+	vault := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), bin, args...)
+		cmd.Env = append(os.Environ(), "VAULT_ADDR="+server.Addr(), "VAULT_TOKEN="+server.Token())
+		output, err := cmd.CombinedOutput()
+		return string(output), err
+	}
+	register := func(sum, version string) (string, error) {
+		return vault("plugin", "register", "-sha256="+sum, "-command="+name, "-version=v"+version, "secret", pluginName)
+	}
+
+	output, err := register(sum, "9.9.9")
+	require.Error(t, err, "registered as another version: %s", output)
+	output, err = register(strings.Repeat("0", len(sum)), version(t))
+	require.NoError(t, err, output) // Vault looks at the hash when it starts the plugin
+	output, err = vault("secrets", "enable", "-path=auth0", pluginName)
+	require.Error(t, err, "started with another hash: %s", output)
+	output, err = register(sum, version(t))
+	require.NoError(t, err, output)
+	output, err = vault("secrets", "enable", "-path=auth0", pluginName)
+	require.NoError(t, err, output)
+	mounts, err := server.Client().Sys().ListMountsWithContext(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "v"+version(t), mounts["auth0/"].RunningVersion)
+	assert.Equal(t, sum, mounts["auth0/"].RunningSha256)
+	output, err = vault("read", "auth0/status")
+	require.NoError(t, err, output)
+}
+
+// The sources make the same bytes by make, in another place, without git and with
+// nothing in the cache. PLATFORMS says for which platforms.
+func TestReleaseIsReproducible(t *testing.T) {
+	sums := sums(t)
+	dir := filepath.Join(t.TempDir(), "somewhere", "else entirely")
+	copySources(t, dir)
+	for i, platform := range strings.Fields(os.Getenv("PLATFORMS")) {
+		require.Contains(t, platforms, platform)
+		system, machine, _ := strings.Cut(platform, "/")
+		cache := filepath.Join(t.TempDir(), "cache")
+		start := time.Now()
+		t.Logf("%d: building the plugin for %s with an empty cache ...", i+1, platform)
+		hash := buildPlugin(t, dir, "VERSION=v"+version(t), "GOOS="+system, "GOARCH="+machine, "GOCACHE="+cache)
+		assert.Equal(t, sums[binaryFor(t, platform)], hash, platform)
+		t.Logf("%d: %s (%s)", i+1, hash, time.Since(start).Round(time.Second))
+		require.NoError(t, os.RemoveAll(cache))
+	}
+	require.NotEmpty(t, os.Getenv("PLATFORMS"), "for no platform")
+}
+
+// The image is the binary, run by nobody in particular. The base is an empty one:
+// the real one is not fetched.
+func TestReleaseFitsIntoAnImage(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs buildah, and root to look into what it has built")
+	}
+	storage := t.TempDir()
+	buildah := func(args ...string) string {
+		options := []string{"--storage-driver=vfs", "--root=" + storage + "/root", "--runroot=" + storage + "/run"}
+		output, err := exec.CommandContext(t.Context(), "buildah", append(options, args...)...).CombinedOutput()
+		require.NoError(t, err, string(output))
+		return strings.TrimSpace(string(output))
+	}
+	name := binaryFor(t, "linux/"+runtime.GOARCH)
+	image := pluginName + ":" + version(t)
+	buildah("build", "--isolation=chroot", "--build-arg=BASE=scratch", "--build-arg=BINARY=bin/release/"+name,
+		"--file="+root+"/Containerfile", "--tag="+image, root)
+
+	assert.Equal(t, "65532:65532 [/"+pluginName+"]", buildah("inspect", "--type=image",
+		"--format={{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}", image))
+	container := buildah("from", image)
+	files, err := os.ReadDir(buildah("mount", container))
+	require.NoError(t, err)
+	for _, file := range files {
+		if !file.IsDir() {
+			assert.Equal(t, pluginName, file.Name(), "nothing else is in the image")
+		}
+	}
+	assert.Equal(t, sums(t)[name], hashOf(t, filepath.Join(buildah("mount", container), pluginName)))
+	buildah("rm", container)
+}
