@@ -15,11 +15,9 @@ type apiSection struct {
 	Needs    [][]string // one field of each group has to be sent, to create what the path stands for if it stands for something
 	Lease    int        // of its answers, in seconds; 0: none
 	Extra    []apiSample
-	// Answer is that of the example which the code declares, and ReadAnswer that of
-	// a read, where the declared one is another path's.
-	Answer, ReadAnswer map[string]any
-	Warnings           []string // of the answers to examples of the code
-	Refusals           []apiRefusal
+	Answer   map[string]any // that of the example which the code declares
+	Warnings []string       // of the answers to examples of the code
+	Refusals []apiRefusal
 }
 
 // apiSample is an example request and its answer; Extra ones are not declared by the code.
@@ -172,7 +170,7 @@ func apiSections() []apiSection {
 			},
 		},
 		{Path: "creds/:name", Concrete: "creds/shop", Lease: 900, Refusals: []apiRefusal{unknownRoleRefusal()}},
-		{Path: "static-creds/:name", Concrete: "static-creds/shop", ReadAnswer: merged(exampleCredentials, map[string]any{fieldTTL: 450}), Refusals: []apiRefusal{unknownRoleRefusal()}},
+		{Path: "static-creds/:name", Concrete: "static-creds/shop", Refusals: []apiRefusal{unknownRoleRefusal()}},
 		{
 			Path: "rotate/:name", Concrete: "rotate/shop", Refusals: []apiRefusal{unknownRoleRefusal()},
 			Extra: []apiSample{{Text: "Rotate without downtime. Nothing is sent.", Answer: exampleTimeline}}, Answer: apiForced,

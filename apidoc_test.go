@@ -134,9 +134,6 @@ func samplesOf(section apiSection, operation logical.Operation, props framework.
 	if declared := props.Responses[http.StatusOK]; len(declared) > 0 {
 		answer = declared[0].Example.Data
 	}
-	if operation == logical.ReadOperation && section.ReadAnswer != nil {
-		answer = section.ReadAnswer
-	}
 	if len(props.Examples) == 0 {
 		sample := apiSample{Answer: answer}
 		if section.Lease > 0 {

@@ -43,6 +43,8 @@ var (
 		fieldClientSecrets: []string{"...", "..."}, fieldRotationPeriod: 2592000,
 		fieldLastVaultRotation: exampleImportedAt, fieldTTL: 900,
 	}
+	exampleStaticCredentials = merged(exampleCredentials, map[string]any{fieldTTL: 450})
+
 	exampleRotateAll = map[string]any{
 		fieldTotal: 120, fieldDone: 80, fieldWaiting: 39, fieldFailed: 1, fieldForce: true,
 		fieldFailedRoles: map[string]any{"shop": exampleFailure},

@@ -80,7 +80,7 @@ const (
 
 	descRoleClientID       = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
 	descImportSecret       = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
-	descTTL                = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect. At least 10s, at most what the mount allows."
+	descTTL                = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and twice the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect. At least 10s, at most what the mount allows."
 	descRotationPeriod     = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl. Counts from the last rotation, or from the import."
 	descRootRotationPeriod = "How often the engine's own credential is rotated: 0 (only by rotate-root) or at least 20s."
 	descRotationSchedule   = "When the client secret is rotated, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."

@@ -36,19 +36,22 @@ way to the application.`
 
 func (b *backend) pathCreds() []*framework.Path {
 	return []*framework.Path{
-		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead, credentialFields()),
+		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead,
+			answersWith(credentialFields(), exampleCredentials)),
 		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
-			staticCredentialFields()),
+			answersWith(staticCredentialFields(), exampleStaticCredentials)),
 	}
 }
 
-func credsPath(prefix, suffix, synopsis, description string, read framework.OperationFunc, answer fieldSchemas) *framework.Path {
+func credsPath(
+	prefix, suffix, synopsis, description string, read framework.OperationFunc, answer map[int][]framework.Response,
+) *framework.Path {
 	return &framework.Path{
 		Pattern:      prefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: namedVerb("read", suffix),
 		Fields:       fieldSchemas{fieldName: nameField()},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: handsOut(read, synopsis, answersWith(answer, exampleCredentials)),
+			logical.ReadOperation: handsOut(read, synopsis, answer),
 		},
 		HelpSynopsis:    synopsis,
 		HelpDescription: strings.TrimSpace(description),

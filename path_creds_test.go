@@ -109,7 +109,7 @@ func TestManualRoleTellsReadersOfItsTTL(t *testing.T) {
 	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60})
 	data := env.read("static-creds/app")
 	assert.Equal(t, int64(60), data[fieldRotationPeriod])
-	assert.Equal(t, int64(60), data[fieldTTL])
+	assert.Equal(t, int64(30), data[fieldTTL])
 	assert.NotContains(t, data, "rotation_schedule")
 }
 

@@ -143,9 +143,12 @@ func (set *servedSet) clock(now time.Time) rotationClock {
 }
 
 // readAgain is how long a reader without a lease may keep the set: until it
-// changes, at most the role's ttl, at least a second.
+// changes, at most half of the role's ttl, at least a second. A staged rotation
+// waits for all of the ttl: the rest is for what readers add (consul-template a
+// second, the Vault Secrets Operator up to 0.65 s), and for the way to the
+// application, be it a volume that the kubelet updates or a rolling restart.
 func (set *servedSet) readAgain(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
-	ttl := min(set.role.TTL, maxTTL)
+	ttl := min(set.role.TTL, maxTTL) / 2
 	if change, planned := set.untilChange(now, mount); planned {
 		ttl = min(ttl, change)
 	}

@@ -35,7 +35,8 @@ func ExampleApplication_Exchange() {
 			http.Error(w, "the login has failed", http.StatusBadGateway)
 			return
 		}
-		source := app.TokenSource(context.Background(), web, token) // refreshes it
-		_ = source
+		ctx := context.WithoutCancel(r.Context())                         // a token source outlives the request
+		client := oauth2.NewClient(ctx, app.TokenSource(ctx, web, token)) // refreshes the token
+		_ = client
 	})
 }

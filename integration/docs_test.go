@@ -222,7 +222,7 @@ func (r *reader) run(script string) (string, error) {
 	// background has closed it.
 	printed, err := os.Create(filepath.Join(r.t.TempDir(), "printed"))
 	require.NoError(r.t, err)
-	defer printed.Close()
+	defer func() { _ = printed.Close() }()
 	shell.Stdout, shell.Stderr = printed, printed
 	require.NoError(r.t, shell.Start())
 	failed := shell.Wait()

@@ -91,7 +91,7 @@ func TestSettingsOfAScheduledRole(t *testing.T) {
 	next, err := time.Parse(time.RFC3339, role["next_vault_rotation"].(string))
 	require.NoError(t, err)
 	assert.Equal(t, "01-01 03:00", next.Format("01-02 15:04"))
-	assert.Equal(t, "0 3 1 1 *", s.read("static-creds/app")["rotation_schedule"])
+	assert.Equal(t, "0 3 1 1 *", s.read("creds/app")["rotation_schedule"])
 	s.refused(400, "exclude each other", logical.UpdateOperation, "roles/app", map[string]any{"rotation_period": "1h"})
 	_, err = client.Logical().JSONMergePatch(t.Context(), devstack.Mount+"/roles/app", map[string]any{"ttl": "20s"})
 	require.NoError(t, err)

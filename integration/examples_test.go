@@ -1,0 +1,285 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/devvault"
+	"vault-plugin-secrets-auth0/internal/tenant"
+)
+
+// The examples as they are in examples/, with nothing changed but addresses and
+// folders.
+
+// example is the text of a file with the replacements made, each of which has to
+// be of use.
+func example(t *testing.T, file string, replaced ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../examples", file))
+	require.NoError(t, err)
+	changed := string(text)
+	for i := 0; i < len(replaced); i += 2 {
+		require.Contains(t, changed, replaced[i])
+		changed = strings.ReplaceAll(changed, replaced[i], replaced[i+1])
+	}
+	return changed
+}
+
+func writeFile(t *testing.T, file, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+}
+
+// runAgent runs a Vault Agent with the configuration of an example, which may
+// read the credentials of the role shop. Its folder stands for /run/shop and
+// /etc/shop.
+func (s *suite) runAgent(config string, dir string) {
+	s.t.Helper()
+	require.NoError(s.t, s.Vault.Client().Sys().PutPolicyWithContext(s.t.Context(), "shop", devstack.ApplicationPolicy("shop")))
+	role, secret, err := s.Vault.AppRole(s.t.Context(), "shop", "shop")
+	require.NoError(s.t, err)
+	for name, text := range map[string]string{"role-id": role, "secret-id": secret} {
+		writeFile(s.t, filepath.Join(dir, name), text)
+	}
+	agent, err := devvault.StartAgentFile(s.Vault.Binary(), dir, config)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = agent.Stop(context.Background()) })
+}
+
+// agentDir is a folder for an agent, whose log is searched in the end.
+func (s *suite) agentDir() string {
+	dir := filepath.Join(s.Dir, "agent-shop")
+	require.NoError(s.t, os.MkdirAll(dir, 0o750))
+	return dir
+}
+
+// shop is a suite with a role shop.
+func shop(t *testing.T, ttl string) (*suite, tenant.Application) {
+	t.Helper()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	app := s.addApplication(nil)
+	s.write("roles/shop", map[string]any{"client_id": app.ClientID, "ttl": ttl})
+	return s, app
+}
+
+// rotateShop rotates, and checks that what is held has the next secret before it
+// is set in Auth0.
+func (s *suite) rotateShop(app tenant.Application, held func() []string) {
+	s.t.Helper()
+	before := s.Tenant.Secret(app.ClientID)
+	s.write("rotate/shop", nil)
+	s.eventually("both secrets are there", func() bool { return len(held()) == 2 })
+	assert.Equal(s.t, before, held()[0])
+	next := held()[1]
+	assert.Equal(s.t, before, s.Tenant.Secret(app.ClientID), "not rotated yet")
+	s.awaitVersion("shop", "2")
+	assert.Equal(s.t, next, s.Tenant.Secret(app.ClientID))
+}
+
+// held are the secrets in a file of credentials.
+func heldIn(file string) func() []string {
+	source := auth0login.File(file)
+	return func() []string {
+		credentials, err := source.Credentials(context.Background())
+		if err != nil {
+			return nil
+		}
+		return credentials.ClientSecrets
+	}
+}
+
+// TestExampleOfAgentTemplate: examples/vault-agent/template.hcl.
+func TestExampleOfAgentTemplate(t *testing.T) {
+	t.Parallel()
+	s, app := shop(t, "10s")
+	dir := s.agentDir()
+	hups := make(chan os.Signal, 100)
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
+	writeFile(t, filepath.Join(dir, "shop.pid"), fmt.Sprint(os.Getpid()))
+	s.runAgent(example(t, "vault-agent/template.hcl", "http://127.0.0.1:8200", s.Vault.Addr(), "/etc/shop", dir, "/run/shop", dir), dir)
+	file := filepath.Join(dir, "auth0.json")
+	held := heldIn(file)
+	s.eventually("it is rendered", func() bool { return len(held()) == 1 })
+	stop := s.startLogins("shop", auth0login.File(file))
+	defer stop()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+
+	s.rotateShop(app, held)
+	s.eventually("the new one alone", func() bool { return len(held()) == 1 && held()[0] == s.Tenant.Secret(app.ClientID) })
+	s.eventually("signals", func() bool { return len(hups) >= 3 })
+	stop()
+	logins := s.Tenant.Stats().Logins
+	t.Logf("logins: %d, refused: %d, signals: %d", logins.Accepted, logins.Refused, len(hups))
+	assert.Zero(t, logins.Refused)
+	assert.Len(t, hups, 3, "one for each content of the file, and none for the reads in between")
+}
+
+// TestExampleOfAgentExec: examples/vault-agent/exec.hcl. The application is a
+// script that notes down what it was started with.
+func TestExampleOfAgentExec(t *testing.T) {
+	t.Parallel()
+	s, app := shop(t, "40s")
+	dir := s.agentDir()
+	program, file, starts := filepath.Join(dir, "shop"), filepath.Join(dir, "held.json"), filepath.Join(dir, "starts")
+	script := fmt.Sprintf("#!/bin/sh\n"+
+		`printf '{"domain":"%%s","client_id":"%%s","client_secrets":%%s}' "$AUTH0_DOMAIN" "$AUTH0_CLIENT_ID" "$AUTH0_CLIENT_SECRETS" >%[1]s.new`+
+		"\nmv %[1]s.new %[1]s\necho >>%[2]s\nexec sleep 1000\n", file, starts)
+	require.NoError(t, os.WriteFile(program, []byte(script), 0o700))
+	s.runAgent(example(t, "vault-agent/exec.hcl", "http://127.0.0.1:8200", s.Vault.Addr(), "/etc/shop", dir, "/usr/local/bin/shop", program), dir)
+	held := heldIn(file)
+	s.eventually("it is started", func() bool { return len(held()) == 1 })
+	stop := s.startLogins("shop", auth0login.File(file))
+	defer stop()
+	s.rotateShop(app, held)
+	stop()
+	logins := s.Tenant.Stats().Logins
+	t.Logf("logins: %d, refused: %d", logins.Accepted, logins.Refused)
+	assert.Zero(t, logins.Refused)
+	text, err := os.ReadFile(starts)
+	require.NoError(t, err)
+	assert.Equal(t, 2, strings.Count(string(text), "\n"), "once, and again for the change")
+}
+
+// TestExampleOfAgentInjector has a real Agent render the template of the
+// annotation.
+func TestExampleOfAgentInjector(t *testing.T) {
+	t.Parallel()
+	s, app := shop(t, "10s")
+	var deployment struct {
+		Spec struct {
+			Template struct {
+				Metadata struct {
+					Annotations map[string]string
+				}
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(example(t, "agent-injector/shop.yaml")), &deployment))
+	text := deployment.Spec.Template.Metadata.Annotations["vault.hashicorp.com/agent-inject-template-auth0.json"]
+	require.NotEmpty(t, text)
+	dir := s.agentDir()
+	role := example(t, "vault-agent/template.hcl", "http://127.0.0.1:8200", s.Vault.Addr(), "/etc/shop", dir)
+	config, _, found := strings.Cut(role, "# Without ttl")
+	require.True(t, found)
+	file := filepath.Join(dir, "auth0.json")
+	s.runAgent(config+fmt.Sprintf("template {\n  destination = %q\n  contents = <<EOT\n%sEOT\n}\n", file, text), dir)
+	held := heldIn(file)
+	s.eventually("it is rendered", func() bool { return len(held()) == 1 })
+	s.rotateShop(app, held)
+}
+
+// terraform runs Terraform with the example, in a folder of its own.
+type terraform struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func newTerraform(t *testing.T, s *suite) *terraform {
+	t.Helper()
+	provider := os.Getenv("TERRAFORM_PROVIDER")
+	if _, err := exec.LookPath("terraform"); err != nil || provider == "" {
+		t.Skip("skipped: no Terraform with a provider for Vault (TERRAFORM_PROVIDER); make examples has it")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"main.tf", "variables.tf"} {
+		writeFile(t, filepath.Join(dir, name), example(t, "terraform/vault/"+name))
+	}
+	rc := filepath.Join(dir, "terraform.rc")
+	writeFile(t, rc, fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"hashicorp/vault\" = %q\n  }\n  direct {}\n}\n", provider))
+	return &terraform{t: t, dir: dir, env: append(os.Environ(),
+		"TF_CLI_CONFIG_FILE="+rc, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1",
+		"VAULT_ADDR="+s.Vault.Addr(), "VAULT_TOKEN="+s.Vault.Token(), "HOME="+dir,
+	)}
+}
+
+// changesPlanned is the exit status of a plan that is not empty.
+const changesPlanned = 2
+
+// run runs a command, and gives a plan that is not empty.
+func (tf *terraform) run(args ...string) string {
+	tf.t.Helper()
+	args = append(args, "-input=false", "-no-color")
+	cmd := exec.CommandContext(tf.t.Context(), "terraform", args...)
+	cmd.Dir, cmd.Env = tf.dir, tf.env
+	out, err := cmd.CombinedOutput()
+	if args[0] == "plan" && cmd.ProcessState.ExitCode() == changesPlanned {
+		return string(out)
+	}
+	require.NoError(tf.t, err, "terraform %s\n%s", strings.Join(args, " "), out)
+	return ""
+}
+
+func (tf *terraform) apply() {
+	tf.t.Helper()
+	tf.run("apply", "-auto-approve")
+}
+
+// planned is what Terraform would change; empty: nothing.
+func (tf *terraform) planned() string {
+	tf.t.Helper()
+	return tf.run("plan", "-detailed-exitcode")
+}
+
+// TestExampleOfTerraform applies examples/terraform/vault to a real Vault.
+func TestExampleOfTerraform(t *testing.T) {
+	t.Parallel()
+	s := newSuite(t, "inmem")
+	tf := newTerraform(t, s)
+	app := s.addApplication(nil)
+	set := func(name, value string) { tf.env = append(tf.env, "TF_VAR_"+name+"="+value) }
+	set("mount", "by-terraform")
+	set("auth0_domain", s.Tenant.Domain())
+	set("auth0_client_id", s.Engine.ClientID)
+	set("auth0_ca_cert", s.Tenant.CACert())
+	set("roles", fmt.Sprintf(`{"shop":{"client_id":%q,"ttl":60}}`, app.ClientID))
+	set("auth0_client_secret", s.Engine.ClientSecret)
+	tf.apply()
+	read := func(path string) map[string]any {
+		answer, err := s.Vault.Client().Logical().ReadWithContext(t.Context(), "by-terraform/"+path)
+		require.NoError(t, err)
+		return answer.Data
+	}
+	assert.Equal(t, app.ClientSecret, read("creds/shop")["client_secret"])
+	assert.NotEqual(t, s.Engine.ClientSecret, s.Tenant.Secret(s.Engine.ClientID), "the engine's own secret is known to it alone")
+	assert.Empty(t, tf.planned(), "just applied")
+
+	tf.env = slices.DeleteFunc(tf.env, func(variable string) bool { return strings.HasPrefix(variable, "TF_VAR_auth0_client_secret=") })
+	tf.apply()
+	state, err := os.ReadFile(filepath.Join(tf.dir, "terraform.tfstate"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(state), s.Engine.ClientSecret)
+	assert.Empty(t, tf.planned(), "without the first secret")
+
+	_, err = s.Vault.Client().Logical().WriteWithContext(t.Context(), "by-terraform/rotate/shop", nil)
+	require.NoError(t, err)
+	assert.Empty(t, tf.planned(), "while a rotation is under way")
+	set("roles", fmt.Sprintf(`{"shop":{"client_id":%q,"ttl":120}}`, app.ClientID))
+	assert.NotEmpty(t, tf.planned())
+	tf.apply()
+	assert.Equal(t, "120", fmt.Sprint(read("roles/shop")["ttl"]))
+	assert.Empty(t, tf.planned(), "after a change")
+	tf.run("destroy", "-auto-approve")
+	mounts, err := s.Vault.Client().Sys().ListMountsWithContext(t.Context())
+	require.NoError(t, err)
+	assert.NotContains(t, mounts, "by-terraform/")
+}
