@@ -58,6 +58,7 @@ func TestLeaseCanBeRevokedAndNotRenewed(t *testing.T) {
 // TestStaticCredsOfOneSetDifferInTTLOnly: the Vault Secrets Operator restarts
 // workloads when anything else changes.
 func TestStaticCredsOfOneSetDifferInTTLOnly(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: "1h"})

@@ -153,6 +153,7 @@ func TestRotateAllNeedsAConfiguration(t *testing.T) {
 // TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder: there may be another
 // breach before somebody has taken away the role of a deleted application.
 func TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 2)
 		env.auth0.interfereWith(func(_, clientID string, _ func()) error {
@@ -193,6 +194,7 @@ func TestAForcedOrderIsForcedAgain(t *testing.T) {
 
 // TestTheTimeLeftIsNotZeroWhileSomethingIsToDo.
 func TestTheTimeLeftIsNotZeroWhileSomethingIsToDo(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 200)
 		env.write("rotate", nil)

@@ -19,6 +19,7 @@ import (
 // random times, also in the middle of storage writes; ttl changes, rotations are
 // asked for and due, the engine is restarted, and Auth0 loses answers.
 func TestEveryLiveLeaseHoldsTheAcceptedSecret(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			bubble(t, func(t *testing.T) { walk(t, rand.New(rand.NewPCG(seed, 0))) })

@@ -109,6 +109,7 @@ func (s *simulation) read() {
 // TestScheduleIsKeptForYears: each rotation takes effect at its time exactly,
 // through changes of daylight saving and leap days.
 func TestScheduleIsKeptForYears(t *testing.T) {
+	t.Parallel()
 	began := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	end := began.AddDate(2, 0, 0) // 2028 has a leap day
 	for _, expression := range []string{"30 2 * * *", "0 */6 * * *", "0 3 * * SUN", "0 0 1 * *", "0 12 29 2 *", "15 10 31 * *"} {
@@ -223,6 +224,7 @@ func TestPauseHoldsWhatTheScheduleBegan(t *testing.T) {
 // TestSimulatedSchedulesAtRandom: any schedule, ttl and outages; the reader is
 // never wrong (checked at every step).
 func TestSimulatedSchedulesAtRandom(t *testing.T) {
+	t.Parallel()
 	expressions := []string{"*/30 * * * *", "0 * * * *", "7 3 * * *", "0 3 * * MON-FRI", "0 0 28-31 * *"}
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))

@@ -23,6 +23,7 @@ const stormPatience = 2 * time.Minute
 // node is told of changes that others made. Nothing hangs, nothing is left
 // behind, and memory does not grow from round to round.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	env := configuredEnv(t)
 	for i := range 6 {
 		env.auth0.add(fmt.Sprint("storm", i), fmt.Sprint("first-secret-of-storm", i))
