@@ -259,3 +259,14 @@ func TestRoleMadeAnewWaitsForLeasesOfTheDeletedOne(t *testing.T) {
 		assert.NotEqual(t, testAppSecret, env.auth0.secret(testAppID))
 	})
 }
+
+func TestLoweringTheTTLSaysThatTheNextRotationStillWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		assert.Nil(t, env.write("roles/app", map[string]any{fieldTTL: 3600}))
+		assert.Contains(t, env.write("roles/app", map[string]any{fieldTTL: 60}).Warnings, "the next staged rotation still waits for readers "+
+			"that go by the earlier ttl (1h0m0s); those after it do not")
+		sleep(24 * time.Hour)
+		assert.Equal(t, inRFC3339(time.Now().Add(time.Hour)), env.write("rotate/app", nil).Data[fieldReadyAt])
+	})
+}

@@ -211,8 +211,17 @@ func readHistories() map[string]readHistory {
 				}
 				sleep(10 * time.Minute)
 			}},
-		// The operator goes by the ttl of the first answer that had the present
-		// set: who lowers a role's ttl has to rotate before that has passed.
+		// The operator goes by the ttl of the first answer that had the present set.
+		"its ttl is lowered, and long after that it is rotated": {rotations: 2,
+			during: func(env *testEnv, _ *watchedReader) {
+				env.write("roles/app", map[string]any{fieldTTL: 3600})
+				env.write("rotate/app", nil)
+				sleep(3 * time.Hour)
+				env.write("roles/app", map[string]any{fieldTTL: 60})
+				sleep(2*time.Hour + rand.N(time.Hour))
+				env.write("rotate/app", nil)
+				sleep(2 * time.Hour)
+			}},
 		"its ttl is raised, and lowered with a rotation": {rotations: 9, role: map[string]any{fieldRotationPeriod: "20m"},
 			during: func(env *testEnv, _ *watchedReader) {
 				for i := range 6 {

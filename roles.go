@@ -246,6 +246,10 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if entry.TTL != role.entry.TTL {
 		entry.Rotation = entry.Rotation.ttlChanged(role.entry.TTL, b.now())
 	}
+	if entry.TTL < role.entry.TTL {
+		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
+			fieldTTL, role.entry.TTL))
+	}
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}

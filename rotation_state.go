@@ -64,9 +64,13 @@ type rotationState struct {
 	DriftedAt time.Time `json:"drifted_at,omitzero"`
 
 	// LongestTTL is the longest lease that was given out under an earlier ttl;
-	// such leases live until LongestUntil at the latest.
+	// such leases live until LongestUntil at the latest. LongestKept: the ttl was
+	// lowered since the set last changed. Readers without a lease may go by the ttl
+	// that they were told first with the set (the Vault Secrets Operator does), so
+	// that it counts until the next rotation is through.
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
+	LongestKept  bool          `json:"longest_kept,omitempty"`
 
 	Failures  int       `json:"failures,omitempty"`
 	LastError string    `json:"last_error,omitempty"`
@@ -294,16 +298,12 @@ func (s rotationState) rejected() rotationState {
 	return s
 }
 
-// ttlChanged remembers how long leases of the earlier ttl can live.
+// ttlChanged remembers how long leases of the earlier ttl can live, and who may
+// still go by it.
 func (s rotationState) ttlChanged(earlier time.Duration, now time.Time) rotationState {
-	until := now.Add(earlier + handOutMargin)
-	if now.Before(s.LongestUntil) {
-		earlier = max(earlier, s.LongestTTL)
-		if s.LongestUntil.After(until) {
-			until = s.LongestUntil
-		}
-	}
-	s.LongestTTL, s.LongestUntil = earlier, until
+	s.LongestTTL = max(earlier, s.earlierTTL(now))
+	s.LongestUntil = later(s.LongestUntil, now.Add(earlier+handOutMargin))
+	s.LongestKept = true
 	return s
 }
 

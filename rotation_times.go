@@ -88,12 +88,17 @@ func (s rotationState) readyAt(clk rotationClock) time.Time {
 	return since.Add(s.StagedTTL)
 }
 
-// holdersTTL is the longest lease that a holder of the present set can have.
+// holdersTTL is how long a holder of the present set may be without the next one.
 func (s rotationState) holdersTTL(set rotationSettings, now time.Time) time.Duration {
-	if now.Before(s.LongestUntil) && s.LongestTTL > set.TTL {
+	return max(set.TTL, s.earlierTTL(now))
+}
+
+// earlierTTL is the longest earlier ttl that somebody may still go by.
+func (s rotationState) earlierTTL(now time.Time) time.Duration {
+	if s.LongestKept || now.Before(s.LongestUntil) {
 		return s.LongestTTL
 	}
-	return set.TTL
+	return 0
 }
 
 // nextEffect is when the next rotation takes effect, begun or not. False: none

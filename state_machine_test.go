@@ -78,11 +78,18 @@ func TestStagingOutlastsTheLongestLeaseGivenOut(t *testing.T) {
 	set := vaultSettings()
 	st := steadyState().ttlChanged(time.Hour, epoch) // ttl was an hour until now
 	assert.Equal(t, time.Hour, st.staged(set, "two", epoch.Add(time.Minute)).StagedTTL)
-	// lowered again: the longer of the two counts for as long as it can live
+	// lowered again: the longer of the two counts
 	st = st.ttlChanged(30*time.Minute, epoch.Add(10*time.Minute))
 	assert.Equal(t, time.Hour, st.staged(set, "two", epoch.Add(50*time.Minute)).StagedTTL)
-	// and is forgotten when no such lease is left
-	assert.Equal(t, set.TTL, st.staged(set, "two", epoch.Add(2*time.Hour)).StagedTTL)
+	// until the set has changed, for a reader may go by what it was told first with it
+	staged := st.staged(set, "two", epoch.Add(100*time.Hour))
+	assert.Equal(t, time.Hour, staged.StagedTTL)
+	after := staged.accepted(set, "two", epoch.Add(101*time.Hour))
+	assert.Equal(t, set.TTL, after.staged(set, "three", epoch.Add(102*time.Hour)).StagedTTL)
+	// and while a lease of it may live, though the set has changed
+	forced := st.staged(set, "two", epoch.Add(11*time.Minute)).accepted(set, "two", epoch.Add(12*time.Minute))
+	assert.Equal(t, time.Hour, forced.staged(set, "three", epoch.Add(13*time.Minute)).StagedTTL)
+	assert.Equal(t, set.TTL, forced.staged(set, "three", epoch.Add(2*time.Hour)).StagedTTL)
 	// settings that change while staged do not shorten it
 	set.TTL = 10 * time.Second
 	assert.Equal(t, time.Hour, st.staged(vaultSettings(), "two", epoch).StagedTTL)

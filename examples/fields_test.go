@@ -41,6 +41,9 @@ var kindFields = map[string][]string{
 		"template.spec.containers.name", "template.spec.containers.volumeMounts.mountPath", "template.spec.containers.volumeMounts.name",
 		"template.spec.containers.volumeMounts.readOnly", "template.spec.serviceAccountName", "template.spec.volumes.csi.driver",
 		"template.spec.volumes.csi.readOnly", "template.spec.volumes.csi.volumeAttributes.", "template.spec.volumes.name",
+		"template.spec.volumes.projected.sources.serviceAccountToken.audience",
+		"template.spec.volumes.projected.sources.serviceAccountToken.expirationSeconds",
+		"template.spec.volumes.projected.sources.serviceAccountToken.path",
 	},
 }
 
@@ -48,7 +51,8 @@ var kindFields = map[string][]string{
 // a dash is followed by the name of a file.
 var injectorAnnotations = []string{
 	"agent-inject", "agent-inject-secret-", "agent-inject-template-", "agent-inject-perms-", "agent-inject-command-",
-	"agent-inject-file-", "agent-pre-populate", "agent-pre-populate-only", "agent-init-first", "role", "auth-path", "namespace",
+	"agent-inject-file-", "agent-run-as-same-user", "agent-service-account-token-volume-name",
+	"agent-pre-populate", "agent-pre-populate-only", "agent-init-first", "role", "auth-path", "namespace",
 	"template-config-exit-on-retry-failure", "template-static-secret-render-interval", "secret-volume-path",
 }
 

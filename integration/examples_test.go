@@ -111,7 +111,7 @@ func TestExampleOfAgentTemplate(t *testing.T) {
 	dir := s.agentDir()
 	hups := make(chan os.Signal, 100)
 	signal.Notify(hups, syscall.SIGHUP)
-	defer signal.Stop(hups)
+	t.Cleanup(func() { signal.Stop(hups) }) // not before the Agent ends: a signal that nobody takes ends this process
 	writeFile(t, filepath.Join(dir, "shop.pid"), fmt.Sprint(os.Getpid()))
 	s.runAgent(example(t, "vault-agent/template.hcl", "http://127.0.0.1:8200", s.Vault.Addr(), "/etc/shop", dir, "/run/shop", dir), dir)
 	file := filepath.Join(dir, "auth0.json")
@@ -184,6 +184,9 @@ func TestExampleOfAgentInjector(t *testing.T) {
 	s.runAgent(config+fmt.Sprintf("template {\n  destination = %q\n  contents = <<EOT\n%sEOT\n}\n", file, text), dir)
 	held := heldIn(file)
 	s.eventually("it is rendered", func() bool { return len(held()) == 1 })
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode().Perm(), "the Agent's user is not the application's")
 	s.rotateShop(app, held)
 }
 

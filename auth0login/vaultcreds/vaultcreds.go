@@ -27,31 +27,29 @@ const (
 
 	// patience is how long a login waits for Vault while it has credentials.
 	patience = 5 * time.Second
-
-	// pause is the time between two attempts after one that has failed.
-	pause = 10 * time.Second
-
-	// refreshPause is the time between two reads ahead of time. Credentials of which
-	// Auth0 refuses all secrets may be so for long.
-	refreshPause = time.Second
+	// readTimeout is how long one read may take, with the client's own retries.
+	readTimeout = 30 * time.Second
+	// pause is the time between two reads after one that has failed, and between two
+	// ahead of time: all secrets may be refused for long.
+	pause = time.Second
 )
 
 // Source reads creds/<role> or static-creds/<role>. It reads when credentials are
-// asked for and most of their lease (of static-creds: all of their ttl) is over, and
-// needs no goroutine. While Vault does not answer, the last credentials go on to be
-// used.
+// asked for and most of their lease (of static-creds: all of their ttl) is over:
+// nothing runs while nobody logs in. While Vault does not answer, the last
+// credentials go on to be used.
 type Source struct {
 	client   *api.Client
 	path     string
 	now      func() time.Time
 	patience time.Duration
-	reading  chan struct{} // holds one while somebody reads
-	mu       sync.Mutex
-	held     *lease
-	tried    time.Time // when Vault was asked last
-	failed   error     // what came of that
 
-	refreshed time.Time // when it was asked ahead of time last; guarded by reading
+	mu      sync.Mutex
+	held    *lease
+	last    *reading  // under way, or the last one
+	ended   time.Time // when the last one ended
+	failed  error     // what came of that
+	refresh time.Time // when the last one ended that was ahead of time
 }
 
 var (
@@ -66,106 +64,149 @@ type lease struct {
 	end         time.Time
 }
 
-// New is a source that reads the path, such as auth0/creds/shop. The client's token
-// has to be kept alive by the caller.
-func New(client *api.Client, path string) *Source {
-	return &Source{client: client, path: path, now: time.Now, patience: patience, reading: make(chan struct{}, 1)}
+// reading is one read. It is not of the one who has asked for it first: whoever
+// needs it waits for it, and his leaving ends it for nobody.
+type reading struct {
+	number int
+	began  time.Time
+	done   chan struct{} // closed when it has ended
+	err    error         // to be read after that
 }
 
-// Credentials gives the credentials of the present lease, or reads.
-func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error) {
-	held, now := s.present(), s.now()
-	if held != nil && now.Before(held.readAgain) {
-		return held.credentials, nil
+func (r *reading) underWay() bool {
+	if r == nil {
+		return false
 	}
-	if held != nil && now.Before(held.end) {
-		select {
-		case s.reading <- struct{}{}:
-		default: // somebody else reads, and there is time
-			return held.credentials, nil
-		}
-	} else if err := s.startReading(ctx); err != nil {
+	select {
+	case <-r.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// New is a source that reads the path, such as auth0/creds/shop. The client's token
+// has to be kept alive by the caller: see LastError.
+func New(client *api.Client, path string) *Source {
+	return &Source{client: client, path: path, now: time.Now, patience: patience}
+}
+
+// Credentials gives the credentials of the present lease, or reads. Before the
+// lease's end nobody waits for that.
+func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error) {
+	if err := ctx.Err(); err != nil {
 		return auth0login.Credentials{}, err
 	}
-	defer s.endReading()
-	return s.readUnlessFresh(ctx)
-}
-
-// readUnlessFresh reads unless somebody else has done so meanwhile, or Vault has
-// failed just now.
-func (s *Source) readUnlessFresh(ctx context.Context) (auth0login.Credentials, error) {
-	held, now := s.present(), s.now()
-	if held == nil {
-		return s.read(ctx)
-	}
-	tried, failed := s.lastAttempt()
-	if now.Before(held.readAgain) || (failed != nil && now.Sub(tried) < pause) {
+	held, r := s.present(ctx)
+	if r == nil || held != nil && s.now().Before(held.end) {
 		return held.credentials, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	if c, err := s.read(ctx); err == nil {
-		return c, nil
+	if held != nil {
+		var enough context.CancelFunc
+		ctx, enough = context.WithTimeout(ctx, s.patience-s.now().Sub(r.began))
+		defer enough()
 	}
-	return held.credentials, nil
+	err := s.await(ctx, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != nil {
+		return s.held.credentials, nil
+	}
+	return auth0login.Credentials{}, err
 }
 
-// Refresh reads ahead of time, unless it has done so just now, and says why Vault
+// present gives what is held, and the read that is under way if it is to be read
+// again. Without anything held there is always a read.
+func (s *Source) present(ctx context.Context) (*lease, *reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	switch {
+	case s.held == nil, s.last.underWay():
+		return s.held, s.read(ctx)
+	case now.Before(s.held.readAgain), s.failed != nil && now.Sub(s.ended) < pause:
+		return s.held, nil
+	}
+	return s.held, s.read(ctx)
+}
+
+// Refresh reads ahead of time, unless that was done just now, and says why Vault
 // could not be read last.
 func (s *Source) Refresh(ctx context.Context) error {
-	if err := s.startReading(ctx); err != nil {
-		return err
+	s.mu.Lock()
+	if !s.last.underWay() && !s.refresh.IsZero() && s.now().Sub(s.refresh) < pause {
+		defer s.mu.Unlock()
+		return s.failed
 	}
-	defer s.endReading()
-	if now := s.now(); now.Sub(s.refreshed) >= refreshPause {
-		s.refreshed = now
-		_, err := s.read(ctx)
-		return err
+	// A read that is under way may have begun before the rotation.
+	need := 1
+	if s.last != nil {
+		need = s.last.number + 1
 	}
-	_, failed := s.lastAttempt()
-	return failed
+	s.mu.Unlock()
+	ctx, enough := context.WithTimeout(ctx, s.patience)
+	defer enough()
+	for {
+		s.mu.Lock()
+		r := s.last
+		if r == nil || r.number < need {
+			r = s.read(ctx)
+		}
+		s.mu.Unlock()
+		if err := s.await(ctx, r); r.number >= need || ctx.Err() != nil {
+			s.mu.Lock()
+			s.refresh = s.now()
+			s.mu.Unlock()
+			return err
+		}
+	}
 }
 
-// startReading waits until nobody else reads, or the context ends.
-func (s *Source) startReading(ctx context.Context) error {
+// LastError is why the last read of Vault has failed, such as for want of a token
+// that is still good; nil if it has not. Logins go on with the credentials that
+// there are meanwhile.
+func (s *Source) LastError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// await waits for a read, as long as the context lets it.
+func (s *Source) await(ctx context.Context, r *reading) error {
 	select {
-	case s.reading <- struct{}{}:
-		return nil
+	case <-r.done:
+		return r.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("read %s: %w", s.path, ctx.Err())
 	}
 }
 
-func (s *Source) endReading() { <-s.reading }
-
-func (s *Source) lastAttempt() (time.Time, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tried, s.failed
-}
-
-func (s *Source) present() *lease {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held
-}
-
-// read reads from Vault, one at a time. The lease counts from before the
-// request, so that it is never taken to be longer than it is.
-func (s *Source) read(ctx context.Context) (auth0login.Credentials, error) {
-	asked := s.now()
-	fresh, err := s.ask(ctx, asked)
-	if err != nil {
-		err = fmt.Errorf("read %s: %w", s.path, err)
+// read starts to read, unless it is under way. s.mu must be held. The lease counts
+// from before the request, so that it is never taken to be longer than it is.
+func (s *Source) read(ctx context.Context) *reading {
+	if s.last.underWay() {
+		return s.last
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tried, s.failed = asked, err
-	if err != nil {
-		return auth0login.Credentials{}, err
+	r := &reading{number: 1, began: s.now(), done: make(chan struct{})}
+	if s.last != nil {
+		r.number = s.last.number + 1
 	}
-	s.held = fresh
-	return fresh.credentials, nil
+	s.last = r
+	ctx, enough := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	go func() {
+		defer enough()
+		fresh, err := s.ask(ctx, r.began)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			r.err = fmt.Errorf("read %s: %w", s.path, err)
+		} else {
+			s.held = fresh
+		}
+		s.ended, s.failed = s.now(), r.err
+		close(r.done)
+	}()
+	return r
 }
 
 func (s *Source) ask(ctx context.Context, asked time.Time) (*lease, error) {

@@ -111,6 +111,16 @@ func (v *vault) secret(t *testing.T, s *Source) string {
 	return c.ClientSecrets[0]
 }
 
+// ended waits until no read is under way.
+func ended(s *Source) {
+	s.mu.Lock()
+	r := s.last
+	s.mu.Unlock()
+	if r != nil {
+		<-r.done
+	}
+}
+
 // TestALeaseIsReadAgainBeforeItEnds, and not sooner than Vault Agent would.
 func TestALeaseIsReadAgainBeforeItEnds(t *testing.T) {
 	for range 20 { // when exactly is left to chance
@@ -119,10 +129,14 @@ func TestALeaseIsReadAgainBeforeItEnds(t *testing.T) {
 		assert.Equal(t, "secret-1", v.secret(t, source))
 		clock.forward(84 * time.Second)
 		assert.Equal(t, "secret-1", v.secret(t, source))
+		ended(source)
+		assert.Equal(t, 1, v.count())
 		clock.forward(11 * time.Second)
+		assert.Equal(t, "secret-1", v.secret(t, source), "nobody waits: the lease has not ended")
+		ended(source)
 		assert.Equal(t, "secret-2", v.secret(t, source))
-		clock.forward(84 * time.Second)
-		assert.Equal(t, "secret-2", v.secret(t, source))
+		clock.forward(100 * time.Second)
+		assert.Equal(t, "secret-3", v.secret(t, source), "it has, and is waited for")
 		v.Close()
 	}
 }
@@ -134,6 +148,7 @@ func TestWithoutALeaseTheTTLCounts(t *testing.T) {
 	v.secret(t, source)
 	clock.forward(99 * time.Second)
 	assert.Equal(t, "secret-1", v.secret(t, source))
+	ended(source)
 	clock.forward(time.Second)
 	assert.Equal(t, "secret-2", v.secret(t, source))
 }
@@ -144,15 +159,18 @@ func TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer(t *testing.T) {
 	v := startVault(t, "auth0/creds/shop/x", 100)
 	source, clock := v.source(t)
 	v.secret(t, source)
+	require.NoError(t, source.LastError())
 	v.set(func() { v.sealed = true })
 	clock.forward(time.Hour)
 	for range 5 {
 		assert.Equal(t, "secret-1", v.secret(t, source))
 	}
 	assert.Equal(t, 2, v.count())
+	require.ErrorContains(t, source.LastError(), "sealed")
 	v.set(func() { v.sealed = false })
 	clock.forward(pause)
 	assert.Equal(t, "secret-3", v.secret(t, source))
+	assert.NoError(t, source.LastError())
 }
 
 func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
@@ -165,7 +183,7 @@ func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
 	assert.Equal(t, 2, v.count())
 	assert.Equal(t, "secret-2", v.secret(t, source))
 	v.set(func() { v.sealed = true })
-	clock.forward(refreshPause)
+	clock.forward(pause)
 	for range 5 {
 		require.ErrorContains(t, source.Refresh(t.Context()), "sealed")
 	}
@@ -173,51 +191,94 @@ func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
 	assert.Equal(t, "secret-2", v.secret(t, source), "the last credentials stay")
 }
 
-func TestOneReadServesAllWhoWaitForTheFirst(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	v.hold = make(chan struct{})
-	source, _ := v.source(t)
-	var waiting sync.WaitGroup
-	for range 10 {
-		waiting.Go(func() { assert.Equal(t, "secret-1", v.secret(t, source)) })
-	}
-	require.Eventually(t, func() bool { return v.count() == 1 }, time.Minute, time.Millisecond)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := source.Credentials(ctx)
-	require.ErrorIs(t, err, context.Canceled, "nobody waits longer than his context")
-	close(v.hold)
-	waiting.Wait()
-	assert.Equal(t, 1, v.count())
-}
-
-// TestOthersDoNotWaitWhileOneReadsAgain, as long as the lease has not ended.
-func TestOthersDoNotWaitWhileOneReadsAgain(t *testing.T) {
+// TestARefreshGoesByNoReadThatHadBegunBefore: that may have come before the rotation.
+// All who refresh meanwhile share one.
+func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
 	v := startVault(t, "auth0/creds/shop/x", 100)
 	source, clock := v.source(t)
 	v.secret(t, source)
-	v.set(func() { v.hold = make(chan struct{}) })
+	hold := make(chan struct{})
+	v.set(func() { v.hold = hold })
 	clock.forward(96 * time.Second)
-	reading := make(chan []string, 1)
-	go func() {
-		c, err := source.Credentials(t.Context())
-		assert.NoError(t, err)
-		reading <- c.ClientSecrets
-	}()
+	v.secret(t, source) // begins to read
 	require.Eventually(t, func() bool { return v.count() == 2 }, time.Minute, time.Millisecond)
-	assert.Equal(t, "secret-1", v.secret(t, source))
-	close(v.hold)
-	assert.Equal(t, []string{"secret-2"}, <-reading)
+	var refreshing sync.WaitGroup
+	for range 5 {
+		refreshing.Go(func() { assert.NoError(t, source.Refresh(t.Context())) })
+	}
+	close(hold)
+	refreshing.Wait()
+	assert.Equal(t, "secret-3", v.secret(t, source))
+	assert.Equal(t, 3, v.count())
 }
 
-// TestALoginWaitsForVaultOnlySoLong while it has credentials.
+func TestOneReadServesAllWhoWaitForIt(t *testing.T) {
+	for name, sealed := range map[string]bool{"and works": false, "and fails": true} {
+		t.Run(name, func(t *testing.T) {
+			v := startVault(t, "auth0/creds/shop/x", 100)
+			v.hold, v.sealed = make(chan struct{}), sealed
+			source, _ := v.source(t)
+			began := make(chan struct{}, 10)
+			var waiting sync.WaitGroup
+			for range 10 {
+				waiting.Go(func() {
+					_, r := source.present(t.Context())
+					began <- struct{}{}
+					err := source.await(t.Context(), r)
+					assert.Equal(t, sealed, err != nil)
+				})
+			}
+			for range 10 {
+				<-began
+			}
+			close(v.hold)
+			waiting.Wait()
+			assert.Equal(t, 1, v.count())
+		})
+	}
+}
+
+// TestWhoLeavesEndsTheReadForNobody: a user's request that is cancelled is no failure
+// of Vault's.
+func TestWhoLeavesEndsTheReadForNobody(t *testing.T) {
+	for name, ask := range map[string]func(*Source, context.Context) error{
+		"credentials": func(s *Source, ctx context.Context) error { _, err := s.Credentials(ctx); return err },
+		"refresh":     func(s *Source, ctx context.Context) error { return s.Refresh(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := startVault(t, "auth0/creds/shop/x", 100)
+			v.hold = make(chan struct{})
+			source, _ := v.source(t)
+			ctx, leave := context.WithCancel(t.Context())
+			left := make(chan error, 1)
+			go func() { left <- ask(source, ctx) }()
+			require.Eventually(t, func() bool { return v.count() == 1 }, time.Minute, time.Millisecond)
+			leave()
+			require.ErrorIs(t, <-left, context.Canceled)
+			close(v.hold)
+			assert.Equal(t, "secret-1", v.secret(t, source))
+			assert.Equal(t, 1, v.count())
+			assert.NoError(t, source.LastError())
+			_, err := source.Credentials(ctx)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+	}
+}
+
+// TestALoginWaitsForVaultOnlySoLong while it has credentials, whoever has begun to read.
 func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
 	v := startVault(t, "auth0/creds/shop/x", 100)
 	source, clock := v.source(t)
 	v.secret(t, source)
-	v.set(func() { v.hold = make(chan struct{}) }) // for ever
+	never := make(chan struct{})
+	t.Cleanup(func() { close(never) })
+	v.set(func() { v.hold = never })
 	clock.forward(time.Hour)
 	source.patience = time.Millisecond
+	assert.Equal(t, "secret-1", v.secret(t, source))
+	require.ErrorIs(t, source.Refresh(t.Context()), context.DeadlineExceeded)
+	source.patience = hour
+	clock.forward(hour + time.Second) // as long as nobody would wait
 	assert.Equal(t, "secret-1", v.secret(t, source))
 }
 

@@ -23,6 +23,7 @@ builder.Services
         options.ResponseType = OpenIdConnectResponseType.Code;
         options.CallbackPath = "/callback";
         options.Scope.Add("offline_access");
+        options.TokenValidationParameters.NameClaimType = "name"; // or User.Identity.Name is null
         options.SaveTokens = true;
     });
 // For requests of other grants that the application sends itself, such as a refresh.

@@ -33,7 +33,9 @@ resource "auth0_client" "engine" {
 }
 
 # One of these two. Whatever happens later to the secret or key is Vault's
-# business: Terraform neither reads it nor puts an earlier one back.
+# business: Terraform does not put an earlier one back. It reads the secret into the
+# state if its token may, so that should have neither read:client_keys nor
+# read:client_credentials.
 
 resource "auth0_client_credentials" "secret" {
   count = local.by_key ? 0 : 1

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,14 +66,16 @@ func TestLeastScopes(t *testing.T) {
 	for _, want := range []struct {
 		readSecrets, byKey bool
 	}{{true, false}, {false, false}, {true, true}} {
-		args := []string{"apply", "-no-color", "-auto-approve", "-var=domain=example.eu.auth0.com", fmt.Sprintf("-var=read_secrets=%t", want.readSecrets)}
+		later := []string{"-no-color", "-var=domain=example.eu.auth0.com", fmt.Sprintf("-var=read_secrets=%t", want.readSecrets)}
+		first := append(slices.Clip(later), "-var=client_secret="+strings.Repeat("secret", 8))
 		if want.byKey {
-			args = append(args, "-var=public_key=PEM")
-		} else {
-			args = append(args, "-var=client_secret="+strings.Repeat("secret", 8))
+			later = append(later, "-var=public_key=PEM")
+			first = later
 		}
-		out, err := run(dir, "", args...)
+		out, err := run(dir, "", append([]string{"apply", "-auto-approve"}, first...)...)
 		require.NoError(t, err, out)
+		out, err = run(dir, "", append([]string{"plan", "-detailed-exitcode"}, later...)...)
+		require.NoError(t, err, "a later plan, without the secret: %s", out)
 		out, err = run(dir, "", "output", "-json", "scopes")
 		require.NoError(t, err, out)
 		var scopes []string
@@ -83,7 +86,6 @@ func TestLeastScopes(t *testing.T) {
 		"without scheme and path": {"-var=domain=https://example.eu.auth0.com/", "-var=public_key=PEM"},
 		"read:client_credentials": {"-var=domain=example.eu.auth0.com", "-var=read_secrets=false", "-var=public_key=PEM"},
 		"at least 48 characters":  {"-var=domain=example.eu.auth0.com", "-var=client_secret=short"},
-		"or a public_key":         {"-var=domain=example.eu.auth0.com"},
 	} {
 		out, err = run(dir, "", append([]string{"apply", "-no-color", "-auto-approve"}, args...)...)
 		require.Error(t, err)

@@ -26,15 +26,16 @@ variable "read_secrets" {
 }
 
 variable "client_secret" {
-  description = "First secret of the application, at least 48 random characters. It is sent to Auth0 and stored nowhere: not in the state, not in a plan. Vault replaces it."
+  description = "First secret of the application, at least 48 random characters, for the apply that creates the application. It is sent to Auth0, and is neither in the state nor in a plan. Vault replaces it; later applies need none, unless they raise client_secret_version."
   type        = string
   sensitive   = true
   ephemeral   = true
   default     = null
 
   validation {
-    condition     = var.public_key != null || try(length(var.client_secret) >= 48, false)
-    error_message = "Give a client_secret of at least 48 characters, or a public_key."
+    # Not demanded: no condition can tell the first apply from later ones.
+    condition     = var.client_secret == null || try(length(var.client_secret) >= 48, false)
+    error_message = "The client_secret has at least 48 characters."
   }
 }
 

@@ -9,7 +9,8 @@ terraform {
   required_version = ">= 1.3"
   required_providers {
     vault = {
-      source = "hashicorp/vault"
+      source  = "hashicorp/vault"
+      version = ">= 1.9, < 6.0"
     }
   }
 }

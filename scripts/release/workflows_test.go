@@ -1,0 +1,103 @@
+package release
+
+import (
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// workflow is what is looked at of a workflow of GitHub.
+type workflow struct {
+	Permissions map[string]string
+	Jobs        map[string]struct {
+		Needs       string
+		Permissions map[string]string
+		Steps       []struct{ Run string }
+	}
+}
+
+func decode(t *testing.T, name string, into any) {
+	t.Helper()
+	require.NoError(t, yaml.Unmarshal([]byte(file(t, name)), into), name)
+}
+
+// Tests, and the tools that they are run with, are a lot of code of others. A job
+// that may write runs nothing but what it is for, after the tests of another.
+func TestJobsThatMayWriteRunNoTests(t *testing.T) {
+	t.Parallel()
+	writing := 0
+	for _, name := range workflows(t) {
+		var w workflow
+		decode(t, name, &w)
+		assert.NotContains(t, values(w.Permissions), "write", "%s: all of its jobs", name)
+		for job, j := range w.Jobs {
+			if !strings.Contains(values(j.Permissions), "write") {
+				continue
+			}
+			writing++
+			assert.NotEmpty(t, j.Needs, "%s: %s", name, job)
+			for _, step := range j.Steps {
+				assert.Contains(t, []string{"", "make release"}, step.Run, "%s: %s", name, job)
+			}
+			runs := ""
+			for _, step := range w.Jobs[j.Needs].Steps {
+				runs += step.Run + "\n"
+			}
+			assert.Equal(t, "\n\nmake test\nmake release-check\n", runs, "%s: %s", name, j.Needs)
+		}
+	}
+	assert.Equal(t, 1, writing)
+}
+
+func values(permissions map[string]string) string {
+	all := ""
+	for _, value := range permissions {
+		all += value + " "
+	}
+	return all
+}
+
+// Dependabot looks only where it is told to.
+func TestDependabotLooksEverywhere(t *testing.T) {
+	t.Parallel()
+	var config struct {
+		Updates []struct {
+			Ecosystem   string `yaml:"package-ecosystem"`
+			Directory   string
+			Directories []string
+		}
+	}
+	decode(t, ".github/dependabot.yml", &config)
+	looks := map[string]bool{}
+	for _, update := range config.Updates {
+		for _, directory := range append(update.Directories, update.Directory) {
+			looks[update.Ecosystem+" "+directory] = true
+		}
+	}
+	ecosystems := map[string]string{"go.mod": "gomod", "package.json": "npm"}
+	found := 0
+	require.NoError(t, filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if hidden := strings.HasPrefix(entry.Name(), ".") && name != root; entry.IsDir() && (hidden || entry.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		if ecosystem := ecosystems[entry.Name()]; ecosystem != "" {
+			found++
+			relative, err := filepath.Rel(root, filepath.Dir(name))
+			require.NoError(t, err)
+			assert.True(t, looks[ecosystem+" "+path.Join("/", filepath.ToSlash(relative))], name)
+		}
+		return nil
+	}))
+	assert.GreaterOrEqual(t, found, 4)
+	assert.True(t, looks["github-actions /"])
+	assert.True(t, looks["github-actions /examples/github-actions"])
+}
