@@ -47,6 +47,9 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 			rereading = refresher.Refresh(ctx)
 		}
 		c, err := a.credentials(ctx)
+		if err != nil && refusal != nil {
+			return errors.Join(&refusedError{cause: refusal}, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -99,9 +102,15 @@ func (c Credentials) has(secret string) bool { return slices.Contains(c.ClientSe
 func refused(err error) bool {
 	var answer *oauth2.RetrieveError
 	if errors.As(err, &answer) {
-		return answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied"
+		return saysNo(answer.Response) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied")
 	}
 	return errors.Is(err, ErrRefused)
+}
+
+// saysNo: an answer that limits the rate, or of a server that fails, is no refusal,
+// whatever its body says.
+func saysNo(answer *http.Response) bool {
+	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden
 }
 
 // accepted says whether Auth0 has accepted the secret. It looks at the code or the

@@ -155,6 +155,8 @@ func TestNoOtherErrorIsARefusal(t *testing.T) {
 		"unauthorized_client":      {403, `{"error":"unauthorized_client"}`},
 		"too many requests":        {429, `{"error":"too_many_requests"}`},
 		"server error":             {500, `{"error":"server_error"}`},
+		"too many, and denied":     {429, `{"error":"access_denied"}`},
+		"failed, and denied":       {503, `{"error":"access_denied"}`},
 		"a proxy's page with 401":  {401, `<html>Unauthorized</html>`},
 		"a proxy's page with 403":  {403, `<html>Forbidden</html>`},
 		"a gateway that times out": {504, ``},
@@ -208,8 +210,19 @@ func TestASourceIsReadAgainWhenAllIsRefused(t *testing.T) {
 	assert.Equal(t, []string{"A", "B"}, auth0.attempts())
 
 	auth0.switchTo(accepts("C"))
-	app = New(refreshed{SourceFunc: auth0.source("A"), refresh: func() error { return errors.New("Vault is sealed") }})
+	reads := 0
+	app = New(SourceFunc(func(ctx context.Context) (Credentials, error) {
+		if reads++; reads > 1 {
+			return Credentials{}, errors.New("the file is gone")
+		}
+		return auth0.source("A")(ctx)
+	}))
 	err := auth0.login(t, app)
+	require.ErrorIs(t, err, ErrRefused, "what Auth0 has said is not lost")
+	assert.ErrorContains(t, err, "the file is gone")
+
+	app = New(refreshed{SourceFunc: auth0.source("A"), refresh: func() error { return errors.New("Vault is sealed") }})
+	err = auth0.login(t, app)
 	require.ErrorIs(t, err, ErrRefused)
 	assert.ErrorContains(t, err, "Vault is sealed")
 }

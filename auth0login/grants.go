@@ -53,7 +53,10 @@ func (a *Application) Exchange(
 // TokenSource gives the token, and by its refresh token a new one when it has expired.
 // The context is used for as long as the token source is.
 func (a *Application) TokenSource(ctx context.Context, config oauth2.Config, token *oauth2.Token) oauth2.TokenSource {
-	refresh := token.RefreshToken // ReuseTokenSource calls one at a time
+	refresh := "" // ReuseTokenSource calls one at a time
+	if token != nil {
+		refresh = token.RefreshToken
+	}
 	return oauth2.ReuseTokenSource(token, tokenFunc(func() (*oauth2.Token, error) {
 		fresh, err := a.token(ctx, func(ctx context.Context, c Credentials, secret string) (*oauth2.Token, error) {
 			return filled(config, c, secret).TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()

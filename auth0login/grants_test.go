@@ -96,6 +96,14 @@ func TestAuthorizationCodeAndRefreshToken(t *testing.T) {
 	assert.Equal(t, 2, w.refusals())
 }
 
+func TestATokenSourceWithoutATokenSaysSo(t *testing.T) {
+	w := newWorld(t)
+	for _, token := range []*oauth2.Token{nil, {}} {
+		_, err := w.app.TokenSource(w.ctx, w.web, token).Token()
+		assert.ErrorContains(t, err, "refresh token is not set")
+	}
+}
+
 // TestARotatedRefreshTokenReplacesTheOldOne: Auth0 may hand out another one with each use.
 func TestARotatedRefreshTokenReplacesTheOldOne(t *testing.T) {
 	var used []string

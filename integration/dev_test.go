@@ -39,7 +39,7 @@ func TestCommandsOfMakeDev(t *testing.T) {
 	for lines := bufio.NewScanner(printed); lines.Scan(); {
 		if command, ok := strings.CutPrefix(lines.Text(), "  "); ok {
 			script += command + "\n"
-			if cat, ok := strings.CutPrefix(command, "cat "); ok {
+			if _, cat, ok := strings.Cut(command, "; cat "); ok {
 				file = cat
 			}
 		}

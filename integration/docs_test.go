@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,19 +138,21 @@ func runDocument(t *testing.T, name string, blocks []block) {
 		}
 	}
 	if len(steps) == 0 {
-		t.Skip("there is nothing to run in it")
+		t.Skip("there is nothing to run in it; skipped: " + strings.Join(skipped, ", "))
 	}
 	printed, err := newReader(t, name).run(script.String())
 	outputs := strings.Split(printed, stepMark)[1:]
 	if err != nil {
 		last := len(outputs) - 1
+		require.GreaterOrEqual(t, last, 0, "%v\n%s", err, printed)
 		t.Fatalf("%v\n%s\n%s", err, steps[last].commands, outputs[last])
 	}
+	var documented, seen masker
 	for i, s := range steps {
 		_, output, _ := strings.Cut(outputs[i], "\n")
 		if s.output != nil {
 			shown, real := strings.Join(s.output, "\n"), strings.TrimSpace(output)
-			assert.Equal(t, masked(strings.Split(shown, "\n")), masked(strings.Split(real, "\n")), s.commands)
+			assert.Equal(t, documented.lines(strings.Split(shown, "\n")), seen.lines(strings.Split(real, "\n")), s.commands)
 		}
 	}
 	t.Logf("ran %d steps; skipped: %s", len(steps), strings.Join(skipped, ", "))
@@ -232,7 +235,8 @@ func (r *reader) run(script string) (string, error) {
 	return string(text), failed
 }
 
-// masks are what differs each time a command is run.
+// masks are what differs each time a command is run. Where by ends in a number sign,
+// different values are told apart by the order in which they come.
 var masks = []struct {
 	pattern *regexp.Regexp
 	by      string
@@ -241,22 +245,40 @@ var masks = []struct {
 	{regexp.MustCompile(`((?:static-)?creds/\w+/)\w{24}`), "$1<lease>"},
 	{regexp.MustCompile(`\b127\.0\.0\.1:\d+`), "<domain>"},
 	{regexp.MustCompile(`example\.eu\.auth0\.com`), "<domain>"},
-	{regexp.MustCompile(`[\w-]{64}`), "<secret>"},
-	{regexp.MustCompile(`\b[A-Za-z0-9]{32}\b`), "<client id>"},
+	{regexp.MustCompile(`[\w-]{64}`), "<secret> #"},
+	{regexp.MustCompile(`\b[A-Za-z0-9]{32}\b`), "<client id> #"},
 	{regexp.MustCompile(`-{3,}`), "---"},
 }
 
-// masked puts lines in the form in which they are compared: values that differ
-// each time masked, columns one space apart.
-func masked(lines []string) []string {
+// masker masks the lines of a document.
+type masker struct{ numbers map[string]int }
+
+// lines puts lines in the form in which they are compared: values that differ each
+// time masked, columns one space apart.
+func (m *masker) lines(lines []string) []string {
 	same := make([]string, len(lines))
 	for i, line := range lines {
 		for _, mask := range masks {
-			line = mask.pattern.ReplaceAllString(line, mask.by)
+			kind, numbered := strings.CutSuffix(mask.by, "#")
+			if !numbered {
+				line = mask.pattern.ReplaceAllString(line, mask.by)
+				continue
+			}
+			line = mask.pattern.ReplaceAllStringFunc(line, func(value string) string { return kind + m.number(value) })
 		}
 		same[i] = strings.Join(strings.Fields(line), " ")
 	}
 	return same
+}
+
+func (m *masker) number(value string) string {
+	if m.numbers == nil {
+		m.numbers = map[string]int{}
+	}
+	if m.numbers[value] == 0 {
+		m.numbers[value] = len(m.numbers) + 1
+	}
+	return strconv.Itoa(m.numbers[value])
 }
 
 func TestReadBlocks(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +49,8 @@ type settings struct {
 	addr, control, caOut string
 	propagation          tenant.Propagation
 	rate                 tenant.RateLimit
-	apps                 int
+	apps, unfit          int
+	scopes               string
 	every                time.Duration
 }
 
@@ -63,6 +65,8 @@ func readFlags(args []string) (settings, error) {
 	f.Float64Var(&s.rate.PerSecond, "rate", 0, "Management API requests per second; 0: unlimited")
 	f.IntVar(&s.rate.Burst, "burst", 0, "Management API requests at once; 0: as -rate")
 	f.IntVar(&s.apps, "apps", 3, "how many applications there are")
+	f.IntVar(&s.unfit, "unfit", 0, "how many more there are that cannot be roles")
+	f.StringVar(&s.scopes, "scopes", "update:client_keys read:clients read:client_keys", "`scopes` of the management application")
 	f.DurationVar(&s.every, "every", 5*time.Second, "how often counts are printed; 0: never")
 	if err := f.Parse(args); err != nil {
 		return settings{}, err
@@ -100,9 +104,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintf(out, "SIMULATED Auth0 tenant: nothing here is real, and all is forgotten when it ends\n")
 	fmt.Fprintf(out, "domain       %s\nca           %s\ncontrol      http://%s/_simulation/\n", tn.Domain(), caFile, control)
 	fmt.Fprintf(out, "propagation  %s %s\n", s.propagation.Delay, s.propagation.Mode)
-	show(out, "management ", tn.AddManagementApplication("update:client_keys", "read:clients", "read:client_keys"))
+	show(out, "management ", tn.AddManagementApplication(strings.Fields(s.scopes)...))
 	for i := range s.apps {
 		show(out, "application", tn.AddApplication(tenant.Application{Name: fmt.Sprintf("application %d", i+1)}))
+	}
+	for i := range s.unfit {
+		show(out, "unfit      ", tn.AddApplication(tenant.Application{Name: fmt.Sprintf("unfit %d", i+1), AppType: []string{"spa", "native"}[i%2]}))
 	}
 	report(ctx, tn, s.every, out)
 	return nil

@@ -29,14 +29,14 @@ func TestPrintsWhatIsNeededToLogIn(t *testing.T) {
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx, []string{"-ca-out", ca, "-apps", "2", "-every", "0"}, writer)
+		err := run(ctx, []string{"-ca-out", ca, "-apps", "2", "-unfit", "1", "-scopes", "read:clients", "-every", "0"}, writer)
 		_ = writer.Close()
 		ended <- err
 	}()
 
 	lines := bufio.NewScanner(reader)
 	printed := ""
-	for strings.Count(printed, "\napplication") < 2 {
+	for !strings.Contains(printed, "\nunfit") {
 		require.True(t, lines.Scan(), "ended early: %s", printed)
 		printed += lines.Text() + "\n"
 	}
@@ -46,6 +46,7 @@ func TestPrintsWhatIsNeededToLogIn(t *testing.T) {
 		return found
 	}
 	assert.Contains(t, printed, "SIMULATED")
+	assert.Equal(t, 2, strings.Count(printed, "\napplication"))
 	domain := find(`domain +(\S+)`)[1]
 	app := find(`application +client_id=(\S+) client_secret=(\S+)`)
 	engine := find(`management +client_id=(\S+) client_secret=(\S+)`)

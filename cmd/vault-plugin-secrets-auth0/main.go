@@ -48,6 +48,11 @@ func main() {
 		}
 		os.Exit(2)
 	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(flags.Output(), "unknown argument %q\n\n", flags.Arg(0))
+		flags.Usage()
+		os.Exit(2)
+	}
 	if *version {
 		fmt.Println("vault-plugin-secrets-auth0", auth0secrets.Version)
 		return

@@ -52,6 +52,9 @@ func (w *clockWatch) observe(h http.Header, sent, had time.Time) {
 	}
 	// By the wall clock: what was read of the monotonic one does not count.
 	seen := Clock{Least: date.Sub(had.Round(0)), Most: date.Add(time.Second).Sub(sent.Round(0))}
+	if seen.Most < seen.Least {
+		return // our clock was set back meanwhile
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.best.Known() || seen.Most-seen.Least < w.best.Most-w.best.Least {

@@ -61,3 +61,14 @@ func TestClientComparesClocks(t *testing.T) {
 	require.True(t, c.Clock().Known())
 	assert.Less(t, c.Clock().Ahead(), -5*time.Minute)
 }
+
+// TestAClockThatIsSetBackMeanwhileTellsNothing.
+func TestAClockThatIsSetBackMeanwhileTellsNothing(t *testing.T) {
+	var w clockWatch
+	sent := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	header := http.Header{"Date": {sent.Format(http.TimeFormat)}}
+	w.observe(header, sent, sent.Add(-time.Hour))
+	assert.False(t, w.read().Known())
+	w.observe(header, sent, sent.Add(time.Second))
+	assert.Equal(t, time.Duration(0), w.read().Ahead())
+}

@@ -163,7 +163,7 @@ func (e *examination) rateLimit() {
 			"See whether a proxy takes headers out of answers. Without them the engine learns of the limit only by being turned away.")
 	case limit.Limit != nil && limit.Remaining != nil && *limit.Remaining*10 < *limit.Limit:
 		e.note(checkRateLimit, Warning, fmt.Sprintf("%d requests at once, of which only %d are left", *limit.Limit, *limit.Remaining),
-			"Others use much of the tenant's limit now. Rotations take longer then, and do not fail.")
+			"That may be this check's own doing, or others use the tenant's limit, too. Rotations take longer then, and do not fail.")
 	case limit.Limit != nil && limit.Remaining != nil:
 		e.note(checkRateLimit, OK, fmt.Sprintf("%d requests at once, of which %d are left", *limit.Limit, *limit.Remaining), "")
 	default:
@@ -331,8 +331,11 @@ func patiently[T any](ctx context.Context, e *examination, ask func() (T, error)
 	}
 }
 
-// hours gives a duration to the minute, as 24h or 1h30m.
+// hours gives a duration to the minute, as 24h or 1h30m; below one to the second.
 func hours(d time.Duration) string {
+	if d < time.Minute {
+		return d.Round(time.Second).String()
+	}
 	text := strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")

@@ -51,6 +51,7 @@ func (e *examination) explainNoAnswer(err error, message string) (_, remedy stri
 	var untrusted *tls.CertificateVerificationError
 	var hostname x509.HostnameError
 	var notTLS tls.RecordHeaderError
+	plainHTTP := strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") // net/http has no type for it
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return message, "There is no such host: check the domain for a typing error, and that this machine's DNS knows it."
@@ -60,7 +61,7 @@ func (e *examination) explainNoAnswer(err error, message string) (_, remedy stri
 		return message, "The certificate is for other hosts: check the domain for a typing error; for a custom domain, that its set-up in Auth0 is finished."
 	case errors.As(err, &untrusted):
 		return message, "The certificate's CA is not trusted. If a proxy of yours terminates TLS, or the domain has a CA of its own, give that CA as ca_cert (here: -ca-cert=@ca.pem)."
-	case errors.As(err, &notTLS):
+	case errors.As(err, &notTLS), plainHTTP:
 		return message, "What listens there does not speak TLS: check domain and port."
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		return message, fmt.Sprintf("No answer within %s: see whether a firewall drops packets to %s, or whether a proxy is needed (HTTPS_PROXY). request_timeout allows for more time.", e.RequestTimeout, e.Domain)

@@ -97,6 +97,9 @@ func newFlags() *flags {
 // the environment. The errors quote no values that may be secret.
 func (f *flags) read(args []string, stdin io.Reader, getenv func(string) string) (*settings, error) {
 	if err := f.Parse(args); err != nil {
+		if strings.HasPrefix(err.Error(), "bad flag syntax") {
+			return nil, errors.New("a flag is not of the form -name=value (not shown: it may hold a secret)")
+		}
 		return nil, err
 	}
 	if f.NArg() > 0 {

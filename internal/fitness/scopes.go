@@ -61,7 +61,7 @@ var Scopes = append([]Scope{
 			"and to read back a secret that Auth0 made if its answer was lost",
 		Without: "the engine cannot read an application's present secret: creating a role needs client_secret" +
 			" or skip_import, and after an unclear answer to a rotation with secret_source=auth0" +
-			" it has to rotate again. " + DriftUnavailable,
+			" it has to rotate again; " + DriftUnavailable,
 	},
 }, keyScopes()...)
 

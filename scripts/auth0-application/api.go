@@ -99,6 +99,9 @@ func (a *api) do(ctx context.Context, method, path string, in, out any) error {
 	return nil
 }
 
+// shortestToken is below the length of any real token.
+const shortestToken = 8
+
 // refused is the error of an answer: {"statusCode":403,"error":"Forbidden",
 // "message":"...","errorCode":"..."}.
 func (a *api) refused(response *http.Response, text []byte) error {
@@ -114,7 +117,7 @@ func (a *api) refused(response *http.Response, text []byte) error {
 	if response.StatusCode >= http.StatusInternalServerError {
 		return fmt.Errorf("Auth0 has a problem (%d): try again", response.StatusCode)
 	}
-	return &refusal{status: said.StatusCode, code: said.Code, message: strings.ReplaceAll(said.Message, a.token, "[redacted]")}
+	return &refusal{status: said.StatusCode, code: said.Code, message: a.withoutToken(said.Message)}
 }
 
 // clean takes the token, and the address of the request, out of an error.
@@ -122,7 +125,16 @@ func (a *api) clean(err error) error {
 	if cause := errors.Unwrap(err); cause != nil { // url.Error has method and address
 		err = cause
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), a.token, "[redacted]"))
+	return errors.New(a.withoutToken(err.Error()))
+}
+
+// withoutToken takes the token out of a text. One that is too short to be a token
+// cannot be told from words.
+func (a *api) withoutToken(text string) string {
+	if len(a.token) < shortestToken {
+		return text
+	}
+	return strings.ReplaceAll(text, a.token, "[redacted]")
 }
 
 // find gives the client ID of an application with a name, "" if there is none.

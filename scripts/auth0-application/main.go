@@ -1,9 +1,11 @@
 // Command auth0-application creates the machine-to-machine application with
 // which the engine calls Auth0, with the least scopes for what is wanted of it,
-// and prints what the engine's path config takes:
+// and prints what the engine's path config takes, its secret with it:
 //
 //	export AUTH0_DOMAIN=example.eu.auth0.com AUTH0_TOKEN=...
-//	go run ./scripts/auth0-application | vault write auth0/config -
+//	engine=$(mktemp)
+//	go run ./scripts/auth0-application > "$engine"
+//	vault write auth0/config "@$engine" && rm "$engine"
 //
 // It wants a token of the Management API, such as the dashboard shows under
 // Applications > APIs > Auth0 Management API > API Explorer, with the scopes
@@ -32,7 +34,15 @@ import (
 
 const defaultName = "vault-plugin-secrets-auth0"
 
+const usage = `Creates the machine-to-machine application with which the engine calls Auth0, with
+the scopes that it needs (%s), and
+prints what "vault write auth0/config" takes, its secret with it, as JSON. It needs
+a Management API token with create:clients and create:client_grants.
+
+`
+
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // a reader that is gone is an error to tell, since the secret is lost with it
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv})
 	stop()
@@ -84,6 +94,10 @@ func readOrder(args []string, s streams) (*order, error) {
 	var withoutSecrets bool
 	f := flag.NewFlagSet("auth0-application", flag.ContinueOnError)
 	f.SetOutput(s.err)
+	f.Usage = func() {
+		fmt.Fprintf(s.err, usage, strings.Join(fitness.Wanted(true, false), " "))
+		f.PrintDefaults()
+	}
 	f.StringVar(&o.domain, "domain", "", "`host` of the tenant (or AUTH0_DOMAIN)")
 	f.StringVar(&token, "token", "", "Management API token: @file, or - for standard input (or AUTH0_TOKEN)")
 	f.StringVar(&o.name, "name", defaultName, "`name` of the application")
@@ -97,10 +111,19 @@ func readOrder(args []string, s streams) (*order, error) {
 	if f.NArg() > 0 {
 		return nil, errors.New("there are arguments that no flag precedes (not shown: one may be a secret)")
 	}
-	for _, value := range []struct{ from, to *string }{{&token, &o.token}, {&o.caCert, &o.caCert}, {&key, &o.privateKey}} {
+	for _, value := range []struct {
+		flag     string
+		from, to *string
+	}{{"-token", &token, &o.token}, {"-ca-cert", &o.caCert, &o.caCert}, {"-private-key", &key, &o.privateKey}} {
+		if *value.from == "" {
+			continue
+		}
 		read, err := fromFile(*value.from, s.in)
 		if err != nil {
 			return nil, err
+		}
+		if strings.TrimSpace(read) == "" { // such as standard input that was read before
+			return nil, fmt.Errorf("%s: there is nothing in it", value.flag)
 		}
 		*value.to = read
 	}
@@ -118,8 +141,6 @@ func readOrder(args []string, s streams) (*order, error) {
 // on the command line is there for others to see.
 func fromFile(value string, stdin io.Reader) (string, error) {
 	switch {
-	case value == "":
-		return "", nil
 	case value == "-":
 		text, err := io.ReadAll(stdin)
 		return string(text), err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -210,4 +211,17 @@ func TestRefusalsAreAuth0sOwn(t *testing.T) {
 	}
 	answer.StatusCode = http.StatusBadGateway
 	assert.NotErrorAs(t, a.refused(answer, []byte(`{"statusCode":502,"message":"no"}`)), new(*refusal))
+}
+
+// TestAFileWithNothingInItIsRefused: a key that is not there would make an application
+// that authenticates in another way.
+func TestAFileWithNothingInItIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "empty.pem")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, args := range [][]string{{"-private-key=@" + file}, {"-token=-", "-private-key=-"}} {
+		_, err := readOrder(append(args, "-domain=example.eu.auth0.com"), streams{
+			in: strings.NewReader("a-token-of-the-tenant"), out: io.Discard, err: io.Discard, getenv: func(string) string { return "a-token-of-the-tenant" },
+		})
+		assert.ErrorContains(t, err, "-private-key: there is nothing in it")
+	}
 }

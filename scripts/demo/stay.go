@@ -23,11 +23,11 @@ Make a role of an application, and let an Agent render its credentials into a fi
   {{.Vault}} agent -config={{.Agent}} > {{.Dir}}/agent.log 2>&1 &
   until test -s {{.File}}; do sleep 1; done; cat {{.File}}
 
-Rotate it, and see the file: the next secret is in it within 20 s, and Auth0 has it then.
+Rotate it. Within 20 s the file has the next secret, as a fallback; when all who read it have it, Auth0 gets it.
 
   {{.Vault}} write -f auth0/rotate/shop
-  {{.Vault}} read auth0/roles/shop
-  cat {{.File}}
+  until grep -q '"fallback_client_secret":"[^"]' {{.File}}; do sleep 1; done; cat {{.File}}
+  until test "$({{.Vault}} read -field=version auth0/roles/shop)" = 2; do sleep 1; done; {{.Vault}} read auth0/roles/shop
 
 Look around:
 
@@ -43,7 +43,8 @@ It was configured with
 
   {{.Vault}} write auth0/config domain={{.Domain}} client_id={{.EngineID}} client_secret={{.EngineSecret}} ca_cert=@{{.CA}}
 
-The simulated Auth0 tenant is https://{{.Domain}}, {{.Product}}'s log is {{.Log}}. Ctrl-C stops everything.
+The simulated Auth0 tenant is https://{{.Domain}}, {{.Product}}'s log is {{.Log}}.
+Ctrl-C here stops all but the Agent, which was started over there: kill %1.
 `))
 
 // agentConfig is that of an Agent that uses the token of whoever starts it.
@@ -60,6 +61,7 @@ auto_auth {
 template {
   contents    = %q
   destination = %q
+  perms       = "0640"
 }
 `
 
