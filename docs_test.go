@@ -34,7 +34,7 @@ func generated(t *testing.T, file, content string) {
 var (
 	mdLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	mdHeading = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	notInSlug = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	notInSlug = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
 // TestLinksOfTheDocuments lead to files, and to headings, that there are.
