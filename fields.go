@@ -83,7 +83,7 @@ const (
 	descTTL                = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and twice the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect. At least 10s, at most what the mount allows."
 	descRotationPeriod     = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl. Counts from the last rotation, or from the import."
 	descRootRotationPeriod = "How often the engine's own credential is rotated: 0 (only by rotate-root) or at least 20s."
-	descRotationSchedule   = "When the client secret is rotated, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
+	descRotationSchedule   = "When to rotate, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
 	descRotationWindow     = "How long after its time a scheduled rotation may still take effect; after that it waits for the next time. At least 1h; 0: no limit. Only with rotation_schedule."
 	descDisableRotation    = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
 	descDisableMount       = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."

@@ -16,9 +16,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -126,6 +128,7 @@ type fixture struct {
 	app          tenant.Application
 	stale, first string
 	file         string // as Vault Agent renders it
+	template     string // from which
 	base         string
 	browser      *http.Client
 }
@@ -138,7 +141,7 @@ func start(t *testing.T, c command) *fixture {
 	port := freePort(t)
 	f := &fixture{
 		t: t, tenant: tn, stale: "a stale secret", first: "the first secret",
-		file: filepath.Join(t.TempDir(), "auth0.json"), base: "http://localhost:" + port,
+		file: filepath.Join(t.TempDir(), "auth0.json"), template: exampleTemplate(t), base: "http://localhost:" + port,
 	}
 	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Callbacks: []string{f.base + "/callback"}})
 	f.render(f.stale, f.first)
@@ -184,19 +187,47 @@ func (f *fixture) launch(c command, env ...string) {
 	}
 }
 
-// render replaces the file in the way of Vault Agent.
+// agentExample renders the file that the applications read.
+const agentExample = "../vault-agent/template.hcl"
+
+var templateOfAgent = regexp.MustCompile(`(?s)contents += <<-EOT\n(.*?)\n *EOT\n`)
+
+// exampleTemplate is the template in the example for Vault Agent.
+func exampleTemplate(t *testing.T) string {
+	t.Helper()
+	example, err := os.ReadFile(agentExample)
+	require.NoError(t, err)
+	contents := templateOfAgent.FindSubmatch(example)
+	require.NotNil(t, contents)
+	return string(contents[1])
+}
+
+// render replaces the file in the way of Vault Agent, with what the example's
+// template makes of the engine's answer: the recipes have to do with that.
 func (f *fixture) render(secrets ...string) {
 	f.t.Helper()
 	fallback := ""
 	if len(secrets) > 1 {
 		fallback = secrets[1]
 	}
-	text, err := json.Marshal(map[string]any{
+	credentials := map[string]any{
 		"domain": f.tenant.Domain(), "client_id": f.app.ClientID,
 		"client_secret": secrets[0], "fallback_client_secret": fallback, "client_secrets": secrets,
-	})
-	require.NoError(f.t, err)
-	require.NoError(f.t, os.WriteFile(f.file+".new", text, 0o600))
+	}
+	functions := template.FuncMap{
+		"secret": func(path string) map[string]any {
+			require.Equal(f.t, "auth0/creds/shop", path)
+			return map[string]any{"Data": credentials}
+		},
+		"toJSON": func(value any) (string, error) {
+			text, err := json.Marshal(value)
+			return string(text), err
+		},
+	}
+	var text bytes.Buffer
+	require.NoError(f.t, template.Must(template.New(agentExample).Funcs(functions).Parse(f.template)).Execute(&text, nil))
+	require.True(f.t, json.Valid(text.Bytes()), text.String())
+	require.NoError(f.t, os.WriteFile(f.file+".new", text.Bytes(), 0o600))
 	require.NoError(f.t, os.Rename(f.file+".new", f.file))
 }
 

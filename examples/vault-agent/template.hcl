@@ -33,7 +33,7 @@ template {
       "client_secrets": {{ .client_secrets | toJSON }}
     }
     {{ end }}{{ end -}}
-  EOT
+    EOT
 
   # For an application that does not look at the file by itself. It is run when
   # the file has changed.

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Shop;
 
-public sealed record Credentials(string Domain, string ClientId, string ClientSecret, string[] ClientSecrets);
+public sealed record Credentials(string Domain, string ClientId, string[] ClientSecrets);
 
 /// <summary>The file that Vault Agent renders from auth0/creds/shop.</summary>
 public sealed class ClientSecrets

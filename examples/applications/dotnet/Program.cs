@@ -18,7 +18,7 @@ builder.Services
     {
         options.Authority = $"https://{credentials.Domain}/";
         options.ClientId = credentials.ClientId;
-        options.ClientSecret = credentials.ClientSecret; // must be set; the handler puts in the right one
+        options.ClientSecret = credentials.ClientSecrets[0]; // must be set; the handler puts in the right one
         options.BackchannelHttpHandler = new ClientSecretHandler(secrets);
         options.ResponseType = OpenIdConnectResponseType.Code;
         options.CallbackPath = "/callback";

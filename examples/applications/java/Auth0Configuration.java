@@ -1,6 +1,7 @@
 package com.example.shop;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.function.BiFunction;
 import org.springframework.beans.factory.annotation.Value;
@@ -35,7 +36,7 @@ class Auth0Configuration {
                 ClientRegistrations.fromIssuerLocation("https://" + credentials.get("domain") + "/")
                         .registrationId("auth0")
                         .clientId((String) credentials.get("client_id"))
-                        .clientSecret((String) credentials.get("client_secret")) // replaced in each attempt
+                        .clientSecret((String) ((List<?>) credentials.get("client_secrets")).get(0)) // replaced in each attempt
                         .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_POST)
                         .scope("openid", "profile", "offline_access")
                         .build());

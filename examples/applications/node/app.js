@@ -3,7 +3,7 @@ import openid from 'express-openid-connect';
 import { ClientSecrets } from './client-secrets.js';
 
 const secrets = new ClientSecrets(process.env.CREDENTIALS); // such as /run/shop/auth0.json
-const { domain, client_id, client_secret } = secrets.credentials();
+const { domain, client_id, client_secrets } = secrets.credentials();
 
 const app = express();
 app.use(
@@ -11,7 +11,7 @@ app.use(
     issuerBaseURL: `https://${domain}`,
     baseURL: process.env.BASE_URL, // such as https://shop.example.com
     clientID: client_id,
-    clientSecret: client_secret, // must be set; customFetch puts in the right one
+    clientSecret: client_secrets[0], // must be set; customFetch puts in the right one
     clientAuthMethod: 'client_secret_post',
     customFetch: secrets.fetch,
     secret: process.env.SESSION_SECRET, // encrypts the session: not Auth0's

@@ -14,7 +14,7 @@ app.secret_key = os.environ["SESSION_SECRET"]  # signs the session: not Auth0's
 auth0 = OAuth(app).register(
     "auth0",
     client_id=credentials["client_id"],
-    client_secret=credentials["client_secret"],  # must be set; the adapter puts in the right one
+    client_secret=credentials["client_secrets"][0],  # must be set; the adapter puts in the right one
     server_metadata_url=issuer + ".well-known/openid-configuration",
     client_kwargs={
         "scope": "openid profile offline_access",
