@@ -25,7 +25,9 @@ func TestApplicationsThatReadFromVault(t *testing.T) {
 			s := configured(t, "inmem", map[string]any{"propagation_delay": "5s"})
 			app := s.addApplication(nil)
 			s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
-			stop := s.startLogins("app", vaultcreds.New(s.Vault.Client(), devstack.Mount+"/"+path+"/app"))
+			source := vaultcreds.New(s.Vault.Client(), devstack.Mount+"/"+path+"/app")
+			source.Patience = patience // however busy this machine is
+			stop := s.startLogins("app", source)
 			s.eventually("logins", func() bool { return s.Tenant.Stats().Logins.Accepted > 20 })
 			s.Tenant.SetPropagation(tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.Mixed})
 			require.Equal(t, "staged", s.write("rotate/app", nil).Data["phase"])

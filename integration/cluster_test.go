@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -39,7 +40,11 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 	for i := range clusterRoles {
 		name := fmt.Sprint("app", i)
 		apps[name] = s.addApplication(nil)
-		s.write("roles/"+name, map[string]any{"client_id": apps[name].ClientID, "ttl": "10s", "rotation_period": clusterPeriod.String()})
+		role := map[string]any{"client_id": apps[name].ClientID, "ttl": "10s", "rotation_period": clusterPeriod.String()}
+		s.eventually("a role, even if the cluster loses its leader for want of a CPU", func() bool {
+			_, err := s.request(logical.UpdateOperation, "roles/"+name, role)
+			return err == nil
+		})
 	}
 	var stops []func()
 	for _, name := range []string{"app0", "app1", "app2"} {

@@ -39,10 +39,13 @@ const (
 // nothing runs while nobody logs in. While Vault does not answer, the last
 // credentials go on to be used.
 type Source struct {
-	client   *api.Client
-	path     string
-	now      func() time.Time
-	patience time.Duration
+	// Patience is how long a login waits for Vault while it has credentials; to be
+	// set before the source is used. New sets it to 5 seconds.
+	Patience time.Duration
+
+	client *api.Client
+	path   string
+	now    func() time.Time
 
 	mu      sync.Mutex
 	held    *lease
@@ -88,7 +91,7 @@ func (r *reading) underWay() bool {
 // New is a source that reads the path, such as auth0/creds/shop. The client's token
 // has to be kept alive by the caller: see LastError.
 func New(client *api.Client, path string) *Source {
-	return &Source{client: client, path: path, now: time.Now, patience: patience}
+	return &Source{client: client, path: path, now: time.Now, Patience: patience}
 }
 
 // Credentials gives the credentials of the present lease, or reads. Before the
@@ -103,7 +106,7 @@ func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error
 	}
 	if held != nil {
 		var enough context.CancelFunc
-		ctx, enough = context.WithTimeout(ctx, s.patience-s.now().Sub(r.began))
+		ctx, enough = context.WithTimeout(ctx, s.Patience-s.now().Sub(r.began))
 		defer enough()
 	}
 	err := s.await(ctx, r)
@@ -144,7 +147,7 @@ func (s *Source) Refresh(ctx context.Context) error {
 		need = s.last.number + 1
 	}
 	s.mu.Unlock()
-	ctx, enough := context.WithTimeout(ctx, s.patience)
+	ctx, enough := context.WithTimeout(ctx, s.Patience)
 	defer enough()
 	for {
 		s.mu.Lock()

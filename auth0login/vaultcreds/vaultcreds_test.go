@@ -99,7 +99,7 @@ func (v *vault) source(t *testing.T) (*Source, *clock) {
 	client, err := api.NewClient(config)
 	require.NoError(t, err)
 	source, time := New(client, "auth0/creds/shop"), &clock{now: time.Now()}
-	source.now, source.patience = time.read, hour
+	source.now, source.Patience = time.read, hour
 	return source, time
 }
 
@@ -274,10 +274,10 @@ func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
 	t.Cleanup(func() { close(never) })
 	v.set(func() { v.hold = never })
 	clock.forward(time.Hour)
-	source.patience = time.Millisecond
+	source.Patience = time.Millisecond
 	assert.Equal(t, "secret-1", v.secret(t, source))
 	require.ErrorIs(t, source.Refresh(t.Context()), context.DeadlineExceeded)
-	source.patience = hour
+	source.Patience = hour
 	clock.forward(hour + time.Second) // as long as nobody would wait
 	assert.Equal(t, "secret-1", v.secret(t, source))
 }

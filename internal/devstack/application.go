@@ -65,11 +65,18 @@ func (a *Application) login(ctx context.Context, app *auth0login.Application) {
 	id := a.Prefix + strconv.FormatInt(a.started.Add(1), 10)
 	marked := *a.HTTP
 	marked.Timeout, marked.Transport = 10*time.Second, marker{id: id, next: a.HTTP.Transport}
-	_, err := app.ClientCredentials(context.WithValue(ctx, oauth2.HTTPClient, &marked), clientcredentials.Config{
+	tokens := app.ClientCredentials(context.WithValue(ctx, oauth2.HTTPClient, &marked), clientcredentials.Config{
 		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
-	}).Token()
-	if errors.Is(err, auth0login.ErrRefused) {
-		a.giveUp(ctx, id)
+	})
+	for ctx.Err() == nil {
+		_, err := tokens.Token()
+		if errors.Is(err, auth0login.ErrRefused) {
+			a.giveUp(ctx, id)
+		}
+		if err == nil || errors.Is(err, auth0login.ErrRefused) {
+			return
+		}
+		// No answer, such as on a machine that is busy: the same login goes on.
 	}
 }
 
