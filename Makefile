@@ -67,7 +67,7 @@ soak: ## Run many more random histories than make test does (SOAK=first-last see
 integration: build vault ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (two to three minutes; each test reports when it is through))
 	@go build -o bin/ ./scripts/demo ./scripts/auth0-application # which tests and documents build: not while others log in
-	go test -race -tags integration -count=1 -parallel 12 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+	go test -race -tags integration -count=1 -parallel 8 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: recipes
 recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)

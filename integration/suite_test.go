@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds the wait for a condition. Nothing is expected to take it.
-const patience = 90 * time.Second
+const patience = 4 * time.Minute
 
 // auditLog is Vault's audit log.
 const auditLog = "audit.log"
