@@ -2,7 +2,6 @@ package auth0secrets
 
 import (
 	"context"
-	"errors"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/fitness"
@@ -22,11 +21,6 @@ const (
 	codeInvalidBody        = "invalid_body"
 )
 
-func hasCode(err error, code string) bool {
-	var upstream *auth0.Error
-	return errors.As(err, &upstream) && upstream.Class == auth0.Refused && upstream.Code == code
-}
-
 // examineApplication reads the application that a role is to be made of, and
 // says whether it can be one. What could not be seen is in the warnings, never
 // taken for a no. The application is nil if the token may not read any. One
@@ -39,9 +33,9 @@ func examineApplication(
 		app, err = api.Application(ctx, clientID)
 	}
 	switch {
-	case hasCode(err, codeUnknownApplication):
+	case auth0.HasCode(err, codeUnknownApplication):
 		return nil, nil, badRequest("application %q does not exist in the tenant: check %s", clientID, fieldClientID)
-	case hasCode(err, codeInsufficientScope):
+	case auth0.HasCode(err, codeInsufficientScope):
 		return nil, []string{"the application could not be checked: the engine's grant has neither " +
 			scopeReadClients + " nor " + scopeReadClientKeys}, nil
 	case err != nil:

@@ -140,7 +140,7 @@ func allApplications(ctx context.Context, api managementAPI) (applicationList, e
 }
 
 func listError(err error) error {
-	if hasCode(err, codeInsufficientScope) {
+	if auth0.HasCode(err, codeInsufficientScope) {
 		return badRequest("the engine's grant has none of the scopes that let it list applications: %s or %s", scopeReadClients, scopeReadClientKeys)
 	}
 	return err

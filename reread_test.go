@@ -174,22 +174,8 @@ func readHistories() map[string]readHistory {
 					env.write("rotate/app", nil)
 				}
 			}},
-		"Auth0 is down when it is due": {rotations: 2, role: map[string]any{fieldRotationPeriod: "30m"},
-			during: func(env *testEnv, _ *watchedReader) {
-				sleep(20 * time.Minute)
-				env.auth0.interfereWith(func(op, _ string, _ func()) error { return noAnswer(op) })
-				sleep(3 * time.Hour)
-				env.auth0.interfereWith(nil)
-				sleep(3 * time.Hour)
-			}},
-		"Auth0 is down when it is due, with a schedule": {rotations: 2, role: map[string]any{fieldRotationSchedule: "*/30 * * * *"},
-			during: func(env *testEnv, _ *watchedReader) {
-				sleep(20 * time.Minute)
-				env.auth0.interfereWith(func(op, _ string, _ func()) error { return noAnswer(op) })
-				sleep(3 * time.Hour)
-				env.auth0.interfereWith(nil)
-				sleep(3 * time.Hour)
-			}},
+		"Auth0 is down when it is due":                  {rotations: 2, role: map[string]any{fieldRotationPeriod: "30m"}, during: auth0IsDown},
+		"Auth0 is down when it is due, with a schedule": {rotations: 2, role: map[string]any{fieldRotationSchedule: "*/30 * * * *"}, during: auth0IsDown},
 		"Auth0 sets it and does not say so": {rotations: 5, role: map[string]any{fieldRotationPeriod: "20m"},
 			during: func(env *testEnv, _ *watchedReader) {
 				env.auth0.interfereWith(func(op, _ string, commit func()) error {
@@ -232,6 +218,15 @@ func readHistories() map[string]readHistory {
 				sleep(20 * time.Minute)
 			}},
 	}
+}
+
+// auth0IsDown when the next rotation is due, for hours.
+func auth0IsDown(env *testEnv, _ *watchedReader) {
+	sleep(20 * time.Minute)
+	env.auth0.interfereWith(func(op, _ string, _ func()) error { return noAnswer(op) })
+	sleep(3 * time.Hour)
+	env.auth0.interfereWith(nil)
+	sleep(3 * time.Hour)
 }
 
 // TestReadersAreRightAtEveryInstant: whoever reads by these rules has the secret

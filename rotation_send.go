@@ -59,7 +59,7 @@ func (b *backend) takeAction(ctx context.Context, role *ownedRole, action rotati
 func readBack(ctx context.Context, api managementAPI, clientID string, before *secretVersion) (sensitive, error) {
 	app, err := api.Application(ctx, clientID)
 	if err != nil {
-		if hasCode(err, codeInsufficientScope) {
+		if auth0.HasCode(err, codeInsufficientScope) {
 			err = nil
 		}
 		return "", err

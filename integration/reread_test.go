@@ -49,13 +49,7 @@ func (r *ruleReader) startLogins(name string) (stop func()) {
 	client := *r.s.Tenant.HTTPClient()
 	client.Transport = lastAttempts{next: client.Transport, count: &r.refused}
 	app := &devstack.Application{Source: r, Every: 40 * time.Millisecond, HTTP: &client, Prefix: name + "-"}
-	running, end := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { app.Run(running) })
-	return func() {
-		end()
-		done.Wait()
-	}
+	return startLoggingIn(app)
 }
 
 // lastAttempts counts logins that the application gives up.

@@ -276,6 +276,11 @@ func (s *suite) startApplication(role string) (stop func()) {
 // startLogins starts an application that logs in every 40 ms.
 func (s *suite) startLogins(name string, source auth0login.Source) (stop func()) {
 	app := &devstack.Application{Source: source, Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-"}
+	return startLoggingIn(app)
+}
+
+// startLoggingIn runs an application until it is told to stop.
+func startLoggingIn(app *devstack.Application) (stop func()) {
 	running, end := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

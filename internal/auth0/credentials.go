@@ -41,9 +41,9 @@ func NewPrivateKey() (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// publicKey gives the public half of a private key: in PEM, and its kid, which
+// PublicKey gives the public half of a private key: in PEM, and its kid, which
 // is its thumbprint as in RFC 7638.
-func publicKey(privateKey string) (publicPEM, kid string, err error) {
+func PublicKey(privateKey string) (publicPEM, kid string, err error) {
 	key, err := ParsePrivateKey(privateKey)
 	if err != nil {
 		return "", "", err
@@ -74,7 +74,7 @@ type credential struct {
 //
 // A Refused error means that the key cannot be used to log in.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
-	publicPEM, kid, err := publicKey(privateKey)
+	publicPEM, kid, err := PublicKey(privateKey)
 	if err != nil {
 		return notSent(opEnableKey, "the private key cannot be used")
 	}
@@ -105,7 +105,7 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 // RetireKeys leaves an application no key but this one: the others are disabled
 // and deleted. To do it again after any error is safe.
 func (c *Client) RetireKeys(ctx context.Context, clientID, privateKey string) error {
-	_, kid, err := publicKey(privateKey)
+	_, kid, err := PublicKey(privateKey)
 	if err != nil {
 		return notSent(opRetireKeys, "the private key cannot be used")
 	}

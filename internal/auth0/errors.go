@@ -260,3 +260,9 @@ func withoutControls(text string) string {
 		return c
 	}, text)
 }
+
+// HasCode says whether Auth0 has refused a request with this code.
+func HasCode(err error, code string) bool {
+	var upstream *Error
+	return errors.As(err, &upstream) && upstream.Class == Refused && upstream.Code == code
+}

@@ -29,7 +29,7 @@ func keyTenant(t *testing.T, key, alg string, scopes ...string) (*simulated.Tena
 	tn, err := simulated.Start(simulated.Options{})
 	require.NoError(t, err)
 	t.Cleanup(tn.Close)
-	public, _, err := publicKey(key)
+	public, _, err := PublicKey(key)
 	require.NoError(t, err)
 	engine := tn.AddKeyApplication(public, alg, scopes...)
 	return tn, Config{
@@ -98,9 +98,9 @@ func TestReplaceAKey(t *testing.T) {
 	first, second := testKey(t), testKey(t)
 	tn, cfg := keyTenant(t, first, "RS256", append([]string{"update:client_keys"}, KeyScopes...)...)
 	c := newClient(t, cfg)
-	_, firstKID, err := publicKey(first)
+	_, firstKID, err := PublicKey(first)
 	require.NoError(t, err)
-	_, secondKID, err := publicKey(second)
+	_, secondKID, err := PublicKey(second)
 	require.NoError(t, err)
 
 	for _, lost := range []simulated.Endpoint{simulated.CreateCredential, simulated.UpdateApplication} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -58,19 +57,12 @@ template_config {
 		fmt.Fprintf(&text, "template {\n  source      = %q\n  destination = %q\n  perms       = \"0600\"\n}\n",
 			filepath.Join(o.WorkDir, source), template.Destination)
 	}
-	files["agent.hcl"] = text.String()
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(o.WorkDir, name), []byte(content), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	cmd := exec.Command(o.Bin, "agent", "-log-level=trace", "-config", filepath.Join(o.WorkDir, "agent.hcl")) //nolint:gosec,noctx // lives on after the call; ended by Stop
-	cmd.Env = environment()
-	process, err := startProcess(cmd, filepath.Join(o.WorkDir, "agent.log"))
-	if err != nil {
-		return nil, err
-	}
-	return &Agent{process: process}, nil
+	return runAgent(o.Bin, o.WorkDir, text.String(), "")
 }
 
 // Stop ends the agent.

@@ -211,7 +211,7 @@ func (e *examination) applications(ctx context.Context) {
 			strings.Compare(a.Name, b.Name), strings.Compare(a.ClientID, b.ClientID))
 	})
 	switch {
-	case hasCode(err, "insufficient_scope"):
+	case auth0.HasCode(err, "insufficient_scope"):
 		e.note(checkAPI, OK, "answers", "")
 		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+fitness.ScopeReadClients+" nor "+fitness.ScopeReadClientKeys,
 			"Grant "+fitness.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
@@ -286,7 +286,7 @@ func (e *examination) named(ctx context.Context) error {
 	for i, id := range e.settings.applications {
 		app, err := patiently(ctx, e, func() (*auth0.Application, error) { return e.client.Application(ctx, id) })
 		switch {
-		case hasCode(err, "inexistent_client"):
+		case auth0.HasCode(err, "inexistent_client"):
 			e.report.Applications.add(Application{ClientID: id, Fitness: Unfit, Reasons: []string{"it does not exist in the tenant: check the client ID"}})
 		case err != nil:
 			return err
@@ -341,9 +341,4 @@ func hours(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-func hasCode(err error, code string) bool {
-	var upstream *auth0.Error
-	return errors.As(err, &upstream) && upstream.Class == auth0.Refused && upstream.Code == code
 }

@@ -2,9 +2,7 @@ package doctor
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,14 +41,11 @@ func newPatientWithKey(t *testing.T, o tenant.Options, scopes ...string) (_ *pat
 	t.Helper()
 	key, err := auth0.NewPrivateKey()
 	require.NoError(t, err)
-	parsed, err := auth0.ParsePrivateKey(key)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(parsed.Public())
+	public, _, err := auth0.PublicKey(key)
 	require.NoError(t, err)
 	tn, err := tenant.Start(o)
 	require.NoError(t, err)
 	t.Cleanup(tn.Close)
-	public := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	return &patient{Tenant: tn, t: t, engine: tn.AddKeyApplication(public, "RS256", scopes...), secret: []string{key}}, key
 }
 

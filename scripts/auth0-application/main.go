@@ -16,9 +16,7 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -242,7 +240,7 @@ func (o *order) create(ctx context.Context, api *api) (*application, error) {
 	if o.privateKey == "" {
 		body["token_endpoint_auth_method"] = "client_secret_post"
 	} else {
-		public, err := publicHalf(o.privateKey)
+		public, _, err := auth0.PublicKey(o.privateKey)
 		if err != nil {
 			return nil, err
 		}
@@ -261,19 +259,6 @@ func (o *order) create(ctx context.Context, api *api) (*application, error) {
 		return nil, fmt.Errorf("Auth0's answer has no client_id: look for %q in the dashboard", o.name)
 	}
 	return &made, nil
-}
-
-// publicHalf gives the public key of a private one, in PEM.
-func publicHalf(privateKey string) (string, error) {
-	key, err := auth0.ParsePrivateKey(privateKey)
-	if err != nil {
-		return "", err
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
 func (o *order) grant(ctx context.Context, api *api, clientID string) error {
