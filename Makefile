@@ -78,7 +78,7 @@ recipes: ## Log in with real applications in Node and Python, by the recipes of 
 .PHONY: bench
 bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
 	$(call step,Benchmarks)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/floor-plugin ./cmd/floor-plugin
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/baseline-plugin ./cmd/baseline-plugin
 	@go build -o bin/bench ./scripts/bench
 	@exec bin/bench
 

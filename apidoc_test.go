@@ -306,7 +306,7 @@ func everyRefusalIsIn(t *testing.T, document string) {
 	t.Helper()
 	verbs, found := regexp.MustCompile(`%[a-z]`), 0
 	for _, source := range []struct{ files, calls string }{
-		{"*.go", `^badRequest$`}, {"internal/fitness/*.go", `^(Errorf|New)$`}, // what fitness refuses becomes a badRequest
+		{"*.go", `^badRequest$`}, {"internal/requirements/*.go", `^(Errorf|New)$`}, // what requirements refuses becomes a badRequest
 	} {
 		files, err := filepath.Glob(source.files)
 		require.NoError(t, err)

@@ -4,14 +4,14 @@ import (
 	"context"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
-// Scopes of the Management API that the engine uses. What for: see fitness.Scopes.
+// Scopes of the Management API that the engine uses. What for: see requirements.Scopes.
 const (
-	scopeUpdateClientKeys = fitness.ScopeUpdateClientKeys
-	scopeReadClients      = fitness.ScopeReadClients
-	scopeReadClientKeys   = fitness.ScopeReadClientKeys
+	scopeUpdateClientKeys = requirements.ScopeUpdateClientKeys
+	scopeReadClients      = requirements.ScopeReadClients
+	scopeReadClientKeys   = requirements.ScopeReadClientKeys
 )
 
 // Auth0's codes of refusals that mean something to the engine.
@@ -41,8 +41,8 @@ func examineApplication(
 	case err != nil:
 		return nil, nil, err
 	}
-	if reason := fitness.Unfit(app); reason != "" {
+	if reason := requirements.Unfit(app); reason != "" {
 		return nil, nil, badRequest("application %q cannot be a role: %s", clientID, reason)
 	}
-	return app, append(fitness.Unchecked(app), fitness.SideEffects(app, source == sourceAuth0)...), nil
+	return app, append(requirements.Unchecked(app), requirements.SideEffects(app, source == sourceAuth0)...), nil
 }

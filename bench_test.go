@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/floor"
+	"vault-plugin-secrets-auth0/internal/baseline"
 )
 
 // benchStorage counts what is asked of storage.
@@ -123,11 +123,11 @@ func benchRead(b *testing.B, backend logical.Backend, storage logical.Storage, p
 // BenchmarkRead is a read of credentials within the plugin, beside that of a
 // plugin that does nothing.
 func BenchmarkRead(b *testing.B) {
-	nothing, err := floor.Factory(context.Background(), benchConfig(&logical.InmemStorage{}))
+	nothing, err := baseline.Factory(context.Background(), benchConfig(&logical.InmemStorage{}))
 	require.NoError(b, err)
 	constant := func(path string) func(int) string { return func(int) string { return path } }
-	b.Run("floor-leased", func(b *testing.B) { benchRead(b, nothing, nil, constant(floor.Leased+benchRole(0))) })
-	b.Run("floor-plain", func(b *testing.B) { benchRead(b, nothing, nil, constant(floor.Plain+benchRole(0))) })
+	b.Run("baseline-leased", func(b *testing.B) { benchRead(b, nothing, nil, constant(baseline.Leased+benchRole(0))) })
+	b.Run("baseline-plain", func(b *testing.B) { benchRead(b, nothing, nil, constant(baseline.Plain+benchRole(0))) })
 	for _, roles := range []int{1, 10_000} {
 		storage := storedRoles(b, roles)
 		engine := startOn(b, storage, newFakeAuth0(), time.Now)

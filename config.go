@@ -12,11 +12,11 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
-	maxRequestTimeout = fitness.MaxRequestTimeout
+	maxRequestTimeout = requirements.MaxRequestTimeout
 	// minRootPeriod is the shortest time between rotations of the engine's own secret.
 	minRootPeriod = 20 * time.Second
 )
@@ -94,7 +94,7 @@ func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) err
 	if c.SigningAlgorithm == "" {
 		return badRequest("%s is only for use with %s", fieldSigningAlgorithm, fieldPrivateKey)
 	}
-	if err := fitness.CheckAlgorithm(algorithm); err != nil {
+	if err := requirements.CheckAlgorithm(algorithm); err != nil {
 		return badRequest("%s", err)
 	}
 	c.SigningAlgorithm = algorithm
@@ -103,7 +103,7 @@ func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) err
 
 // check refuses what cannot work, before anybody is asked.
 func (c *configEntry) check() error {
-	connection := fitness.Connection{
+	connection := requirements.Connection{
 		Domain: c.Domain, ClientID: c.ClientID, SigningAlgorithm: c.SigningAlgorithm,
 		CACert: c.CACert, RequestTimeout: c.RequestTimeout,
 	}
@@ -188,11 +188,11 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 		return nil, badRequest("the application's grant lacks the scope %s, without which no secret can be rotated; nothing was stored. "+
 			"Granted: %s", scopeUpdateClientKeys, strings.Join(grant.Scopes, " "))
 	}
-	return fitness.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
+	return requirements.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
 }
 
 // audience is the Management API's, the domain's own unless told otherwise.
-func (c *configEntry) audience() string { return fitness.Audience(c.Domain, c.Audience) }
+func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
 
 // isPast says whether the secret is one that was replaced, or is about to be
 // the next.

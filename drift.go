@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 // Drift is a secret that was changed in Auth0 by somebody else. The engine
@@ -31,7 +31,7 @@ const (
 	driftUnavailable driftDetection = "unavailable" // the grant lacks read:client_keys
 )
 
-const driftUnavailableText = fitness.DriftUnavailable
+const driftUnavailableText = requirements.DriftUnavailable
 
 // driftWatch remembers when each role is checked next. It is in memory only:
 // the times follow from the clock, so a restart loses nothing.
@@ -166,7 +166,7 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole, period
 		return "", err.Error(), again
 	}
 	grant, err := conn.api.Grant(ctx)
-	if err == nil && grant.Scopes != nil && !fitness.CanReadSecrets(grant.Scopes) {
+	if err == nil && grant.Scopes != nil && !requirements.CanReadSecrets(grant.Scopes) {
 		return "", driftUnavailableText, again
 	}
 	var app *auth0.Application
@@ -178,8 +178,8 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole, period
 		return "", err.Error(), again
 	case err != nil:
 		return "", err.Error(), now.Add(min(period, driftRetry))
-	case fitness.Unfit(app) != "": // since it became a role
-		return "", "the application can no longer be a role: " + fitness.Unfit(app), again
+	case requirements.Unfit(app) != "": // since it became a role
+		return "", "the application can no longer be a role: " + requirements.Unfit(app), again
 	case app.ClientSecret == nil:
 		return "", driftUnavailableText, again
 	}
@@ -220,7 +220,7 @@ func (b *backend) driftDetection() driftDetection {
 		return driftOn
 	case conn.config.DriftCheckPeriod == 0:
 		return driftOff
-	case conn.config.Scopes != nil && !fitness.CanReadSecrets(conn.config.Scopes):
+	case conn.config.Scopes != nil && !requirements.CanReadSecrets(conn.config.Scopes):
 		return driftUnavailable
 	default:
 		return driftOn

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -77,7 +77,7 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	keys, info := make([]string, 0, len(found.Applications)), map[string]any{}
 	for i := range found.Applications {
 		app := &found.Applications[i]
-		if app.ClientID == conn.config.ClientID || fitness.Unfit(app) != "" {
+		if app.ClientID == conn.config.ClientID || requirements.Unfit(app) != "" {
 			continue
 		}
 		about := map[string]any{"name": app.Name, "app_type": app.AppType}

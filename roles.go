@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 // sentRole is what a write of a role carries.
@@ -28,7 +28,7 @@ type sentRole struct {
 }
 
 func checkClientID(clientID string) error {
-	if err := fitness.CheckClientID(clientID); err != nil {
+	if err := requirements.CheckClientID(clientID); err != nil {
 		return badRequest("%s", err)
 	}
 	return nil
@@ -108,7 +108,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 	if err != nil {
 		return nil, nil, err
 	}
-	entry.SecretEncoded = fitness.SecretEncoded(app)
+	entry.SecretEncoded = requirements.SecretEncoded(app)
 	imported, importWarnings, err := importSecret(app, sent)
 	if err != nil {
 		return nil, nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -178,7 +178,7 @@ func enableKey(ctx context.Context, conn *connection, pending sensitive) error {
 	if err != nil {
 		return err
 	}
-	if missing := fitness.Missing(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
+	if missing := requirements.Missing(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
 		return badRequest("the engine's key cannot be rotated: its application's grant lacks %s. Registering a new key and removing the old one needs %s",
 			strings.Join(missing, ", "), strings.Join(auth0.KeyScopes, ", "))
 	}

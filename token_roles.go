@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 // storageTokenRoles is where token roles are stored. They hold no secrets.
@@ -85,7 +85,7 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 }
 
 func lacksScopes(role *tokenRoleEntry, token auth0.AccessToken) error {
-	missing := fitness.Missing(role.Scopes, token.Scopes)
+	missing := requirements.Missing(role.Scopes, token.Scopes)
 	if token.Scopes == nil || len(missing) == 0 {
 		return nil
 	}
@@ -108,7 +108,7 @@ func fitsTokenRole(role *tokenRoleEntry, token auth0.AccessToken) error {
 	if err := lacksScopes(role, token); err != nil {
 		return err
 	}
-	if more := fitness.Missing(token.Scopes, role.Scopes); len(more) > 0 {
+	if more := requirements.Missing(token.Scopes, role.Scopes); len(more) > 0 {
 		return badRequest("Auth0 granted more than the token role's scopes (%s), so the token was not handed out. "+
 			"It grants all that an application has, whatever is asked for, unless an Action of the tenant takes some away: "+
 			"make an application that is granted just these scopes, make a role of it, and name that as %s", strings.Join(more, ", "), fieldRole)

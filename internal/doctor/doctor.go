@@ -1,7 +1,7 @@
 // Package doctor looks at an Auth0 tenant as the engine would, and says what
 // works: login, scopes, rate limit, clocks, and which applications can be roles.
 // It only reads: nothing is changed in Auth0. It knows nothing of Vault, and
-// goes by the same rules as the engine (package fitness).
+// goes by the same rules as the engine (package requirements).
 package doctor
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -49,7 +49,7 @@ func examine(ctx context.Context, s *settings, userAgent string, p *progress) (*
 	}
 	defer client.Close()
 	e := &examination{settings: s, client: client, progress: p, report: Report{
-		Domain: s.Domain, ClientID: s.ClientID, Audience: fitness.Audience(s.Domain, s.audience),
+		Domain: s.Domain, ClientID: s.ClientID, Audience: requirements.Audience(s.Domain, s.audience),
 		OtherScopes: []string{}, Applications: Applications{List: []Application{}},
 	}}
 	p.tell("logging in to %s", s.Domain)
@@ -107,7 +107,7 @@ func (e *examination) scopes(loggedIn bool) {
 	known := loggedIn && e.granted != nil
 	var missing []string
 	lacksRequired := false
-	for _, scope := range fitness.Scopes {
+	for _, scope := range requirements.Scopes {
 		told := Scope{
 			Name: scope.Name, Required: scope.Required, Enables: scope.Enables, Without: scope.Without,
 			Needed: (!scope.ForKeys || e.byKey()) && !e.coveredByOther(scope),
@@ -123,7 +123,7 @@ func (e *examination) scopes(loggedIn bool) {
 		e.report.Scopes = append(e.report.Scopes, told)
 	}
 	for _, granted := range e.granted {
-		if !slices.ContainsFunc(fitness.Scopes, func(s fitness.Scope) bool { return s.Name == granted }) {
+		if !slices.ContainsFunc(requirements.Scopes, func(s requirements.Scope) bool { return s.Name == granted }) {
 			e.report.OtherScopes = append(e.report.OtherScopes, granted)
 		}
 	}
@@ -136,7 +136,7 @@ func (e *examination) scopes(loggedIn bool) {
 	case !known:
 		e.note(checkScopes, Warning, "Auth0 did not say which scopes it granted, so they could not be checked", "")
 	case lacksRequired:
-		e.note(checkScopes, Failed, "missing: "+list+". Without "+fitness.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
+		e.note(checkScopes, Failed, "missing: "+list+". Without "+requirements.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
 	case len(missing) > 0:
 		e.note(checkScopes, Warning, "missing: "+list, remedy+" Or do without what it is for.")
 	default:
@@ -146,7 +146,7 @@ func (e *examination) scopes(loggedIn bool) {
 
 // coveredByOther says whether the engine can do without the scope, since
 // another one is as good.
-func (e *examination) coveredByOther(scope fitness.Scope) bool {
+func (e *examination) coveredByOther(scope requirements.Scope) bool {
 	return scope.Covered(e.granted) && !slices.Contains(e.granted, scope.Name)
 }
 
@@ -206,15 +206,15 @@ func (e *examination) applications(ctx context.Context) {
 		err = e.all(ctx)
 	}
 	slices.SortStableFunc(e.report.Applications.List, func(a, b Application) int {
-		order := []Fitness{Fit, FitWithWarnings, Unchecked, Unfit}
-		return cmp.Or(cmp.Compare(slices.Index(order, a.Fitness), slices.Index(order, b.Fitness)),
+		order := []Verdict{Fit, FitWithWarnings, Unchecked, Unfit}
+		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)),
 			strings.Compare(a.Name, b.Name), strings.Compare(a.ClientID, b.ClientID))
 	})
 	switch {
 	case auth0.HasCode(err, "insufficient_scope"):
 		e.note(checkAPI, OK, "answers", "")
-		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+fitness.ScopeReadClients+" nor "+fitness.ScopeReadClientKeys,
-			"Grant "+fitness.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
+		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+requirements.ScopeReadClients+" nor "+requirements.ScopeReadClientKeys,
+			"Grant "+requirements.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
 	case err != nil:
 		message, remedy := e.explain(err)
 		e.note(checkAPI, Failed, message, remedy)
@@ -287,7 +287,7 @@ func (e *examination) named(ctx context.Context) error {
 		app, err := patiently(ctx, e, func() (*auth0.Application, error) { return e.client.Application(ctx, id) })
 		switch {
 		case auth0.HasCode(err, "inexistent_client"):
-			e.report.Applications.add(Application{ClientID: id, Fitness: Unfit, Reasons: []string{"it does not exist in the tenant: check the client ID"}})
+			e.report.Applications.add(Application{ClientID: id, Verdict: Unfit, Reasons: []string{"it does not exist in the tenant: check the client ID"}})
 		case err != nil:
 			return err
 		default:
@@ -301,18 +301,18 @@ func (e *examination) named(ctx context.Context) error {
 
 // take judges an application by the engine's own rules.
 func (e *examination) take(app *auth0.Application) {
-	found := Application{ClientID: app.ClientID, Name: app.Name, AppType: app.AppType, Fitness: Fit}
-	reason := fitness.Unfit(app)
-	unchecked, sideEffects := fitness.Unchecked(app), fitness.SideEffects(app, false)
+	found := Application{ClientID: app.ClientID, Name: app.Name, AppType: app.AppType, Verdict: Fit}
+	reason := requirements.Unfit(app)
+	unchecked, sideEffects := requirements.Unchecked(app), requirements.SideEffects(app, false)
 	switch {
 	case app.ClientID == e.ClientID:
-		found.Fitness, found.Reasons = Unfit, []string{"it is the engine's own: rotate-root rotates it"}
+		found.Verdict, found.Reasons = Unfit, []string{"it is the engine's own: rotate-root rotates it"}
 	case reason != "":
-		found.Fitness, found.Reasons = Unfit, []string{reason}
+		found.Verdict, found.Reasons = Unfit, []string{reason}
 	case len(unchecked) > 0:
-		found.Fitness, found.Reasons = Unchecked, slices.Concat(unchecked, sideEffects)
+		found.Verdict, found.Reasons = Unchecked, slices.Concat(unchecked, sideEffects)
 	case len(sideEffects) > 0:
-		found.Fitness, found.Reasons = FitWithWarnings, sideEffects
+		found.Verdict, found.Reasons = FitWithWarnings, sideEffects
 	}
 	e.report.Applications.add(found)
 }

@@ -258,7 +258,7 @@ func TestNamedApplications(t *testing.T) {
 	p.SetScopes(p.engine.ClientID, "update:client_keys", "read:client_credentials")
 	report, r = p.check("-application=" + fit)
 	assert.Equal(t, ExitOK, r.code, "what could not be seen is not taken for a no")
-	assert.Equal(t, Unchecked, report.Applications.List[0].Fitness)
+	assert.Equal(t, Unchecked, report.Applications.List[0].Verdict)
 }
 
 // TestClocks: a difference is told with what it breaks.

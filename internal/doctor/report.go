@@ -77,15 +77,15 @@ type Clock struct {
 	Most  float64 `json:"most_seconds"`
 }
 
-// Fitness says whether an application can be a role.
-type Fitness string
+// Verdict says whether an application can be a role.
+type Verdict string
 
 // Whether an application can be a role.
 const (
-	Fit             Fitness = "fit"
-	FitWithWarnings Fitness = "fit_with_warnings"
-	Unfit           Fitness = "unfit"
-	Unchecked       Fitness = "unchecked" // not all of it could be seen
+	Fit             Verdict = "fit"
+	FitWithWarnings Verdict = "fit_with_warnings"
+	Unfit           Verdict = "unfit"
+	Unchecked       Verdict = "unchecked" // not all of it could be seen
 )
 
 // Applications are those that were looked at.
@@ -104,13 +104,13 @@ type Application struct {
 	ClientID string   `json:"client_id"`
 	Name     string   `json:"name"`
 	AppType  string   `json:"app_type"`
-	Fitness  Fitness  `json:"fitness"`
-	Reasons  []string `json:"reasons"` // of what Fitness says
+	Verdict  Verdict  `json:"verdict"`
+	Reasons  []string `json:"reasons"` // of what Verdict says
 }
 
 func (a *Applications) add(app Application) {
 	a.Checked++
-	switch app.Fitness {
+	switch app.Verdict {
 	case Fit:
 		a.Fit++
 	case FitWithWarnings:

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -34,7 +34,7 @@ var ConfigFields = []string{
 
 // settings are what to check, and how to tell of it.
 type settings struct {
-	fitness.Connection
+	requirements.Connection
 	audience     string
 	applications []string // client IDs; none: all
 	format       string
@@ -47,7 +47,7 @@ func (s *settings) byKey() bool { return s.SigningAlgorithm != "" }
 func (s *settings) client(userAgent string) auth0.Config {
 	return auth0.Config{
 		Domain: s.Domain, ClientID: s.ClientID, Secrets: []string{s.Secret}, SigningAlgorithm: s.SigningAlgorithm,
-		Audience: fitness.Audience(s.Domain, s.audience), CACert: s.CACert, RequestTimeout: s.RequestTimeout, UserAgent: userAgent,
+		Audience: requirements.Audience(s.Domain, s.audience), CACert: s.CACert, RequestTimeout: s.RequestTimeout, UserAgent: userAgent,
 	}
 }
 
@@ -123,7 +123,7 @@ func (f *flags) read(args []string, stdin io.Reader, getenv func(string) string)
 		return nil, err
 	}
 	for _, id := range f.applications {
-		if err := fitness.CheckClientID(id); err != nil {
+		if err := requirements.CheckClientID(id); err != nil {
 			return nil, fmt.Errorf("-application: %w", err)
 		}
 	}
@@ -257,7 +257,7 @@ func (g given) settings() (*settings, error) {
 	secret, hasSecret := g["client_secret"]
 	key, hasKey := g["private_key"]
 	algorithm, hasAlgorithm := g["signing_algorithm"]
-	s := &settings{audience: trimmed("audience"), Connection: fitness.Connection{
+	s := &settings{audience: trimmed("audience"), Connection: requirements.Connection{
 		Domain: strings.ToLower(trimmed("domain")), ClientID: trimmed("client_id"), CACert: trimmed("ca_cert"), RequestTimeout: defaultTimeout,
 	}}
 	switch {
@@ -272,7 +272,7 @@ func (g given) settings() (*settings, error) {
 		s.lineBreak = s.Secret != secret
 	}
 	if hasAlgorithm {
-		if err := fitness.CheckAlgorithm(algorithm); err != nil {
+		if err := requirements.CheckAlgorithm(algorithm); err != nil {
 			return nil, err
 		}
 		s.SigningAlgorithm = algorithm

@@ -52,8 +52,8 @@ func printScopes(to io.Writer, r *Report) {
 	}
 }
 
-// fitnessWords are how the table says whether an application can be a role.
-var fitnessWords = map[Fitness]string{Fit: "yes", FitWithWarnings: "yes, but", Unfit: "no", Unchecked: "unchecked"}
+// verdictWords are how the table says whether an application can be a role.
+var verdictWords = map[Verdict]string{Fit: "yes", FitWithWarnings: "yes, but", Unfit: "no", Unchecked: "unchecked"}
 
 func printApplications(to io.Writer, list []Application) {
 	if len(list) == 0 {
@@ -69,7 +69,7 @@ func printApplications(to io.Writer, list []Application) {
 	line := fmt.Sprintf("%%-%ds  %%-%ds  %%-%ds  %%s\n", id, name, kind)
 	fmt.Fprintf(to, "\n"+line+line, "Application", "Name", "Type", "Fit to be a role", "-----------", "----", "----", "----------------")
 	for i, app := range list {
-		fmt.Fprintf(to, line, rows[i][0], rows[i][1], rows[i][2], fitnessWords[app.Fitness])
+		fmt.Fprintf(to, line, rows[i][0], rows[i][1], rows[i][2], verdictWords[app.Verdict])
 		for _, reason := range app.Reasons {
 			fmt.Fprintf(to, "    %s\n", wrapped(printable(reason), 4))
 		}

@@ -27,7 +27,7 @@ import (
 	"syscall"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const defaultName = "vault-plugin-secrets-auth0"
@@ -93,7 +93,7 @@ func readOrder(args []string, s streams) (*order, error) {
 	f := flag.NewFlagSet("auth0-application", flag.ContinueOnError)
 	f.SetOutput(s.err)
 	f.Usage = func() {
-		fmt.Fprintf(s.err, usage, strings.Join(fitness.Wanted(true, false), " "))
+		fmt.Fprintf(s.err, usage, strings.Join(requirements.Wanted(true, false), " "))
 		f.PrintDefaults()
 	}
 	f.StringVar(&o.domain, "domain", "", "`host` of the tenant (or AUTH0_DOMAIN)")
@@ -166,11 +166,11 @@ func (o *order) check() error {
 			return err
 		}
 	}
-	return fitness.CheckDomain(o.domain)
+	return requirements.CheckDomain(o.domain)
 }
 
 // scopes are no more than are needed.
-func (o *order) scopes() []string { return fitness.Wanted(o.readSecrets, o.privateKey != "") }
+func (o *order) scopes() []string { return requirements.Wanted(o.readSecrets, o.privateKey != "") }
 
 // carryOut makes the application and its grant, and gives what config takes.
 // What is half made is taken back.
@@ -262,7 +262,7 @@ func (o *order) create(ctx context.Context, api *api) (*application, error) {
 }
 
 func (o *order) grant(ctx context.Context, api *api, clientID string) error {
-	body := map[string]any{"client_id": clientID, "audience": fitness.Audience(o.domain, o.audience), "scope": o.scopes()}
+	body := map[string]any{"client_id": clientID, "audience": requirements.Audience(o.domain, o.audience), "scope": o.scopes()}
 	if err := api.do(ctx, "POST", "client-grants", body, nil); err != nil {
 		return fmt.Errorf("it could not be authorised for the Management API: %w", err)
 	}

@@ -36,7 +36,7 @@ func (r *report) judge() {
 		for _, storage := range []string{inMemory, raft} {
 			i := ratio(r.pairs(what, storage)...)
 			r.Goals = append(r.Goals, goal{
-				What: what + ", " + storage + ": requests a second, of the floor's", Value: i.Value, Low: i.Low, High: i.High, Bound: wantReading, Above: true,
+				What: what + ", " + storage + ": requests a second, of the baseline's", Value: i.Value, Low: i.Low, High: i.High, Bound: wantReading, Above: true,
 			})
 		}
 	}
@@ -56,7 +56,7 @@ func (r *report) judge() {
 		r.growth("first read after a start, 100,000 roles to 1,000", "FirstRead"),
 		r.growth("idle tick, 100,000 roles to 1,000", "IdleTick"),
 		goal{What: "storage writes of a rotation", Value: figure("Rotation/staged", "puts/rotation"), Bound: 3},
-		goal{What: "size of the plugin, of the floor's", Value: float64(r.Size.Plugin) / float64(r.Size.Floor), Bound: wantSize},
+		goal{What: "size of the plugin, of the baseline's", Value: float64(r.Size.Plugin) / float64(r.Size.Baseline), Bound: wantSize},
 	)
 	for i := range r.Goals {
 		g := &r.Goals[i]
@@ -71,19 +71,19 @@ func (r *report) growth(what, benchmark string) goal {
 	return goal{What: what, Value: i.Value, Low: i.Low, High: i.High, Bound: noise}
 }
 
-// pairs are the rates of a way of reading beside those of its floor, in all
+// pairs are the rates of a way of reading beside those of its baseline, in all
 // settings with that storage.
 func (r *report) pairs(what, storage string) []pair {
 	var pairs []pair
-	floors := map[string][]float64{}
+	baselines := map[string][]float64{}
 	for _, row := range r.Reading {
-		if row.What == floorOf[what] {
-			floors[row.setting()] = row.rates
+		if row.What == baselineOf[what] {
+			baselines[row.setting()] = row.rates
 		}
 	}
 	for _, row := range r.Reading {
 		if row.What == what && row.Storage == storage {
-			pairs = append(pairs, pair{row.rates, floors[row.setting()]})
+			pairs = append(pairs, pair{row.rates, baselines[row.setting()]})
 		}
 	}
 	return pairs

@@ -19,12 +19,12 @@ var plotted = []struct {
 	{staticMany, color.RGBA{R: 0xfd, G: 0xc0, B: 0x86, A: 255}},
 }
 
-// plot draws each way of reading as a share of the floor's requests a second, a
+// plot draws each way of reading as a share of the baseline's requests a second, a
 // group of bars for each setting, with the 95 % intervals.
 func (r *report) plot(file string) error {
 	p := plot.New()
 	p.Title.Text = "Reads of credentials, as a share of a plugin that does nothing"
-	p.Y.Label.Text = "requests a second, of the floor's"
+	p.Y.Label.Text = "requests a second, of the baseline's"
 	p.Y.Min, p.Y.Max = 0, 1.4
 	p.Legend.Top, p.Legend.XOffs = true, -vg.Points(4)
 	var settings []string

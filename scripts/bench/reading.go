@@ -10,19 +10,19 @@ import (
 
 // Ways of reading. Each but the KV is compared with the plugin that does nothing.
 const (
-	floorLeased = "floor, with a lease"
+	baselineLeased = "baseline, with a lease"
 	credsOne    = "creds/, 1 role"
 	credsMany   = "creds/, many roles"
-	floorPlain  = "floor, no lease"
+	baselinePlain  = "baseline, no lease"
 	staticOne   = "static-creds/, 1 role"
 	staticMany  = "static-creds/, many roles"
 	kv          = "KV v2"
 )
 
-// floorOf is what a way of reading is compared with.
-var floorOf = map[string]string{
-	floorLeased: floorLeased, credsOne: floorLeased, credsMany: floorLeased,
-	floorPlain: floorPlain, staticOne: floorPlain, staticMany: floorPlain, kv: floorPlain,
+// baselineOf is what a way of reading is compared with.
+var baselineOf = map[string]string{
+	baselineLeased: baselineLeased, credsOne: baselineLeased, credsMany: baselineLeased,
+	baselinePlain: baselinePlain, staticOne: baselinePlain, staticMany: baselinePlain, kv: baselinePlain,
 }
 
 // Storages of Vault.
@@ -70,10 +70,10 @@ func (s *stack) targets(roles int) []target {
 		return func(n int) string { return urls[n%roles] }
 	}
 	return []target{
-		{floorLeased, one(mountFloor + "/leased/")},
+		{baselineLeased, one(mountBaseline + "/leased/")},
 		{credsOne, one(mountOne + "/creds/")},
 		{credsMany, many(mountMany + "/creds/")},
-		{floorPlain, one(mountFloor + "/plain/")},
+		{baselinePlain, one(mountBaseline + "/plain/")},
 		{staticOne, one(mountOne + "/static-creds/")},
 		{staticMany, many(mountMany + "/static-creds/")},
 		{kv, one(mountKV + "/data/")},
@@ -99,7 +99,7 @@ func measureReading(ctx context.Context, o options, s *stack, storage string, r 
 				reading.Storage, reading.Audit, reading.Connections = storage, audit, connections
 				r.Reading = append(r.Reading, reading)
 			}
-			say("  %s: creds/ %.3f of the floor, static-creds/ %.3f", readings[0].setting(), readings[1].Ratio.Value, readings[4].Ratio.Value)
+			say("  %s: creds/ %.3f of the baseline, static-creds/ %.3f", readings[0].setting(), readings[1].Ratio.Value, readings[4].Ratio.Value)
 		}
 	}
 	return nil
@@ -142,11 +142,11 @@ func compare(ctx context.Context, o options, s *stack, targets []target, connect
 	}
 	inOrder := make([]*reading, len(targets))
 	for i, t := range targets {
-		r, sum, floor := readings[t.name], totals[t.name], totals[floorOf[t.name]]
+		r, sum, baseline := readings[t.name], totals[t.name], totals[baselineOf[t.name]]
 		r.PerSecond = float64(sum.requests) / sum.took.Seconds()
 		r.P50, r.P99 = percentile(sum.all, 0.5), percentile(sum.all, 0.99)
-		r.Ratio = ratio(pair{r.rates, readings[floorOf[t.name]].rates})
-		r.CPURatio = (sum.cpu.Seconds() / float64(sum.requests)) / (floor.cpu.Seconds() / float64(floor.requests))
+		r.Ratio = ratio(pair{r.rates, readings[baselineOf[t.name]].rates})
+		r.CPURatio = (sum.cpu.Seconds() / float64(sum.requests)) / (baseline.cpu.Seconds() / float64(baseline.requests))
 		inOrder[i] = r
 	}
 	return inOrder, nil

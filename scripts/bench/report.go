@@ -47,8 +47,8 @@ func (r *report) print(to io.Writer) {
 	fmt.Fprintln(to, "\nIN PROCESS, by go test -bench and benchstat")
 	fmt.Fprintf(to, "%s", r.benchstat)
 	r.printRotation(to)
-	fmt.Fprintf(to, "\nSIZE AND START\nplugin %d bytes, starts in %s; floor %d bytes, starts in %s\n",
-		r.Size.Plugin, short(r.Size.Start), r.Size.Floor, short(r.Size.FloorStart))
+	fmt.Fprintf(to, "\nSIZE AND START\nplugin %d bytes, starts in %s; baseline %d bytes, starts in %s\n",
+		r.Size.Plugin, short(r.Size.Start), r.Size.Baseline, short(r.Size.BaselineStart))
 	fmt.Fprintf(to, "reload of the plugin and first credentials, in a real Vault: 1 role %s, many roles %s\n",
 		short(r.Rotation.FirstOne), short(r.Rotation.FirstMany))
 	fmt.Fprintln(to, "\nGOALS")
@@ -57,7 +57,7 @@ func (r *report) print(to io.Writer) {
 
 func (r *report) printReading(to io.Writer) {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "setting\twhat\treq/s\tp50\tp99\tof the floor\t\tCPU of the floor's")
+	fmt.Fprintln(table, "setting\twhat\treq/s\tp50\tp99\tof the baseline\t\tCPU of the baseline's")
 	last := ""
 	for _, row := range r.Reading {
 		setting := row.setting()
@@ -67,7 +67,7 @@ func (r *report) printReading(to io.Writer) {
 			last = setting
 		}
 		against := fmt.Sprintf("%.3f\t%.3f-%.3f\t%.3f", row.Ratio.Value, row.Ratio.Low, row.Ratio.High, row.CPURatio)
-		if floorOf[row.What] == row.What {
+		if baselineOf[row.What] == row.What {
 			against = "\t\t"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%.0f\t%s\t%s\t%s\n", setting, row.What, row.PerSecond, short(row.P50), short(row.P99), against)

@@ -15,15 +15,15 @@ import (
 // sizeResult is the plugin's binary beside that of the one that does nothing.
 type sizeResult struct {
 	Plugin     int64         `json:"plugin_bytes"`
-	Floor      int64         `json:"floor_bytes"`
+	Baseline      int64         `json:"baseline_bytes"`
 	Start      time.Duration `json:"plugin_start_ns"`
-	FloorStart time.Duration `json:"floor_start_ns"`
+	BaselineStart time.Duration `json:"floor_start_ns"`
 }
 
 func measureSize(ctx context.Context, _ options, r *report) error {
 	sizes := map[string]int64{}
 	starts := map[string][]time.Duration{}
-	names := []string{devstack.PluginName, floorPlugin}
+	names := []string{devstack.PluginName, baselinePlugin}
 	for _, name := range names {
 		info, err := os.Stat(filepath.Join(binaries, name))
 		if err != nil {
@@ -41,8 +41,8 @@ func measureSize(ctx context.Context, _ options, r *report) error {
 		}
 	}
 	r.Size = sizeResult{
-		Plugin: sizes[devstack.PluginName], Floor: sizes[floorPlugin],
-		Start: time.Duration(median(starts[devstack.PluginName])), FloorStart: time.Duration(median(starts[floorPlugin])),
+		Plugin: sizes[devstack.PluginName], Baseline: sizes[baselinePlugin],
+		Start: time.Duration(median(starts[devstack.PluginName])), BaselineStart: time.Duration(median(starts[baselinePlugin])),
 	}
 	return nil
 }

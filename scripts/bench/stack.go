@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	floorPlugin = "floor-plugin"
+	baselinePlugin = "baseline-plugin"
 	// soloPlugin is the engine's plugin once more: Vault runs it in a process of
 	// its own, as it does the one that does nothing.
 	soloPlugin = devstack.PluginName + "-solo"
@@ -22,7 +22,7 @@ const (
 
 	// Mounts: the plugin that does nothing, Vault's own KV, and the engine: with
 	// one role, with many, and with some that are rotated meanwhile.
-	mountFloor, mountKV, mountOne, mountMany, mountBeside = "floor", "kv", "one", "many", "beside"
+	mountBaseline, mountKV, mountOne, mountMany, mountBeside = "baseline", "kv", "one", "many", "beside"
 
 	// roleTTL is that of all roles, and the lease of the plugin that does nothing.
 	roleTTL = "1h"
@@ -57,14 +57,14 @@ func startStack(ctx context.Context, vault, storage string) (*stack, error) {
 // mount registers the plugins and makes the mounts.
 func (s *stack) mount(ctx context.Context) error {
 	for name, binary := range map[string]string{
-		devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, floorPlugin: floorPlugin,
+		devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, baselinePlugin: baselinePlugin,
 	} {
 		if err := s.AddPlugin(ctx, name, filepath.Join(binaries, binary)); err != nil {
 			return err
 		}
 	}
 	for mount, kind := range map[string]string{
-		mountFloor: floorPlugin, mountKV: "kv-v2", mountOne: soloPlugin,
+		mountBaseline: baselinePlugin, mountKV: "kv-v2", mountOne: soloPlugin,
 		mountMany: devstack.PluginName, mountBeside: devstack.PluginName,
 	} {
 		if err := s.Vault.EnableSecrets(ctx, mount, kind, ""); err != nil {

@@ -53,9 +53,9 @@ BenchmarkRebuild/roles=1000-2   1   2000000000 ns/op   1100 B/role
 
 func TestGoalsAreMissedOnlyBeyondDoubt(t *testing.T) {
 	slow := []*reading{
-		{What: floorLeased, rates: []float64{100, 101, 100, 99}}, {What: credsOne, rates: []float64{80, 81, 82, 79}},
+		{What: baselineLeased, rates: []float64{100, 101, 100, 99}}, {What: credsOne, rates: []float64{80, 81, 82, 79}},
 		{What: credsMany, rates: []float64{120, 70, 110, 85}},
-		{What: floorPlain, rates: []float64{100, 101, 100, 99}}, {What: staticOne, rates: []float64{100, 101, 100, 99}},
+		{What: baselinePlain, rates: []float64{100, 101, 100, 99}}, {What: staticOne, rates: []float64{100, 101, 100, 99}},
 		{What: staticMany, rates: []float64{100, 101, 100, 99}},
 	}
 	for _, row := range slow {
@@ -66,7 +66,7 @@ func TestGoalsAreMissedOnlyBeyondDoubt(t *testing.T) {
 		same.Storage = raft
 		slow = append(slow, &same)
 	}
-	r := &report{Reading: slow, Size: sizeResult{Plugin: 1, Floor: 1}}
+	r := &report{Reading: slow, Size: sizeResult{Plugin: 1, Baseline: 1}}
 	r.Rotation.Lost = 1
 	r.judge()
 	assert.False(t, r.Goals[0].Met)

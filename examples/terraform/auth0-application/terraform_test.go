@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-auth0/internal/fitness"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 // terraform gives the program, or skips the test.
@@ -80,7 +80,7 @@ func TestLeastScopes(t *testing.T) {
 		require.NoError(t, err, out)
 		var scopes []string
 		require.NoError(t, json.Unmarshal([]byte(out), &scopes), out)
-		assert.Equal(t, fitness.Wanted(want.readSecrets, want.byKey), scopes)
+		assert.Equal(t, requirements.Wanted(want.readSecrets, want.byKey), scopes)
 	}
 	for says, args := range map[string][]string{
 		"without scheme and path": {"-var=domain=https://example.eu.auth0.com/", "-var=public_key=PEM"},

@@ -1,10 +1,10 @@
-// Package floor is a secrets engine that does nothing: what it takes to read from
+// Package baseline is a secrets engine that does nothing: what it takes to read from
 // it is what Vault, its plugin protocol and the SDK take. The benchmark measures
 // the engine against it. It is not a part of the product.
 //
 // Its answers have the fields and the sizes of those of the engine, so that Vault
 // has the same to encode, and to hash for its audit log.
-package floor
+package baseline
 
 import (
 	"context"
@@ -24,7 +24,7 @@ const (
 
 const (
 	lease      = time.Hour
-	secretType = "floor"
+	secretType = "baseline"
 )
 
 // answer is what every read says.

@@ -1,7 +1,7 @@
-// Package fitness says what the engine asks of an Auth0 tenant: which scopes it
+// Package requirements says what the engine asks of an Auth0 tenant: which scopes it
 // needs and what for, which applications can be roles, and what a usable
 // connection is. The engine and the doctor go by these same rules.
-package fitness
+package requirements
 
 import (
 	"slices"

@@ -1,4 +1,4 @@
-package fitness
+package requirements
 
 import (
 	"os"
