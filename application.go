@@ -5,6 +5,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Scopes of the Management API that the engine uses. What for: see requirements.Scopes.
@@ -26,7 +27,7 @@ const (
 // taken for a no. The application is nil if the token may not read any. One
 // that is known already is not read again.
 func examineApplication(
-	ctx context.Context, api managementAPI, clientID string, source secretSource, known *auth0.Application,
+	ctx context.Context, api managementAPI, clientID string, source rotation.Source, known *auth0.Application,
 ) (*auth0.Application, []string, error) {
 	app, err := known, error(nil)
 	if app == nil {
@@ -44,5 +45,5 @@ func examineApplication(
 	if reason := requirements.Unfit(app); reason != "" {
 		return nil, nil, badRequest("application %q cannot be a role: %s", clientID, reason)
 	}
-	return app, append(requirements.Unchecked(app), requirements.SideEffects(app, source == sourceAuth0)...), nil
+	return app, append(requirements.Unchecked(app), requirements.SideEffects(app, source == rotation.Auth0)...), nil
 }

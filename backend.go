@@ -9,47 +9,54 @@
 //
 // Where to find what:
 //
+//	factory.go         how a mount is put together: its paths, and what is due
 //	path_*.go          the paths of the mount: parse, call, answer
-//	state_machine.go   the rotation's state machine, pure: with its state
-//	                   (rotation_state.go) and its times (rotation_times.go)
-//	rotation.go        the one procedure that rotates, with rotation_stage.go
-//	                   and rotation_send.go
-//	rotation_plan.go   when something rotates by itself
-//	rotate_all.go      the order to rotate all roles
-//	root_rotation.go   the engine's own secret
+//	internal/rotation  the rotation: what is stored of it, what is decided, and the
+//	                   one driver
+//	internal/due       when something is to be looked at
+//	rotation.go        roles as targets of rotation
+//	root.go            the engine's own secret or key as a target
+//	bulk.go            the rotation of all roles
 //	drift.go           secrets that were changed outside Vault
-//	scheduler.go       calls them when something is due
 //	serving.go         what creds/ and static-creds/ hand out, from memory
-//	application.go     whether an application can be a role
-//	token_roles.go     Management API tokens with few scopes
+//	status.go          how the whole mount is doing
 //	config.go          what a configuration is and how it is verified
+//	schedule.go        when something rotates by itself
+//	application.go     whether an application can be a role
 //	roles.go           making, changing and deleting roles
 //	roles_import.go    making many at once
+//	token_roles.go     Management API tokens with few scopes
 //	storage.go         what is stored
+//	events.go          what those who listen are told
+//	backend.go         what all of these share
 package auth0secrets
 
 import (
 	"context"
-	"math/rand/v2"
-	"strings"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
-	"github.com/hashicorp/vault/sdk/helper/errutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/due"
 )
 
 // Version is the version that the plugin reports, semver with a leading v. Set
 // when the binary is linked.
 var Version = "v0.0.0-dev"
 
+const userAgent = "vault-plugin-secrets-auth0"
+
 const (
-	operationPrefix = "auth0"
-	userAgent       = "vault-plugin-secrets-auth0"
+	// upstreamPatience bounds work that goes on beyond its request: the requests
+	// to Auth0 that an attempt consists of at most, with a token for each.
+	upstreamPatience = 4 * maxRequestTimeout
+	// stopPatience is how long such work may go on when the engine stops.
+	stopPatience = 5 * time.Second
 )
 
 // managementAPI is what the engine needs of Auth0. Errors are *auth0.Error,
@@ -88,8 +95,9 @@ var _ managementAPI = (*auth0.Client)(nil)
 type backend struct {
 	*framework.Backend
 
-	// now is the clock. Tests replace it.
-	now func() time.Time
+	// now is the clock, and wait lets time pass. Tests replace them.
+	now  func() time.Time
+	wait func(ctx context.Context, d time.Duration) error
 	// newAPI makes the client for a configuration. Tests replace it.
 	newAPI func(auth0.Config) (managementAPI, error)
 	// newKey makes a private key. Tests replace it.
@@ -97,15 +105,18 @@ type backend struct {
 	// jitter gives numbers in [0,1).
 	jitter func() float64
 
-	served    *servedSets
-	scheduler *scheduler
-	drift     *driftWatch
+	served *servedSets
+	drift  *driftWatch
+	// due has the roles, the engine's own secret and the rotation of all roles
+	// attended to when it is time: see attend.
+	due *due.Index
 
 	readEvents *readEvents
 
 	// roleLocks serialise what changes a role, and configLock what changes the
-	// configuration; they are held across calls to Auth0. commitLock guards the
-	// moments at which roles and configuration have to agree, and never is.
+	// configuration; they are held across calls to Auth0. commitLock is held while
+	// something is stored on which roles and configuration have to agree, and never
+	// across a call to Auth0.
 	roleLocks  *keyedLocks
 	configLock *keyedLocks
 	commitLock sync.Mutex
@@ -115,17 +126,16 @@ type backend struct {
 	connectionLock sync.Mutex
 	connection     atomic.Pointer[connection]
 
-	// running ends when the engine is cleaned up.
-	running context.Context // the engine's lifetime, not a call's
-	stop    context.CancelFunc
+	// abandoned ends some time after the engine is cleaned up.
+	abandoned context.Context // the engine's lifetime, not a call's
+	abandon   context.CancelFunc
 
 	// limits is what is known of each domain's rate limit, whichever client has
 	// learned it: domain to *auth0.Limits.
 	limits sync.Map
 
-	// lastOrder is the number of the last order to rotate all roles, as far as
-	// this process has seen.
-	lastOrder atomic.Int64
+	// bulkNumber is that of the last rotation of all roles. Negative: not read yet.
+	bulkNumber atomic.Int64
 
 	// maxLease is the mount's longest lease, as last asked: asking is a call
 	// to Vault.
@@ -136,143 +146,6 @@ type backend struct {
 type connection struct {
 	config *configEntry
 	api    managementAPI
-}
-
-// Factory makes the backend of one mount.
-func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
-	b := newBackend(time.Now)
-	if err := b.Setup(ctx, conf); err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-func newBackend(now func() time.Time) *backend {
-	b := &backend{
-		now:        now,
-		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
-		newKey:     auth0.NewPrivateKey,
-		jitter:     rand.Float64,
-		served:     newServedSets(now),
-		drift:      newDriftWatch(),
-		readEvents: newReadEvents(),
-		roleLocks:  newKeyedLocks(),
-		configLock: newKeyedLocks(),
-	}
-	b.running, b.stop = context.WithCancel(context.Background())
-	b.scheduler = newScheduler(b, now)
-	b.Backend = &framework.Backend{
-		Help:           strings.TrimSpace(backendHelp),
-		BackendType:    logical.TypeLogical,
-		RunningVersion: Version,
-		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{storageConfig, storageRoles},
-		},
-		// Paths are matched in this order: what is read most comes first.
-		Paths: framework.PathAppend(
-			b.pathCreds(),
-			b.pathConfig(),
-			b.pathRoles(),
-			b.pathRolesImport(),
-			b.pathApplications(),
-			b.pathRotate(),
-			b.pathRotateAll(),
-			b.pathRotateRoot(),
-			b.pathTokenRoles(),
-			b.pathTokens(),
-			b.pathStatus(),
-		),
-		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
-		InitializeFunc: b.initialize,
-		PeriodicFunc:   b.periodic,
-		Invalidate:     b.invalidate,
-		Clean:          b.clean,
-	}
-	return b
-}
-
-// HandleExistenceCheck and HandleRequest refuse secrets of another type than
-// string before the SDK does: its error quotes the value, and Vault logs it.
-func (b *backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
-	if err := checkSecretForm(req); err != nil {
-		return false, false, errutil.UserError{Err: err.Error()}
-	}
-	return b.Backend.HandleExistenceCheck(ctx, req)
-}
-
-// HandleRequest is explained at HandleExistenceCheck.
-func (b *backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if err := checkSecretForm(req); err != nil {
-		return nil, err
-	}
-	return b.Backend.HandleRequest(ctx, req)
-}
-
-// initialize starts the scheduler. Vault calls it after unseal, mount and reload.
-func (b *backend) initialize(_ context.Context, req *logical.InitializationRequest) error {
-	b.startScheduler(req.Storage)
-	return nil
-}
-
-// periodic runs every minute. It starts the scheduler where initialize could
-// not, makes it look at the clock again, and refreshes what is remembered of
-// the mount's tuning. Vault also calls it while it takes the mount away.
-func (b *backend) periodic(_ context.Context, req *logical.Request) error {
-	if b.System().Tainted() {
-		return nil
-	}
-	b.askMaxLeaseTTL()
-	b.startScheduler(req.Storage)
-	b.scheduler.checkClock()
-	b.scheduler.wake()
-	return nil
-}
-
-// startScheduler does so if it does not run, where storage can be written.
-func (b *backend) startScheduler(storage logical.Storage) {
-	if b.WriteSafeReplicationState() {
-		b.scheduler.start(storage)
-	}
-}
-
-// invalidate drops what is in memory of an entry that another node has written.
-func (b *backend) invalidate(_ context.Context, key string) {
-	if key == storageConfig {
-		b.disconnect()
-	}
-	if name, ok := strings.CutPrefix(key, storageRoles); ok {
-		b.served.invalidate(name)
-	}
-}
-
-// clean stops the background work and waits for it.
-func (b *backend) clean(context.Context) {
-	b.stop()
-	b.scheduler.stop()
-	b.readEvents.work.Wait()
-	b.disconnect()
-}
-
-// maxLeaseTTL is the longest lease that the mount allows, at most a minute old:
-// a read of credentials does not wait for Vault to say it. If it was lowered
-// since, Vault itself caps the lease.
-func (b *backend) maxLeaseTTL() time.Duration {
-	if known := b.maxLease.Load(); known > 0 {
-		return time.Duration(known)
-	}
-	return b.askMaxLeaseTTL()
-}
-
-func (b *backend) askMaxLeaseTTL() time.Duration {
-	asked := b.System().MaxLeaseTTL()
-	b.maxLease.Store(int64(asked))
-	return asked
-}
-
-// limitsOf is what is known of a domain's rate limit.
-func (b *backend) limitsOf(domain string) *auth0.Limits {
-	limits, _ := b.limits.LoadOrStore(domain, &auth0.Limits{})
-	return limits.(*auth0.Limits) //nolint:forcetypeassert // nothing else is stored
 }
 
 // connect is the stored configuration and the client for it.
@@ -292,7 +165,7 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 	if config == nil {
 		return nil, notConfigured()
 	}
-	api, err := b.newAPI(config.client(b))
+	api, err := b.newAPI(b.clientSettings(config))
 	if err != nil {
 		return nil, err
 	}
@@ -311,13 +184,102 @@ func (b *backend) disconnect() {
 	}
 }
 
-const backendHelp = `
-The auth0 secrets engine rotates the client secrets of Auth0 applications
-without downtime, and hands them out with leases.
+// clientSettings are those of the client for a configuration.
+func (b *backend) clientSettings(c *configEntry) auth0.Config {
+	return auth0.Config{
+		Domain: c.Domain, ClientID: c.ClientID, Secrets: inClear(c.Rotation.Logins()), SigningAlgorithm: c.SigningAlgorithm,
+		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
+		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain),
+	}
+}
 
-Configure it with the credentials of a machine-to-machine application that may
-use Auth0's Management API ("config"), make a role of each application whose
-secret it is to rotate ("roles/<name>"), let applications read their credentials
-("creds/<name>", or "static-creds/<name>" without a lease), and rotate on a
-schedule or by hand ("rotate/<name>"). "status" tells how it all is.
-`
+// limitsOf is what is known of a domain's rate limit.
+func (b *backend) limitsOf(domain string) *auth0.Limits {
+	limits, _ := b.limits.LoadOrStore(domain, &auth0.Limits{})
+	return limits.(*auth0.Limits) //nolint:forcetypeassert // nothing else is stored
+}
+
+// mountSettings is what the configuration of the mount says of all roles.
+type mountSettings struct {
+	PropagationDelay time.Duration
+	Paused           bool
+	DriftCheckPeriod time.Duration // 0: never
+	Bulk             int           // number of the last rotation of all roles
+}
+
+// loadMount is what the mount's configuration says. Without one no secret can be
+// sent, so its defaults serve.
+func (b *backend) loadMount(ctx context.Context, storage logical.Storage) (mountSettings, error) {
+	conn, err := b.connect(ctx, storage)
+	var coded logical.HTTPCodedError
+	if err != nil && !errors.As(err, &coded) {
+		return mountSettings{}, err
+	}
+	settings := settingsBy(conn)
+	settings.Bulk, err = b.loadBulkNumber(ctx, storage)
+	return settings, err
+}
+
+// mountInMemory is loadMount without storage, for reads of credentials. A reader
+// that comes before anything has loaded the configuration is told of schedules as
+// if none were paused.
+func (b *backend) mountInMemory() mountSettings { return settingsBy(b.connection.Load()) }
+
+func settingsBy(conn *connection) mountSettings {
+	if conn == nil {
+		return mountSettings{PropagationDelay: defaultPropagationDelay}
+	}
+	return mountSettings{
+		PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled,
+		DriftCheckPeriod: conn.config.DriftCheckPeriod,
+	}
+}
+
+// loadBulkNumber is the number of the last rotation of all roles. It is read once:
+// who orders one sets it.
+func (b *backend) loadBulkNumber(ctx context.Context, storage logical.Storage) (int, error) {
+	if known := b.bulkNumber.Load(); known >= 0 {
+		return int(known), nil
+	}
+	last, err := readBulk(ctx, storage)
+	if err != nil {
+		return 0, err
+	}
+	number := 0
+	if last != nil {
+		number = last.Number
+	}
+	b.bulkNumber.CompareAndSwap(unknownBulkNumber, int64(number))
+	return number, nil
+}
+
+// unknownBulkNumber: it is to be read from storage.
+const unknownBulkNumber = -1
+
+// maxLeaseTTL is the longest lease that the mount allows, at most a minute old:
+// a read of credentials does not wait for Vault to say it. If it was lowered
+// since, Vault itself caps the lease.
+func (b *backend) maxLeaseTTL() time.Duration {
+	if known := b.maxLease.Load(); known > 0 {
+		return time.Duration(known)
+	}
+	return b.askMaxLeaseTTL()
+}
+
+func (b *backend) askMaxLeaseTTL() time.Duration {
+	asked := b.System().MaxLeaseTTL()
+	b.maxLease.Store(int64(asked))
+	return asked
+}
+
+// detached is a context for work that goes on even if the caller has gone: an
+// answer of Auth0 that nobody waits for is an unclear one. It ends soon after the
+// engine stops.
+func (b *backend) detached(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ended := context.AfterFunc(b.abandoned, cancel)
+	return work, func() {
+		ended()
+		cancel()
+	}
+}

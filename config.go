@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -32,9 +34,6 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	if stored != nil {
 		config = *stored
 	}
-	if err := config.applyCredential(d, now); err != nil {
-		return nil, err
-	}
 	for field, target := range map[string]*string{
 		fieldDomain: &config.Domain, fieldClientID: &config.ClientID,
 		fieldAudience: &config.Audience, fieldCACert: &config.CACert,
@@ -44,6 +43,9 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		}
 	}
 	config.Domain = strings.ToLower(config.Domain)
+	if err := config.applyCredential(stored, d, now); err != nil {
+		return nil, err
+	}
 	for field, target := range map[string]*time.Duration{
 		fieldRequestTimeout: &config.RequestTimeout, fieldPropagationDelay: &config.PropagationDelay,
 		fieldDriftCheckPeriod: &config.DriftCheckPeriod,
@@ -56,7 +58,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		config.VerifyConnection = value
 	}
 	plan := readSentPlan(d)
-	if err := plan.apply(&config.rotationPlan, now); err != nil {
+	if err := plan.apply(&config.rotationPlan, &config.Rotation, now); err != nil {
 		return nil, err
 	}
 	if err := config.rotationPlan.check(minRootPeriod, "", now); err != nil {
@@ -66,27 +68,26 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 }
 
 // applyCredential takes in a client secret or a private key, in place of what
-// there was.
-func (c *configEntry) applyCredential(d *framework.FieldData, now time.Time) error {
+// there was. The present one, sent again for the same tenant and application,
+// changes nothing of its history; sent for others it brings nothing else with it.
+func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldData, now time.Time) error {
 	secret, secretSent := sentString(d, fieldClientSecret)
 	key, keySent := sentString(d, fieldPrivateKey)
 	algorithm, algorithmSent := sentString(d, fieldSigningAlgorithm)
+	credential := rotation.Secret(secret + key)
+	same := stored != nil && stored.Domain == c.Domain && stored.ClientID == c.ClientID
 	switch {
-	case (secretSent && secret != "" || keySent) && c.Rotation.isPast(sensitive(secret+key)):
+	case same && credential != "" && c.Rotation.Holds(credential) && !c.Rotation.IsCurrent(credential):
 		return badRequest("that is the engine's earlier credential, which %s has replaced: leave it out, and the present one stays", pathRotateRootName)
 	case secretSent && keySent:
 		return badRequest("%s and %s exclude each other: send the one by which the application authenticates", fieldClientSecret, fieldPrivateKey)
 	case secretSent:
 		c.SigningAlgorithm = ""
-	case keySent:
-		secret = key
-		if c.SigningAlgorithm == "" {
-			c.SigningAlgorithm = auth0.SigningAlgorithms[0]
-		}
+	case keySent && c.SigningAlgorithm == "":
+		c.SigningAlgorithm = auth0.SigningAlgorithms[0]
 	}
-	// The present one, sent again, changes nothing of its history.
-	if same := c.Rotation.Current != nil && c.Rotation.Current.Value == sensitive(secret); (secretSent || keySent) && !same {
-		c.Rotation = rotationState{Current: &secretVersion{Version: 1, Value: sensitive(secret)}, LastRotation: now}
+	if (secretSent || keySent) && !(same && c.Rotation.IsCurrent(credential)) {
+		c.Rotation = rotation.Imported(credential, 0, now)
 	}
 	if !algorithmSent {
 		return nil
@@ -107,15 +108,13 @@ func (c *configEntry) check() error {
 		Domain: c.Domain, ClientID: c.ClientID, SigningAlgorithm: c.SigningAlgorithm,
 		CACert: c.CACert, RequestTimeout: c.RequestTimeout,
 	}
-	if c.Rotation.Current != nil {
-		connection.Secret = string(c.Rotation.Current.Value)
-	}
+	connection.Secret = string(c.Rotation.Current())
 	err := connection.Check()
 	switch {
 	case err != nil:
 		return badRequest("%s", err)
-	case c.PropagationDelay > maxPropagationDelay:
-		return badRequest("%s must be at most %s", fieldPropagationDelay, maxPropagationDelay)
+	case c.PropagationDelay > rotation.MaxPropagationDelay:
+		return badRequest("%s must be at most %s", fieldPropagationDelay, rotation.MaxPropagationDelay)
 	case c.DriftCheckPeriod != 0 && (c.DriftCheckPeriod < minDriftCheckPeriod || c.DriftCheckPeriod > maxRotationPeriod):
 		return badRequest("%s must be 0 (never) or at least %s", fieldDriftCheckPeriod, minDriftCheckPeriod)
 	}
@@ -163,7 +162,7 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	if !config.VerifyConnection {
 		return nil, nil
 	}
-	api, err := b.newAPI(config.client(b))
+	api, err := b.newAPI(b.clientSettings(config))
 	if err != nil {
 		return nil, badRequest("the configuration cannot be used: %s", err)
 	}
@@ -194,27 +193,33 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 // audience is the Management API's, the domain's own unless told otherwise.
 func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
 
-// isPast says whether the secret is one that was replaced, or is about to be
-// the next.
-func (s rotationState) isPast(secret sensitive) bool {
-	return s.holds(secret) && (s.Current == nil || s.Current.Value != secret)
+// commitConfig stores a configuration, unless roles contradict it by now, and has
+// everything that depends on it looked at again.
+func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	if err := b.configFitsRoles(ctx, storage, stored, config); err != nil {
+		return err
+	}
+	if err := writeConfig(ctx, storage, config); err != nil {
+		return err
+	}
+	b.disconnect()
+	if _, err := b.connect(ctx, storage); err != nil {
+		return err
+	}
+	b.due.Set(dueRoot, b.now())
+	if stored != nil && (stored.Disabled != config.Disabled || stored.DriftCheckPeriod != config.DriftCheckPeriod) {
+		b.due.Again()
+	}
+	return nil
 }
 
-// loginSecrets are the secrets with which the engine logs in, in the order in
-// which it tries them: while its own secret is rotated there are two, and either
-// may be the one that Auth0 accepts.
-func (c *configEntry) loginSecrets() []string {
-	values := c.Rotation.servedValues()
-	if pending := len(values) - 1; c.Rotation.Next != nil { // first the pending one, which comes last when it is served
-		values = slices.Concat(values[pending:], values[:pending])
+// lockConfig is configLock's lock, as a caller is told if it cannot be had.
+func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
+	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable,
+			"the configuration is being changed by another request, which waits for Auth0: try again")
 	}
-	return values
-}
-
-func (c *configEntry) client(b *backend) auth0.Config {
-	return auth0.Config{
-		Domain: c.Domain, ClientID: c.ClientID, Secrets: c.loginSecrets(), SigningAlgorithm: c.SigningAlgorithm,
-		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
-		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain),
-	}
+	return unlock, nil
 }

@@ -2,12 +2,14 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"sync"
 	"time"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Drift is a secret that was changed in Auth0 by somebody else. The engine
@@ -31,7 +33,8 @@ const (
 	driftUnavailable driftDetection = "unavailable" // the grant lacks read:client_keys
 )
 
-const driftUnavailableText = requirements.DriftUnavailable
+// errDriftUnavailable is that the secret cannot be read with the scopes granted.
+var errDriftUnavailable = errors.New(requirements.DriftUnavailable)
 
 // driftWatch remembers when each role is checked next. It is in memory only:
 // the times follow from the clock, so a restart loses nothing.
@@ -44,7 +47,7 @@ type driftCheck struct {
 	period    time.Duration // for which next was set
 	next      time.Time
 	checkedAt time.Time // zero: not since this process began
-	problem   string    // why the last check brought nothing
+	problem   error     // why the last check brought nothing
 }
 
 func newDriftWatch() *driftWatch { return &driftWatch{roles: map[string]driftCheck{}} }
@@ -76,11 +79,11 @@ func (w *driftWatch) want(name string, at time.Time) {
 }
 
 // done notes a check that was made, and why it brought nothing.
-func (w *driftWatch) done(name, problem string, now, next time.Time) {
+func (w *driftWatch) done(name string, problem error, now, next time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	check := w.roles[name]
-	if problem == "" {
+	if problem == nil {
 		check.checkedAt = now
 	}
 	check.problem, check.next = problem, next
@@ -112,19 +115,9 @@ func driftSlot(clientID string, period time.Duration, now time.Time) time.Time {
 	return slot
 }
 
-// nextLook is when the scheduler has to look at the role again: when its
-// rotation goes on, or when it is to be checked.
-func (b *backend) nextLook(role *ownedRole, wake time.Time) time.Time {
-	check := b.drift.next(role.name, role.entry.ClientID, b.mountSettings().DriftCheckPeriod, b.now())
-	if wake.IsZero() || (!check.IsZero() && check.Before(wake)) {
-		return check
-	}
-	return wake
-}
-
 // checkDriftIfDue looks for drift when it is time to. The role's lock is held.
 func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
-	mount, err := b.loadMountSettings(ctx, role.storage)
+	mount, err := b.loadMount(ctx, role.storage)
 	if err != nil {
 		return err
 	}
@@ -133,81 +126,90 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 	if at.IsZero() || now.Before(at) {
 		return nil
 	}
-	found, problem, again := b.readPresentSecret(ctx, role, mount.DriftCheckPeriod)
-	b.drift.done(role.name, problem, now, again)
-	switch problem {
-	case "":
-	case driftUnavailableText: // which every read of the role says
+	again := driftSlot(role.entry.ClientID, mount.DriftCheckPeriod, now)
+	found, err := b.readPresentSecret(ctx, role)
+	var upstream *auth0.Error
+	if errors.As(err, &upstream) && upstream.Class != auth0.Refused {
+		again = now.Add(min(mount.DriftCheckPeriod, driftRetry))
+	}
+	b.drift.done(role.name, err, now, again)
+	switch {
+	case errors.Is(err, errDriftUnavailable): // which every read of the role says
 		return nil
-	default:
-		b.Logger().Warn("drift was not looked for", "role", role.name, "reason", problem)
+	case err != nil:
+		b.Logger().Warn("drift was not looked for", "role", role.name, "reason", err)
 		return nil
 	}
-	state, drifted := role.entry.Rotation.settled(role.entry.settings(mount), role.set.clock(now)).adopted(found, now)
-	if !drifted {
+	return b.takeInFound(ctx, role, mount, found)
+}
+
+// takeInFound has the rotation take in the secret that Auth0 has.
+func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountSettings, found rotation.Secret) error {
+	before := role.entry.Rotation.DriftedAt()
+	state, changed := rotation.Compared(role.entry.settings(mount), role.entry.Rotation, found, role.set.clock(b.now()))
+	if !changed {
 		return nil
 	}
-	b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
-		"role", role.name, "version", state.version())
-	if err := b.saveRotation(ctx, role, state); err != nil {
+	if err := b.saveRotation(ctx, role, mount, state); err != nil {
 		return err
 	}
-	b.roleEvent(ctx, eventDrift, role.name, role.entry, true)
+	if after := state.DriftedAt(); !after.IsZero() && after != before {
+		view := role.view(mount, b.now())
+		b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
+			"role", role.name, "version", view.Version)
+		b.roleEvent(ctx, eventDrift, role, view, true)
+	}
 	return nil
 }
 
-// readPresentSecret reads the application's secret in Auth0. If it cannot, it
-// says why. again is when to look the next time.
-func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole, period time.Duration) (secret sensitive, problem string, again time.Time) {
-	now := b.now()
-	again = driftSlot(role.entry.ClientID, period, now)
+// readPresentSecret reads the application's secret in Auth0.
+func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole) (rotation.Secret, error) {
 	conn, err := b.connect(ctx, role.storage)
 	if err != nil {
-		return "", err.Error(), again
+		return "", err
 	}
 	grant, err := conn.api.Grant(ctx)
-	if err == nil && grant.Scopes != nil && !requirements.CanReadSecrets(grant.Scopes) {
-		return "", driftUnavailableText, again
+	if err != nil {
+		return "", err
 	}
-	var app *auth0.Application
-	if err == nil {
-		app, err = conn.api.Application(ctx, role.entry.ClientID)
+	if grant.Scopes != nil && !requirements.CanReadSecrets(grant.Scopes) {
+		return "", errDriftUnavailable
 	}
-	switch {
-	case err != nil && auth0.ClassOf(err) == auth0.Refused:
-		return "", err.Error(), again
-	case err != nil:
-		return "", err.Error(), now.Add(min(period, driftRetry))
-	case requirements.Unfit(app) != "": // since it became a role
-		return "", "the application can no longer be a role: " + requirements.Unfit(app), again
-	case app.ClientSecret == nil:
-		return "", driftUnavailableText, again
+	app, err := conn.api.Application(ctx, role.entry.ClientID)
+	if err != nil {
+		return "", err
 	}
-	return sensitive(*app.ClientSecret), "", again
+	if reason := requirements.Unfit(app); reason != "" { // since it became a role
+		return "", errors.New("the application can no longer be a role: " + reason)
+	}
+	if app.ClientSecret == nil {
+		return "", errDriftUnavailable
+	}
+	return rotation.Secret(*app.ClientSecret), nil
 }
 
 // driftData adds to an answer what is known of a role's drift, and returns
 // warnings about it.
-func (b *backend) driftData(name string, state rotationState, data map[string]any) []string {
+func (b *backend) driftData(name string, view rotation.View, data map[string]any) []string {
 	check, detection := b.drift.last(name), b.driftDetection()
-	if check.problem == driftUnavailableText {
+	if errors.Is(check.problem, errDriftUnavailable) {
 		detection = driftUnavailable
 	}
 	data[fieldDriftDetection] = string(detection)
 	if !check.checkedAt.IsZero() {
 		data[fieldDriftCheckedAt] = inRFC3339(check.checkedAt)
 	}
-	if check.problem != "" && detection == driftOn {
-		data[fieldDriftCheckError] = check.problem
+	if check.problem != nil && detection == driftOn {
+		data[fieldDriftCheckError] = check.problem.Error()
 	}
 	var warnings []string
-	if !state.DriftedAt.IsZero() {
-		data[fieldDriftDetectedAt] = inRFC3339(state.DriftedAt)
-		warnings = append(warnings, "the secret was changed outside Vault: the one found in Auth0 at "+inRFC3339(state.DriftedAt)+
+	if !view.DriftedAt.IsZero() {
+		data[fieldDriftDetectedAt] = inRFC3339(view.DriftedAt)
+		warnings = append(warnings, "the secret was changed outside Vault: the one found in Auth0 at "+inRFC3339(view.DriftedAt)+
 			" is served first, with ours as a fallback. A rotation ends that")
 	}
 	if detection == driftUnavailable {
-		warnings = append(warnings, driftUnavailableText)
+		warnings = append(warnings, errDriftUnavailable.Error())
 	}
 	return warnings
 }

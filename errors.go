@@ -72,8 +72,15 @@ func checkInput(req *logical.Request, d *framework.FieldData) error {
 }
 
 // checkSecretForm refuses a secret that is not a string, and one with white space
-// around it, as the line break of a file or of echo, without quoting it.
+// around it, as the line break of a file or of echo, without quoting it. Only what
+// users send is looked at: Vault's requests to revoke a lease carry what was handed
+// out with it, and are never refused.
 func checkSecretForm(req *logical.Request) error {
+	switch req.Operation {
+	case logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation:
+	default:
+		return nil
+	}
 	for _, field := range []string{fieldClientSecret, fieldPrivateKey} {
 		value, sent := req.Data[field]
 		text, isString := value.(string)
@@ -104,6 +111,18 @@ func knownFields(d *framework.FieldData) string {
 func quotedList(items []string) string {
 	slices.Sort(items)
 	return `"` + strings.Join(items, `", "`) + `"`
+}
+
+// unfinishedError is that a step after the first failed. It hides the class of
+// its cause: that the step was refused does not mean that nothing has changed.
+type unfinishedError struct {
+	what  string
+	cause error
+}
+
+// Error tells the cause and what follows.
+func (e *unfinishedError) Error() string {
+	return e.what + ": " + e.cause.Error() + ". Both are kept, and it will be tried again"
 }
 
 // edgeError gives an error the only forms that keep their meaning over the

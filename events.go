@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -22,7 +21,7 @@ const (
 	eventRoleDelete   = "auth0/role-delete"
 	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
 	eventRotate       = "auth0/rotate"        // Auth0 has it
-	eventRotateAll    = "auth0/rotate-all"    // all roles are done
+	eventRotateAll    = "auth0/rotate-all"    // a rotation of all roles is through
 	eventRootRotate   = "auth0/root-rotate"   // the engine's own secret is a new one
 	eventCredsCreate  = "auth0/creds-create"  // credentials were read with a lease
 	eventTokenCreate  = "auth0/token-create"  // a Management API token was handed out
@@ -78,31 +77,5 @@ func (b *backend) readEvent(ctx context.Context, kind, path string, more ...stri
 			b.event(ctx, kind, path, append([]string{logical.EventMetadataModified, "false"}, more...)...)
 		})
 	default:
-	}
-}
-
-// roleEvent is an event about a role: its path and version are in it.
-func (b *backend) roleEvent(ctx context.Context, kind, name string, entry *roleEntry, modified bool) {
-	b.event(ctx, kind, rolesPrefix+name,
-		logical.EventMetadataDataPath, "creds/"+name,
-		logical.EventMetadataModified, strconv.FormatBool(modified),
-		fieldName, name,
-		fieldClientID, entry.ClientID,
-		fieldVersion, strconv.Itoa(entry.Rotation.version()),
-		fieldPhase, string(entry.Rotation.phase()),
-	)
-}
-
-// rotationEvents tells what a change of a rotation's state means.
-func (b *backend) rotationEvents(ctx context.Context, name string, before rotationState, entry *roleEntry) {
-	after := entry.Rotation
-	switch {
-	case after.DriftedAt != before.DriftedAt && !after.DriftedAt.IsZero(): // has an event of its own
-	case after.version() != before.version():
-		b.roleEvent(ctx, eventRotate, name, entry, true)
-	case after.Next != nil && before.Next == nil:
-		b.roleEvent(ctx, eventRotateStaged, name, entry, true)
-	case after.Failures > before.Failures:
-		b.roleEvent(ctx, eventRotateFail, name, entry, false)
 	}
 }

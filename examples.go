@@ -1,5 +1,7 @@
 package auth0secrets
 
+import "vault-plugin-secrets-auth0/internal/rotation"
+
 // Examples of answers, for OpenAPI. A test checks each against its schema.
 
 const (
@@ -25,17 +27,17 @@ var (
 		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	})
 	exampleTimeline = map[string]any{
-		fieldPhase: string(phaseStaged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleReadyAt,
+		fieldPhase: string(rotation.Staged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleReadyAt,
 		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	}
 	exampleRole = merged(examplePlan, exampleTimeline, map[string]any{
-		fieldClientID: exampleAppID, fieldTTL: 900, fieldSecretSource: string(sourceVault), fieldPasswordPolicy: "",
+		fieldClientID: exampleAppID, fieldTTL: 900, fieldSecretSource: string(rotation.Vault), fieldPasswordPolicy: "",
 		fieldDriftDetection: string(driftOn), fieldDriftCheckedAt: exampleStagedAt,
 	})
 	exampleRoleList = map[string]any{
 		"keys": []string{"shop"},
 		"key_info": map[string]any{"shop": map[string]any{
-			fieldClientID: exampleAppID, fieldPhase: string(phaseSteady), fieldNextVaultRotation: exampleDueAt,
+			fieldClientID: exampleAppID, fieldPhase: string(rotation.Steady), fieldNextVaultRotation: exampleDueAt,
 		}},
 	}
 	exampleCredentials = map[string]any{
@@ -54,7 +56,7 @@ var (
 		fieldLastError: "set secret: no clear answer from Auth0 (502)", fieldFailures: 1, fieldRetryAt: exampleDueAt,
 	}
 	exampleStatus = map[string]any{
-		fieldRoles: 120, fieldPhases: map[string]any{string(phaseSteady): 117, string(phaseStaged): 2, string(phaseSettling): 1},
+		fieldRoles: 120, fieldPhases: map[string]any{string(rotation.Steady): 117, string(rotation.Staged): 2, string(rotation.Propagating): 1},
 		fieldDisableRotation: false, fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
 		fieldDriftDetection: string(driftOn), fieldDrifted: map[string]any{}, fieldNextVaultRotation: exampleDueAt,
 		fieldServingSince: exampleImportedAt, fieldTokenExpires: exampleDueAt, fieldRateLimit: 50, fieldRateLimitLeft: 49,

@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"time"
 
@@ -46,7 +47,7 @@ const (
 	fieldVersion           = "version"
 	fieldStagedAt          = "staged_at"
 	fieldReadyAt           = "ready_at"
-	fieldSettledAt         = "settled_at"
+	fieldFallbackUntil     = "fallback_until"
 	fieldLastVaultRotation = "last_vault_rotation"
 	fieldNextVaultRotation = "next_vault_rotation"
 	fieldLastError         = "last_error"
@@ -99,11 +100,11 @@ const (
 	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them."
 	descCredsRotationPeriod = "Seconds between rotations. Of a role that is rotated by hand only: its ttl, since its credentials may change at any time."
 
-	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or settling (it is set, and the previous one is still handed out)."
+	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out)."
 	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."
 	descStagedAt          = "When the next secret was staged."
 	descReadyAt           = "When the staged secret is to be set in Auth0: no live lease lacks it by then."
-	descSettledAt         = "When the previous secret stops being served."
+	descFallbackUntil     = "Until when the previous secret is served, too."
 	descLastVaultRotation = "When the current secret was set in Auth0, or imported."
 	descNextVaultRotation = "When the next rotation takes effect. Absent when none is planned."
 	descLastError         = "Why the last attempt at Auth0 failed. Absent when it did not."
@@ -161,6 +162,15 @@ func inSeconds(d time.Duration) int64 { return int64(d / time.Second) }
 // inRFC3339 is how times stand in answers.
 func inRFC3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// putTimes adds those of the times that there are to an answer.
+func putTimes(data map[string]any, times map[string]time.Time) {
+	for field, at := range times {
+		if !at.IsZero() {
+			data[field] = inRFC3339(at)
+		}
+	}
+}
+
 // sentString is a string field of a request. False: it was not sent.
 func sentString(d *framework.FieldData, field string) (string, bool) {
 	value, ok := d.GetOk(field)
@@ -177,6 +187,9 @@ func sentDuration(d *framework.FieldData, field string) (time.Duration, bool) {
 		return 0, false
 	}
 	seconds, ok := value.(int)
+	if seconds > int(math.MaxInt64/time.Second) {
+		return math.MaxInt64, ok // above any bound, and not a short time that it would wrap to
+	}
 	return time.Duration(seconds) * time.Second, ok
 }
 

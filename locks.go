@@ -2,10 +2,8 @@ package auth0secrets
 
 import (
 	"context"
-	"net/http"
 	"sync"
 
-	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -16,15 +14,6 @@ import (
 type keyedLocks struct {
 	mu    sync.Mutex
 	locks map[string]*keyedLock
-}
-
-// lockConfig is configLock's lock, as a caller is told if it cannot be had.
-func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			"the configuration is being changed by another request, which waits for Auth0: try again")
-	}
-	return unlock, nil
 }
 
 type keyedLock struct {

@@ -10,15 +10,19 @@ import (
 // fieldSchemas describe the fields of a request or of an answer.
 type fieldSchemas = map[string]*framework.FieldSchema
 
-// reads is an operation that changes nothing. Any node answers it.
+// operationPrefix begins the names of all operations.
+const operationPrefix = "auth0"
+
+// reads is an operation that changes nothing, and answers what is stored, or what
+// Auth0 says. Any node answers it.
 func reads(callback framework.OperationFunc, summary string, answer map[int][]framework.Response) *framework.PathOperation {
 	return &framework.PathOperation{Callback: handled(callback), Summary: summary, Responses: answer}
 }
 
-// handsOut is reads for credentials. The active node answers it: a lease has to
-// be stored, which OpenBao's standbys cannot do, and a rotation waits for those
-// who have read from the node that rotates.
-func handsOut(callback framework.OperationFunc, summary string, answer map[int][]framework.Response) *framework.PathOperation {
+// readsActive is reads for what the node knows that rotates: the active one answers
+// it. Of credentials, too: a lease has to be stored, which OpenBao's standbys cannot
+// do, and a rotation waits for those who have read from the node that rotates.
+func readsActive(callback framework.OperationFunc, summary string, answer map[int][]framework.Response) *framework.PathOperation {
 	operation := reads(callback, summary, answer)
 	operation.ForwardPerformanceStandby = true
 	return operation

@@ -62,6 +62,12 @@ func (b *backend) pathConfig() []*framework.Path {
 	}}
 }
 
+// How an application authenticates, as Auth0 names it.
+const (
+	authMethodSecret = "client_secret_post"
+	authMethodKey    = "private_key_jwt"
+)
+
 func configAnswerFields() fieldSchemas {
 	return merged(rootTimelineFields(), planAnswerFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
 		fieldDomain:           required(stringField(descDomain)),
@@ -103,7 +109,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	data := map[string]any{
 		fieldDomain:           config.Domain,
 		fieldClientID:         config.ClientID,
-		fieldAuthMethod:       "client_secret_post",
+		fieldAuthMethod:       authMethodSecret,
 		fieldAudience:         config.audience(),
 		fieldCACert:           config.CACert,
 		fieldRequestTimeout:   inSeconds(config.RequestTimeout),
@@ -113,22 +119,22 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldScopes:           scopes,
 	}
 	if config.SigningAlgorithm != "" {
-		data[fieldAuthMethod], data[fieldSigningAlgorithm] = "private_key_jwt", config.SigningAlgorithm
+		data[fieldAuthMethod], data[fieldSigningAlgorithm] = authMethodKey, config.SigningAlgorithm
 	}
 	config.answer(data)
-	config.rootTimeline(data, b.now())
+	b.rootTimeline(config, data)
 	return &logical.Response{Data: data}, nil
 }
 
 func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeConfig(ctx, req, d, true)
+	return b.changeConfig(ctx, req, d, true)
 }
 
 func (b *backend) configPatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeConfig(ctx, req, d, false)
+	return b.changeConfig(ctx, req, d, false)
 }
 
-func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
+func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -157,23 +163,14 @@ func (b *backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		return nil, err
 	}
 
-	b.commitLock.Lock()
-	defer b.commitLock.Unlock()
-	if err := b.configFitsRoles(ctx, req.Storage, stored, config); err != nil {
-		return nil, err
+	if stored != nil && stored.Rotation.Unsettled() && !config.Rotation.Holds(stored.Rotation.Next()) {
+		warnings = append(warnings, "an attempt to rotate the engine's earlier credential had no clear answer, and its outcome is forgotten now: "+
+			"application "+stored.ClientID+" may have a secret that nobody knows")
 	}
-	if err := writeConfig(ctx, req.Storage, config); err != nil {
-		return nil, err
-	}
-	b.disconnect()
-	if _, err := b.connect(ctx, req.Storage); err != nil {
+	if err := b.commitConfig(ctx, req.Storage, stored, config); err != nil {
 		return nil, err
 	}
 	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
-	b.scheduler.schedule(rootRotation, b.now())
-	if stored != nil && (stored.Disabled != config.Disabled || stored.DriftCheckPeriod != config.DriftCheckPeriod) {
-		b.scheduler.revisit()
-	}
 	if len(warnings) == 0 {
 		return nil, nil
 	}
@@ -202,7 +199,7 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 	}
 	b.disconnect()
 	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
-	if unreadable == nil && config != nil && config.Rotation.version() > 1 {
+	if unreadable == nil && config != nil && config.Rotation.Version() > 1 {
 		return &logical.Response{Warnings: []string{"only Vault knew the credential of application " + config.ClientID +
 			", since " + pathRotateRootName + " had replaced it: set a new one in Auth0's dashboard before you configure the engine again"}}, nil
 	}

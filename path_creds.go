@@ -51,7 +51,7 @@ func credsPath(
 		DisplayAttrs: namedVerb("read", suffix),
 		Fields:       fieldSchemas{fieldName: nameField()},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: handsOut(read, synopsis, answer),
+			logical.ReadOperation: readsActive(read, synopsis, answer),
 		},
 		HelpSynopsis:    synopsis,
 		HelpDescription: strings.TrimSpace(description),
@@ -97,10 +97,11 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 	if err != nil {
 		return nil, err
 	}
-	lease := set.lease(b.now(), b.mountSettings(), b.maxLeaseTTL()).Truncate(time.Second)
-	resp := b.Secret(secretTypeCredentials).Response(set.answer(lease), nil)
+	now := b.now()
+	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL()).Truncate(time.Second)
+	resp := b.Secret(secretTypeCredentials).Response(set.answer(now, lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
-	b.readEvent(ctx, eventCredsCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.version()))
+	b.readEvent(ctx, eventCredsCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.Version()))
 	return resp, nil
 }
 
@@ -109,7 +110,8 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	if err != nil {
 		return nil, err
 	}
-	answer := set.answer(set.readAgain(b.now(), b.mountSettings(), b.maxLeaseTTL()))
+	now := b.now()
+	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL()))
 	delete(answer, fieldRotationSchedule)
 	return &logical.Response{Data: answer}, nil
 }
@@ -123,7 +125,7 @@ func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *fra
 		return nil, err
 	case set == nil:
 		return nil, unknownRole(name)
-	case set.role.Rotation.Current == nil:
+	case set.role.Rotation.Current() == "":
 		return nil, logical.CodedError(http.StatusServiceUnavailable, "role "+name+
 			" has no credentials yet: its first rotation has not been confirmed by Auth0. Its last error is in roles/"+name)
 	default:

@@ -6,9 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -33,7 +36,7 @@ func (b *backend) pathRoles() []*framework.Path {
 			Pattern:      rolesPrefix + "?$",
 			DisplayAttrs: listed("roles", "Role"),
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ListOperation: reads(b.rolesList, pathRolesListSynopsis, answersWith(fieldSchemas{
+				logical.ListOperation: readsActive(b.rolesList, pathRolesListSynopsis, answersWith(fieldSchemas{
 					"keys":     listField("Names of the roles."),
 					"key_info": mapField("Of each role its client_id, phase and next_vault_rotation."),
 				}, exampleRoleList)),
@@ -70,7 +73,7 @@ func (b *backend) pathRole() *framework.Path {
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
 			logical.PatchOperation:  patch,
-			logical.ReadOperation:   reads(b.roleRead, "Read a role's settings and how far a rotation is.", answersWith(roleAnswerFields(), exampleRole)),
+			logical.ReadOperation:   readsActive(b.roleRead, "Read a role's settings and how far a rotation is.", answersWith(roleAnswerFields(), exampleRole)),
 			logical.DeleteOperation: deletes(b.roleDelete, "Delete a role. The application keeps its present secret."),
 		},
 		HelpSynopsis:    pathRolesSynopsis,
@@ -84,7 +87,7 @@ func roleSettingFields() fieldSchemas {
 		fieldTTL: durationField(descTTL, defaultTTL),
 		fieldSecretSource: {
 			Type: framework.TypeString, Description: descSecretSource,
-			Default: string(sourceVault), AllowedValues: []any{string(sourceVault), string(sourceAuth0)},
+			Default: string(rotation.Vault), AllowedValues: []any{string(rotation.Vault), string(rotation.Auth0)},
 		},
 		fieldPasswordPolicy: stringField(descPasswordPolicy),
 	})
@@ -110,17 +113,15 @@ func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *frame
 }
 
 func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	mount, err := b.loadMountSettings(ctx, req.Storage)
+	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
 	info := map[string]any{}
 	names, unreadable, err := b.eachRole(ctx, req.Storage, func(name string, set *servedSet) {
-		timeline := b.timeline(set, mount)
-		about := map[string]any{fieldClientID: set.role.ClientID, fieldPhase: timeline[fieldPhase]}
-		if next, planned := timeline[fieldNextVaultRotation]; planned {
-			about[fieldNextVaultRotation] = next
-		}
+		view := set.view(mount, b.now())
+		about := map[string]any{fieldClientID: set.role.ClientID, fieldPhase: string(view.Phase)}
+		putTimes(about, map[string]time.Time{fieldNextVaultRotation: view.NextRotation})
 		info[name] = about
 	})
 	if err != nil {
@@ -135,17 +136,18 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	if err != nil || set == nil {
 		return nil, err
 	}
-	mount, err := b.loadMountSettings(ctx, req.Storage)
+	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	entry, data := set.role, b.timeline(set, mount)
+	entry, view := set.role, set.view(mount, b.now())
+	data := timeline(view)
 	data[fieldClientID] = entry.ClientID
 	data[fieldTTL] = inSeconds(entry.TTL)
 	entry.answer(data)
 	data[fieldPasswordPolicy] = entry.PasswordPolicy
 	data[fieldSecretSource] = string(entry.SecretSource)
-	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), entry.Rotation, data)}
+	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), view, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())
 	}
@@ -153,14 +155,14 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 }
 
 func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeRole(ctx, req, d, true)
+	return b.changeRole(ctx, req, d, true)
 }
 
 func (b *backend) rolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeRole(ctx, req, d, false)
+	return b.changeRole(ctx, req, d, false)
 }
 
-func (b *backend) writeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
+func (b *backend) changeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	settings, err := b.sentRoleSettings(d)
 	if err != nil {
 		return nil, err
@@ -199,11 +201,11 @@ func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *frame
 	if role.entry == nil {
 		return nil, nil
 	}
-	unclear := b.mayHaveBeenSent(role)
+	unsettled := role.entry.Rotation.Unsettled()
 	if err := b.deleteRole(ctx, role); err != nil {
 		return nil, err
 	}
-	if unclear {
+	if unsettled {
 		return &logical.Response{Warnings: []string{
 			"an attempt to set the next secret in Auth0 had no clear answer: the application may have either. " +
 				"Set a secret in Auth0 before you rely on it",
@@ -221,12 +223,12 @@ func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
 	s.plan = readSentPlan(d)
 	s.policy, s.policySent = sentString(d, fieldPasswordPolicy)
 	secret, secretSent := sentString(d, fieldClientSecret)
-	s.clientSecret, s.clientSecretSent = sensitive(secret), secretSent
+	s.clientSecret, s.clientSecretSent = rotation.Secret(secret), secretSent
 	s.skipImport, _ = sentBool(d, fieldSkipImport)
 	if source, ok := sentString(d, fieldSecretSource); ok {
-		s.source = secretSource(source)
-		if !slices.Contains([]secretSource{sourceVault, sourceAuth0}, s.source) {
-			return nil, badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, source, sourceVault, sourceAuth0)
+		s.source = rotation.Source(source)
+		if !slices.Contains([]rotation.Source{rotation.Vault, rotation.Auth0}, s.source) {
+			return nil, badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, source, rotation.Vault, rotation.Auth0)
 		}
 	}
 	switch {

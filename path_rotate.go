@@ -3,10 +3,11 @@ package auth0secrets
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -16,7 +17,33 @@ A write starts a rotation: the next secret is handed out at once and set in Auth
 at ready_at, when every lease without it has ended. Writing again meanwhile
 changes nothing. With force=true it is set at once; holders of older leases fail
 until they read again. A read says how far the rotation is.`
+
+	pathRotateNoNameSynopsis = "Refused: say which role at rotate/<name>, or rotate all at rotate-all."
+	pathRotateRoleSynopsis   = "Refused: roles are rotated at rotate/<name>."
 )
+
+// hintPath refuses writes to a path that somebody may take for another: of rotate/
+// the CLI strips the slash, so an empty variable must not rotate everything, and
+// rotate-role/ is what users of other engines type.
+func hintPath(pattern, synopsis, hint string) *framework.Path {
+	fields := fieldSchemas{fieldForce: boolField(descForce, false)}
+	if strings.Contains(pattern, fieldName) {
+		fields[fieldName] = nameField()
+	}
+	refuse := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+		return nil, badRequest("%s", hint)
+	}
+	write := writes(refuse, synopsis, noContent(), framework.RequestExample{Description: "Always refused."})
+	read := reads(refuse, synopsis, noContent())
+	return &framework.Path{
+		Pattern:         pattern,
+		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "hint", OperationSuffix: strings.Trim(strings.SplitN(pattern, "/", 2)[0], "/")},
+		Fields:          fields,
+		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write, logical.ReadOperation: read},
+		HelpSynopsis:    synopsis,
+		HelpDescription: hint + ".",
+	}
+}
 
 func (b *backend) pathRotate() []*framework.Path {
 	answer := answersWith(timelineFields(), exampleTimeline)
@@ -25,7 +52,11 @@ func (b *backend) pathRotate() []*framework.Path {
 		Data:        map[string]any{fieldForce: true},
 	})
 	write.DisplayAttrs = namedVerb("rotate", "role")
-	return []*framework.Path{{
+	return []*framework.Path{hintPath("rotate/?$", pathRotateNoNameSynopsis,
+		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName,
+	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", pathRotateRoleSynopsis,
+		"roles are rotated at rotate/<name>",
+	), {
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: named("rotation"),
 		Fields: fieldSchemas{
@@ -34,7 +65,7 @@ func (b *backend) pathRotate() []*framework.Path {
 		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: write,
-			logical.ReadOperation:   reads(b.rotateRead, "See how far a rotation is.", answer),
+			logical.ReadOperation:   readsActive(b.rotateRead, "See how far a rotation is.", answer),
 		},
 		HelpSynopsis:    pathRotateSynopsis,
 		HelpDescription: strings.TrimSpace(pathRotateDescription),
@@ -52,11 +83,15 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 	if role.entry == nil {
 		return nil, unknownRole(name)
 	}
-	warnings := rotateWarnings(role.entry, force, b.settlesAt(role))
-	if err := b.requestRotation(ctx, role, force); err != nil {
+	mount, err := b.loadMount(ctx, req.Storage)
+	if err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: b.timeline(role.set, b.mountSettings()), Warnings: warnings}, nil
+	warnings := rotateWarnings(role.entry, force, role.view(mount, b.now()))
+	if err := b.requestRotation(ctx, role, rotation.Ask{By: rotation.Operator, Force: force}); err != nil {
+		return nil, err
+	}
+	return &logical.Response{Data: timeline(role.view(mount, b.now())), Warnings: warnings}, nil
 }
 
 func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -68,25 +103,24 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 	if set == nil {
 		return nil, unknownRole(name)
 	}
-	mount, err := b.loadMountSettings(ctx, req.Storage)
+	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	return &logical.Response{Data: b.timeline(set, mount)}, nil
+	return &logical.Response{Data: timeline(set.view(mount, b.now()))}, nil
 }
 
 // rotateWarnings say what is surprising about the rotation that is asked for.
-// settlesAt is zero if the last one has settled.
-func rotateWarnings(role *roleEntry, force bool, settlesAt time.Time) []string {
+func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string {
 	var warnings []string
-	if role.SecretSource == sourceAuth0 {
-		warnings = append(warnings, "with "+fieldSecretSource+"="+string(sourceAuth0)+
+	if role.SecretSource == rotation.Auth0 {
+		warnings = append(warnings, "with "+fieldSecretSource+"="+string(rotation.Auth0)+
 			" the next secret cannot be handed out before it is set: holders of credentials fail until they read again")
 	} else if force {
 		warnings = append(warnings, "the secret is set without waiting for leases: holders of older ones fail until they read again")
 	}
-	if !force && !settlesAt.IsZero() {
-		warnings = append(warnings, "the last rotation is still settling: the next secret is staged at "+inRFC3339(settlesAt))
+	if !force && before.Phase == rotation.Propagating {
+		warnings = append(warnings, "the last rotation is still propagating: the next secret is staged at "+inRFC3339(before.FallbackUntil))
 	}
 	return warnings
 }

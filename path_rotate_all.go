@@ -2,7 +2,7 @@ package auth0secrets
 
 import (
 	"context"
-	"maps"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,17 +11,19 @@ import (
 )
 
 const (
-	pathRotateAllName        = "rotate"
+	pathRotateAllName        = "rotate-all"
 	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
 	pathRotateAllDescription = `
-A write orders the rotation of every role and answers at once; the work goes on
-in the background, at the rate that Auth0 allows, also after a restart of Vault.
-With force=true (after a breach) no lease is waited for. Writing again meanwhile
-changes nothing but for force; once each role is done or fails, it is another
-order. A read says how far it is.
+A write has every role rotated whose secret was made, imported or found before it,
+and no other, and answers at once. The work goes on in the background, at the rate
+that Auth0 allows, also after a restart of Vault. With force=true (after a breach)
+no lease is waited for. Each role carries the request itself: one that fails is
+tried again and holds up no other.
 
-A role is done when its current secret was made after the order: one that was
-staged before it is rotated once more.`
+Writing again meanwhile changes nothing, but force=true forces the rotation that
+is under way; once each role is done or fails, it is another one. A read says how
+far it is. A delete calls off what has not begun: secrets that are handed out
+already are still set.`
 
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
@@ -29,15 +31,17 @@ staged before it is rotated once more.`
 	fieldFailedRoles = "failed_roles"
 	fieldStartedAt   = "started_at"
 	fieldFinishedAt  = "finished_at"
+	fieldCalledOffAt = "called_off_at"
 	fieldSecondsLeft = "seconds_left"
 
-	descTotal       = "How many roles there are, or were when the last order was finished. 0 when there never was one."
-	descDone        = "How many roles have a current secret that was made after the order."
-	descWaiting     = "How many roles are still to be rotated, or staged and waiting for leases to end."
-	descFailed      = "How many of the roles that are not done failed at their last attempt; they will be tried again."
+	descTotal       = "How many roles the rotation concerns, or did when it was finished. 0 when there never was one."
+	descDone        = "How many of them have a secret that was made since."
+	descWaiting     = "How many of them are still to be rotated, or staged and waiting for leases to end."
+	descFailed      = "How many of them failed at their last attempt; they will be tried again."
 	descFailedRoles = "Of each failed role: last_error, failures and retry_at."
-	descStartedAt   = "When the rotation of all roles was ordered. Absent when it never was."
+	descStartedAt   = "When the rotation of all roles was asked for. Absent when it never was."
 	descFinishedAt  = "When all roles were done. Absent until then."
+	descCalledOffAt = "When it was called off. Absent when it was not."
 	descSecondsLeft = "How long it is expected to take until all roles are done, in seconds. 0 when they are."
 )
 
@@ -51,20 +55,22 @@ func (b *backend) pathRotateAll() []*framework.Path {
 		fieldForce:       required(boolField(descForce, false)),
 		fieldStartedAt:   timeField(descStartedAt),
 		fieldFinishedAt:  timeField(descFinishedAt),
+		fieldCalledOffAt: timeField(descCalledOffAt),
 		fieldSecondsLeft: required(intField(descSecondsLeft)),
 	}, exampleRotateAll)
-	write := writes(b.rotateAllWrite, "Order the rotation of all roles.", answer, framework.RequestExample{
+	write := writes(b.rotateAllWrite, "Rotate all roles, or force the rotation that is under way.", answer, framework.RequestExample{
 		Description: "After a breach: replace all secrets at once.",
 		Data:        map[string]any{fieldForce: true},
 	})
 	write.DisplayAttrs = namedVerb("rotate", "all-roles")
 	return []*framework.Path{{
-		Pattern:      pathRotateAllName + "/?$",
+		Pattern:      pathRotateAllName + "$",
 		DisplayAttrs: named("rotation-of-all-roles"),
 		Fields:       fieldSchemas{fieldForce: boolField(descForce, false)},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.UpdateOperation: write,
-			logical.ReadOperation:   reads(b.rotateAllRead, "See how far the rotation of all roles is.", answer),
+			logical.ReadOperation:   readsActive(b.rotateAllRead, "See how far the rotation of all roles is.", answer),
+			logical.DeleteOperation: deletes(b.rotateAllDelete, "Call off what has not begun of a rotation of all roles."),
 		},
 		HelpSynopsis:    pathRotateAllSynopsis,
 		HelpDescription: strings.TrimSpace(pathRotateAllDescription),
@@ -76,122 +82,71 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	force, _ := sentBool(d, fieldForce)
-	order, isNew, err := b.orderRotateAll(ctx, req.Storage, force)
+	bulk, isNew, forcedNow, err := b.startBulk(ctx, req.Storage, force)
 	if err != nil {
 		return nil, err
 	}
-	b.scheduler.wakeRotateAll()
-	data, err := b.rotateAllProgress(ctx, req.Storage, order)
+	count, err := b.countBulk(ctx, req.Storage, bulk)
 	if err != nil {
 		return nil, err
 	}
-	resp := &logical.Response{Data: data}
-	if !isNew {
-		resp.AddWarning("the order of " + inRFC3339(order.StartedAt) + " is still being carried out: this is how far it is, and no other was given")
+	resp := &logical.Response{Data: count.data(bulk)}
+	switch {
+	case forcedNow:
+		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " that is under way is forced now")
+	case !isNew:
+		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " is still under way: this is how far it is, and no other was begun")
 	}
-	if order.Force {
+	if bulk.Force {
 		resp.AddWarning("secrets are set without waiting for leases: holders of older ones fail until they read again")
 	}
 	return resp, nil
 }
 
 func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	order, err := readRotateAll(ctx, req.Storage)
+	bulk, err := readBulk(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	if !order.unfinished() {
-		return rotateAllAtRest(order), nil
-	}
-	data, err := b.rotateAllProgress(ctx, req.Storage, order)
-	return &logical.Response{Data: data}, err
-}
-
-// rotateAllAtRest is the answer when nothing is under way: what came of the last
-// order; nil: there never was one.
-func rotateAllAtRest(order *rotateAllEntry) *logical.Response {
-	atRest := orderProgress{failed: map[string]any{}}
-	if order == nil {
-		resp := &logical.Response{Data: atRest.data(&rotateAllEntry{})}
-		resp.AddWarning("the rotation of all roles was never ordered")
-		return resp
-	}
-	atRest.total, atRest.done = order.Total, order.Total
-	return &logical.Response{Data: atRest.data(order)}
-}
-
-// orderProgress is how far an order is.
-type orderProgress struct {
-	total, done int
-	failed      map[string]any // by role
-	left        time.Duration
-}
-
-func (p orderProgress) data(order *rotateAllEntry) map[string]any {
-	data := map[string]any{
-		fieldTotal: p.total, fieldDone: p.done, fieldFailed: len(p.failed), fieldWaiting: p.total - p.done - len(p.failed),
-		fieldFailedRoles: p.failed, fieldForce: order.Force, fieldSecondsLeft: inSeconds(p.left.Round(time.Second)),
-	}
-	putTimes(data, map[string]time.Time{fieldStartedAt: order.StartedAt, fieldFinishedAt: order.FinishedAt})
-	return data
-}
-
-// rotateAllProgress counts how far an order is that is being carried out.
-func (b *backend) rotateAllProgress(ctx context.Context, storage logical.Storage, order *rotateAllEntry) (map[string]any, error) {
-	mount, err := b.loadMountSettings(ctx, storage)
-	if err != nil {
-		return nil, err
-	}
-	now, progress := b.now(), orderProgress{failed: map[string]any{}}
-	names, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
-		state := set.role.Rotation
-		if order.done(state) {
-			progress.done++
-			return
-		}
-		if order.Force && state.LastError == "" {
-			progress.left = max(progress.left, state.RetryAt.Sub(now))
-		} else {
-			progress.left = max(progress.left, timeLeft(set, mount, now))
-		}
-		if state.LastError != "" {
-			progress.failed[name] = failureData(state)
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(progress.failed, unreadable)
-	progress.total = len(names)
-	progress.left = max(progress.left, timeAtPace(progress.total-progress.done, progress.done, now.Sub(order.StartedAt)))
-	return progress.data(order), nil
-}
-
-// timeLeft is how long one role still takes.
-func timeLeft(set *servedSet, mount mountSettings, now time.Time) time.Duration {
-	state, settings := set.role.Rotation, set.role.settings(mount)
 	switch {
-	case state.Next == nil && settings.Source == sourceVault:
-		return state.leadTime(settings, now)
-	case state.Next == nil:
-		return 0
+	case bulk == nil:
+		resp := &logical.Response{Data: bulkCount{failed: map[string]any{}}.data(&bulkEntry{})}
+		resp.AddWarning("the rotation of all roles was never asked for")
+		return resp, nil
+	case !bulk.FinishedAt.IsZero():
+		return &logical.Response{Data: bulkCount{total: bulk.Total, done: bulk.Total, failed: map[string]any{}}.data(bulk)}, nil
 	}
-	at, planned := state.activateAt(settings, set.clock(now))
-	if !planned {
-		return 0
-	}
-	return max(at.Sub(now), state.RetryAt.Sub(now), 0)
+	count, err := b.countBulk(ctx, req.Storage, bulk)
+	return &logical.Response{Data: count.data(bulk)}, err
 }
 
-// lowestRate is the lowest rate limit that Auth0 has, in requests a second.
-const lowestRate = 2
-
-// timeAtPace is how long so many rotations take at the pace so far, or at the
-// lowest rate limit that Auth0 has if that says nothing yet.
-func timeAtPace(rotations, done int, since time.Duration) time.Duration {
-	each := time.Second / lowestRate
-	if since > 0 && done > 0 {
-		each = min(each, since/time.Duration(done))
+func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+	bulk, err := b.callOffBulk(ctx, req.Storage)
+	if err != nil {
+		return nil, err
 	}
-	return time.Duration(rotations) * each
+	resp := &logical.Response{}
+	if bulk == nil {
+		resp.AddWarning("no rotation of all roles is under way: nothing was called off")
+		return resp, nil
+	}
+	count, err := b.countBulk(ctx, req.Storage, bulk)
+	goOn := count.total - count.done
+	if err != nil || goOn == 0 {
+		return nil, err
+	}
+	resp.AddWarning(fmt.Sprintf("%d roles go on: their next secret is handed out already, or is being set", goOn))
+	return resp, nil
+}
+
+// data is how a count is answered.
+func (c bulkCount) data(bulk *bulkEntry) map[string]any {
+	data := map[string]any{
+		fieldTotal: c.total, fieldDone: c.done, fieldWaiting: c.total - c.done - len(c.failed), fieldFailed: len(c.failed),
+		fieldFailedRoles: c.failed, fieldForce: bulk.Force, fieldSecondsLeft: inSeconds(c.left.Round(time.Second)),
+	}
+	putTimes(data, map[string]time.Time{
+		fieldStartedAt: bulk.StartedAt, fieldFinishedAt: bulk.FinishedAt, fieldCalledOffAt: bulk.CalledOffAt,
+	})
+	return data
 }

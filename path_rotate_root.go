@@ -6,6 +6,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -40,7 +42,5 @@ func (b *backend) pathRotateRoot() []*framework.Path {
 }
 
 func (b *backend) rotateRootWrite(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	wake, err := b.rotateRoot(ctx, req.Storage, true)
-	b.scheduler.scheduleRoot(ctx, wake, err)
-	return nil, err
+	return nil, b.rotateRoot(ctx, req.Storage, rotation.Ask{By: rotation.Operator, Force: true})
 }

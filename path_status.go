@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -49,7 +51,7 @@ func (b *backend) pathStatus() []*framework.Path {
 		Pattern:      "status$",
 		DisplayAttrs: named("status"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: reads(b.statusRead, pathStatusSynopsis, answersWith(fieldSchemas{
+			logical.ReadOperation: readsActive(b.statusRead, pathStatusSynopsis, answersWith(fieldSchemas{
 				fieldRoles:             required(intField(descRoles)),
 				fieldPhases:            required(mapField(descPhases)),
 				fieldOverdue:           required(intField(descOverdue)),
@@ -71,7 +73,7 @@ func (b *backend) pathStatus() []*framework.Path {
 }
 
 func (b *backend) statusRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	mount, err := b.loadMountSettings(ctx, req.Storage)
+	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
@@ -107,33 +109,25 @@ type roleCount struct {
 func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 	return &roleCount{
 		now: now, mount: mount, failing: map[string]any{}, drifted: map[string]any{},
-		phases: map[string]any{string(phaseSteady): 0, string(phaseStaged): 0, string(phaseSettling): 0},
+		phases: map[string]any{string(rotation.Steady): 0, string(rotation.Staged): 0, string(rotation.Propagating): 0},
 	}
 }
 
 func (c *roleCount) add(name string, set *servedSet) {
-	settings, clock := set.role.settings(c.mount), set.clock(c.now)
-	state := set.role.Rotation.settled(settings, clock)
-	phase := string(state.phase())
+	view := set.view(c.mount, c.now)
+	phase := string(view.Phase)
 	c.phases[phase] = c.phases[phase].(int) + 1 //nolint:forcetypeassert // see newRoleCount
-	if state.overdue(settings, clock) {
+	if view.Overdue {
 		c.overdue++
 	}
-	if state.LastError != "" {
-		c.failing[name] = failureData(state)
+	if view.LastError != "" {
+		c.failing[name] = failureData(view)
 	}
-	if !state.DriftedAt.IsZero() {
-		c.drifted[name] = inRFC3339(state.DriftedAt)
+	if !view.DriftedAt.IsZero() {
+		c.drifted[name] = inRFC3339(view.DriftedAt)
 	}
-	if at, planned := state.nextEffect(settings, clock); planned && (c.next.IsZero() || at.Before(c.next)) {
+	if at := view.NextRotation; !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
 		c.next = at
-	}
-}
-
-// failureData is what is told of a failing role among others.
-func failureData(state rotationState) map[string]any {
-	return map[string]any{
-		fieldLastError: state.LastError, fieldFailures: state.Failures, fieldRetryAt: inRFC3339(state.RetryAt),
 	}
 }
 

@@ -2,6 +2,8 @@ package auth0secrets
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -101,16 +103,16 @@ func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *fr
 }
 
 func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeTokenRole(ctx, req, d, true)
+	return b.changeTokenRole(ctx, req, d, true)
 }
 
 func (b *backend) tokenRolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.writeTokenRole(ctx, req, d, false)
+	return b.changeTokenRole(ctx, req, d, false)
 }
 
-func (b *backend) writeTokenRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
+func (b *backend) changeTokenRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
-	unlock, err := b.roleLocks.lock(ctx, tokenRolesPrefix+name)
+	unlock, err := b.lockTokenRole(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +143,22 @@ func (b *backend) writeTokenRole(ctx context.Context, req *logical.Request, d *f
 }
 
 func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return nil, req.Storage.Delete(ctx, storageTokenRoles+d.Get(fieldName).(string))
+	name := d.Get(fieldName).(string)
+	unlock, err := b.lockTokenRole(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return nil, req.Storage.Delete(ctx, storageTokenRoles+name)
+}
+
+// lockTokenRole is the token role's lock, as a caller is told if it cannot be had.
+func (b *backend) lockTokenRole(ctx context.Context, name string) (unlock func(), err error) {
+	if unlock, err = b.roleLocks.lock(ctx, tokenRolesPrefix+name); err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable,
+			fmt.Sprintf("token role %q is being changed by another request, which waits for Auth0: try again", name))
+	}
+	return unlock, nil
 }
 
 func unknownTokenRole(name string) error {

@@ -42,7 +42,7 @@ func (b *backend) pathTokens() []*framework.Path {
 		DisplayAttrs: namedVerb("get", "management-token"),
 		Fields:       fieldSchemas{fieldName: stringField(descTokenRoleName)},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: handsOut(b.tokenRead, pathTokensSynopsis, answersWith(fieldSchemas{
+			logical.ReadOperation: readsActive(b.tokenRead, pathTokensSynopsis, answersWith(fieldSchemas{
 				fieldAccessToken: required(sensitiveField(descAccessToken)),
 				fieldTokenType:   required(stringField(descTokenType)),
 				fieldScopes:      required(listField(descTokenScopes)),

@@ -10,7 +10,11 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
+
+// minLease is the shortest lease and the shortest ttl of a role.
+const minLease = 10 * time.Second
 
 // sentRole is what a write of a role carries.
 type sentRole struct {
@@ -19,10 +23,10 @@ type sentRole struct {
 	ttl              time.Duration
 	ttlSent          bool
 	plan             sentPlan
-	source           secretSource // "": not sent
+	source           rotation.Source // "": not sent
 	policy           string
 	policySent       bool
-	clientSecret     sensitive
+	clientSecret     rotation.Secret
 	clientSecretSent bool
 	skipImport       bool
 }
@@ -46,7 +50,7 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 	if s.policySent {
 		role.PasswordPolicy = s.policy
 	}
-	if err := s.plan.apply(&role.rotationPlan, now); err != nil {
+	if err := s.plan.apply(&role.rotationPlan, &role.Rotation, now); err != nil {
 		return err
 	}
 	switch {
@@ -62,64 +66,63 @@ func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time)
 
 // newRoleEntry is a role with nothing but defaults.
 func newRoleEntry(maxLease time.Duration) *roleEntry {
-	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: sourceVault}
+	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
 }
 
 // createRole makes a role of an application, which is read from Auth0 unless it
 // is given. The role's lock is held.
 func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) ([]string, error) {
-	entry, warnings, err := b.prepareRole(ctx, role, sent, known)
+	entry, imported, warnings, err := b.prepareRole(ctx, role, sent, known)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.commitRole(ctx, role, entry); err != nil {
+	if err := b.commitRole(ctx, role, entry, imported); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleCreate, role.name, entry, true)
-	more, err := b.firstRotation(ctx, role, entry.Rotation.Current != nil)
+	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()), true)
+	more, err := b.firstRotation(ctx, role, entry.Rotation.Current() != "")
 	return append(warnings, more...), err
 }
 
 // prepareRole checks all that is to be checked of a new role, and changes
-// nothing.
-func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) (*roleEntry, []string, error) {
+// nothing. imported is the application's present secret; "": it is to be replaced.
+func (b *backend) prepareRole(
+	ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application,
+) (entry *roleEntry, imported rotation.Secret, warnings []string, err error) {
 	maxLease := b.askMaxLeaseTTL()
-	entry := newRoleEntry(maxLease)
+	entry = newRoleEntry(maxLease)
 	if !sent.clientIDSent {
-		return nil, nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
+		return nil, "", nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
 	}
 	entry.ClientID = sent.clientID
 	if err := checkClientID(entry.ClientID); err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	if err := sent.apply(entry, maxLease, b.now()); err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	entry.Domain = conn.config.Domain
 
-	if err := b.checkFree(ctx, role, entry, conn.config); err != nil {
-		return nil, nil, err // before Auth0 is asked
+	if _, err := checkFree(ctx, role, entry, conn.config); err != nil {
+		return nil, "", nil, err // before Auth0 is asked
 	}
 	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
 	imported, importWarnings, err := importSecret(app, sent)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	if imported != "" {
-		entry.Rotation.Current, entry.Rotation.LastRotation = &secretVersion{Version: 1, Value: imported}, b.now()
-	} else {
-		entry.Rotation = entry.Rotation.requested(true)
+	if imported == "" {
 		warnings = append(warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
-	return entry, append(warnings, importWarnings...), b.checkPolicy(ctx, entry)
+	return entry, imported, append(warnings, importWarnings...), b.checkPolicy(ctx, entry)
 }
 
 // checkPolicy refuses a password policy that makes no secret, before a rotation
@@ -128,9 +131,9 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	switch {
 	case role.PasswordPolicy == "":
 		return nil
-	case role.SecretSource != sourceVault:
+	case role.SecretSource != rotation.Vault:
 		return badRequest("%s is only for roles with %s=%s: with %s, Auth0 makes the secret",
-			fieldPasswordPolicy, fieldSecretSource, sourceVault, sourceAuth0)
+			fieldPasswordPolicy, fieldSecretSource, rotation.Vault, rotation.Auth0)
 	}
 	_, err := b.generateSecret(ctx, role)
 	return err
@@ -138,7 +141,7 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 
 // importSecret is the application's present secret, as given or as read; "" if
 // it is to be replaced at once.
-func importSecret(app *auth0.Application, sent *sentRole) (sensitive, []string, error) {
+func importSecret(app *auth0.Application, sent *sentRole) (rotation.Secret, []string, error) {
 	readable := app != nil && app.ClientSecret != nil && *app.ClientSecret != ""
 	switch {
 	case sent.skipImport:
@@ -152,7 +155,7 @@ func importSecret(app *auth0.Application, sent *sentRole) (sensitive, []string, 
 				". If it is not the application's present secret, credentials are wrong until the first rotation",
 		}, nil
 	case readable:
-		return sensitive(*app.ClientSecret), nil, nil
+		return rotation.Secret(*app.ClientSecret), nil, nil
 	default:
 		return "", nil, badRequest("the application's present secret cannot be read from Auth0. Three ways out: "+
 			"send it as %s; grant the engine's application the scope %s; or replace it at once with %s=true, "+
@@ -160,30 +163,30 @@ func importSecret(app *auth0.Application, sent *sentRole) (sensitive, []string, 
 	}
 }
 
-// checkFree refuses an application that cannot be this role's: the engine's
-// own, or another role's. It also takes over how long leases of an earlier role
-// for it may live.
-func (b *backend) checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *configEntry) error {
+// checkFree refuses an application that cannot be this role's: the engine's own,
+// or another role's. leases are those of an earlier role for it.
+func checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *configEntry) (leases rotation.Leases, err error) {
 	if entry.ClientID == config.ClientID {
-		return badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out",
+		return leases, badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out",
 			entry.ClientID)
 	}
 	owner, reserved, err := owningRole(ctx, role.storage, entry.ClientID)
 	if err != nil {
-		return err
+		return leases, err
 	}
 	if owner != "" && owner != role.name {
-		return badRequest("application %q is under role %q already: one role per application", entry.ClientID, owner)
+		return leases, badRequest("application %q is under role %q already: one role per application", entry.ClientID, owner)
 	}
 	if reserved != nil {
-		entry.Rotation.LongestTTL, entry.Rotation.LongestUntil = reserved.LongestTTL, reserved.LongestUntil
+		leases = reserved.leases()
 	}
-	return nil
+	return leases, nil
 }
 
 // commitRole stores a new role, unless the configuration has become another
-// one since it was looked at.
-func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEntry) error {
+// one since it was looked at. A rotation of all roles that is ordered later
+// concerns it, an earlier one does not.
+func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEntry, imported rotation.Secret) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	config, err := readConfig(ctx, role.storage)
@@ -193,10 +196,20 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEn
 	if config == nil || config.Domain != entry.Domain {
 		return badRequest("the configuration was changed meanwhile: try again")
 	}
-	if err := b.checkFree(ctx, role, entry, config); err != nil {
+	leases, err := checkFree(ctx, role, entry, config)
+	if err != nil {
 		return err
 	}
-	if err := writeApplication(ctx, role.storage, entry.ClientID, reservation(role.name, entry.Rotation)); err != nil {
+	bulk, err := b.loadBulkNumber(ctx, role.storage)
+	if err != nil {
+		return err
+	}
+	entry.Rotation = rotation.Unknown(b.now())
+	if imported != "" {
+		entry.Rotation = rotation.Imported(imported, bulk, b.now())
+	}
+	entry.Rotation = entry.Rotation.WithLeases(leases)
+	if err := writeApplication(ctx, role.storage, entry.ClientID, reservation(role.name, leases)); err != nil {
 		return err
 	}
 	return b.save(ctx, role, entry)
@@ -206,14 +219,13 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEn
 // once; if Auth0 refuses that, there is no role, since nothing has changed. If
 // the answer is unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
-	work, done := b.beyondRequest(ctx)
+	work, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	err := b.advance(work, role, role.entry.Rotation)
+	err := b.advance(work, role, rotation.Ask{})
 	if imported || err == nil {
 		return nil, err
 	}
-	state := role.entry.Rotation
-	if !state.Unclear && state.Current == nil && state.LastError != "" {
+	if state := role.entry.Rotation; !state.Unsettled() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
 		if undo := b.deleteRole(work, role); undo != nil {
 			return nil, undo
 		}
@@ -228,7 +240,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
 			fieldClientID, role.entry.ClientID, sent.clientID)
 	}
-	if sent.clientSecretSent && !role.entry.Rotation.holds(sent.clientSecret) {
+	if sent.clientSecretSent && !role.entry.Rotation.Holds(sent.clientSecret) {
 		return nil, badRequest("%s is taken only when a role is created. If the secret was changed outside Vault, "+
 			"rotate it: rotate/%s with %s=true", fieldClientSecret, role.name, fieldForce)
 	}
@@ -244,7 +256,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 		return nil, err
 	}
 	if entry.TTL != role.entry.TTL {
-		entry.Rotation = entry.Rotation.ttlChanged(role.entry.TTL, b.now())
+		entry.Rotation = entry.Rotation.TTLChanged(role.entry.TTL, b.now())
 	}
 	if entry.TTL < role.entry.TTL {
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
@@ -253,10 +265,10 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleUpdate, role.name, &entry, false)
-	work, done := b.beyondRequest(ctx)
+	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()), false)
+	work, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	if err := b.advance(work, role, role.entry.Rotation); err != nil {
+	if err := b.advance(work, role, rotation.Ask{}); err != nil {
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil
@@ -266,40 +278,24 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
-	last := role.entry.Rotation.ttlChanged(role.entry.TTL, b.now())
-	if err := writeApplication(ctx, role.storage, role.entry.ClientID, reservation(role.name, last)); err != nil {
+	leases := role.entry.Rotation.LeasesAt(role.entry.TTL, b.now())
+	if err := writeApplication(ctx, role.storage, role.entry.ClientID, reservation(role.name, leases)); err != nil {
 		return err
 	}
+	view := role.view(b.mountInMemory(), b.now())
 	if err := role.storage.Delete(ctx, storageRoles+role.name); err != nil {
 		return err
 	}
-	b.served.forget(role.name)
-	b.drift.forget(role.name)
-	b.scheduler.schedule(role.name, time.Time{})
-	b.roleEvent(ctx, eventRoleDelete, role.name, role.entry, true)
+	b.forgetRole(role.name)
+	b.roleEvent(ctx, eventRoleDelete, role, view, true)
 	return nil
 }
 
-// settledState is the state of the role's rotation, with settling ended if it has.
-func (b *backend) settledState(role *ownedRole) rotationState {
-	return role.entry.Rotation.settled(role.entry.settings(b.mountSettings()), role.set.clock(b.now()))
-}
-
-// settlesAt is when the role's settling phase ends; zero: it is in another phase.
-func (b *backend) settlesAt(role *ownedRole) time.Time {
-	state := b.settledState(role)
-	if state.phase() != phaseSettling {
-		return time.Time{}
-	}
-	return state.settlesAt(role.entry.settings(b.mountSettings()), role.set.clock(b.now()))
-}
-
-// mayHaveBeenSent says whether Auth0 may have the next secret: an attempt had no
-// clear answer, or may have been cut short by a crash.
-func (b *backend) mayHaveBeenSent(role *ownedRole) bool {
-	state, clock := role.entry.Rotation, role.set.clock(b.now())
-	at, planned := state.activateAt(role.entry.settings(b.mountSettings()), clock)
-	return state.Unclear || state.Asked || (state.Next != nil && planned && !clock.Now.Before(at))
+// forgetRole drops what is in memory of a role that is gone.
+func (b *backend) forgetRole(name string) {
+	b.served.forget(name)
+	b.drift.forget(name)
+	b.due.Forget(name)
 }
 
 // deleteUnreadable forgets a role whose entry cannot be read. What it reserved
@@ -313,29 +309,13 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 	if err := storage.Delete(ctx, storageRoles+name); err != nil {
 		return err
 	}
-	b.served.forget(name)
+	b.forgetRole(name)
 	return nil
 }
 
 // reservation is what is stored of an application apart from its role.
-func reservation(role string, state rotationState) *applicationEntry {
-	return &applicationEntry{Role: role, LongestTTL: state.LongestTTL, LongestUntil: state.LongestUntil}
-}
-
-// requestRotation starts a rotation, or forces the one under way.
-func (b *backend) requestRotation(ctx context.Context, role *ownedRole, force bool) error {
-	requested := b.settledState(role).requested(force)
-	if requested == role.entry.Rotation {
-		return nil // it is under way
-	}
-	work, done := b.beyondRequest(ctx)
-	defer done()
-	err := b.advance(work, role, requested)
-	if state := role.entry.Rotation; err != nil && force && state.Next != nil && !state.Forced {
-		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force",
-			err, inRFC3339(state.readyAt(role.set.clock(b.now()))))
-	}
-	return err
+func reservation(role string, leases rotation.Leases) *applicationEntry {
+	return &applicationEntry{Role: role, LongestTTL: leases.TTL, LongestUntil: leases.Until}
 }
 
 // eachRole visits all roles, as they are served. One whose entry cannot be read

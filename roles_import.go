@@ -141,7 +141,7 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 	var warnings []string
 	switch {
 	case order.dryRun:
-		_, warnings, err = b.prepareRole(ctx, role, &sent, app)
+		_, _, warnings, err = b.prepareRole(ctx, role, &sent, app)
 	case role.entry != nil:
 		err = badRequest("role %q was made meanwhile", name)
 	default:

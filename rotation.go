@@ -3,27 +3,50 @@ package auth0secrets
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
+)
+
+// Roles as targets of rotation: how one is held, stored, served, and sent to Auth0.
+// What is decided about it is in internal/rotation.
+
+// secretBytes of randomness make a client secret: 64 characters in base64. Its
+// alphabet is that of URLs, so it is valid also where Auth0 takes the secret as
+// base64-encoded.
+const secretBytes = 48
+
+// storageRetry is the wait after an error that could not be stored, such as one of
+// storage itself; unreadableRetry, after an entry that cannot be read, which will
+// not change by itself.
+const (
+	storageRetry    = 10 * time.Second
+	unreadableRetry = time.Hour
 )
 
 // ownedRole is a role whose lock is held: what may be changed.
 type ownedRole struct {
 	name    string
 	storage logical.Storage
-	entry   *roleEntry
+	entry   *roleEntry // nil: there is none
 	set     *servedSet
 	release func()
 }
 
-// own takes the role's lock and reads the role. Its entry is nil if there is
-// none. The lock may be held by a rotation that waits for Auth0; waiting ends
-// with the context.
+// own takes the role's lock and reads the role. The lock may be held by a rotation
+// that waits for Auth0; waiting ends with the context.
 func (b *backend) own(ctx context.Context, storage logical.Storage, name string) (*ownedRole, error) {
 	release, err := b.roleLocks.lock(ctx, name)
 	if err != nil {
@@ -38,9 +61,9 @@ func (b *backend) own(ctx context.Context, storage logical.Storage, name string)
 	return role, nil
 }
 
-// refresh reads the role from storage, and has what is served agree with it.
-// They differ only after a write that was answered with an error, but took
-// effect all the same.
+// refresh reads the role from storage, and has what is served agree with it. They
+// differ only after a write that was answered with an error, but took effect all
+// the same.
 func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	stored, err := readRole(ctx, role.storage, role.name)
 	if err != nil {
@@ -76,78 +99,317 @@ func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) e
 	return nil
 }
 
-// saveRotation is save for a new state of the rotation.
-func (b *backend) saveRotation(ctx context.Context, role *ownedRole, next rotationState) error {
-	before, entry := role.entry.Rotation, *role.entry
+// saveRotation is save for a new state of the rotation. It tells of what has
+// changed.
+func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mountSettings, next rotation.State) error {
+	before := role.view(mount, b.now())
+	entry := *role.entry
 	entry.Rotation = next
 	if err := b.save(ctx, role, &entry); err != nil {
 		return err
 	}
-	b.rotationEvents(ctx, role.name, before, &entry)
-	if before.phase() != next.phase() || before.version() != next.version() {
-		b.Logger().Info("rotation", "role", role.name, "phase", next.phase(), "version", next.version())
+	after := role.view(mount, b.now())
+	if before.Phase != after.Phase || before.Version != after.Version {
+		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
+	}
+	failed := after.LastError != "" && (after.RetryAt != before.RetryAt || after.Failures != before.Failures)
+	if failed {
+		b.Logger().Warn("rotation failed", "role", role.name, "version", after.Version, "error", after.LastError)
+	}
+	switch {
+	case !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt: // has an event of its own
+	case after.Version != before.Version:
+		b.roleEvent(ctx, eventRotate, role, after, true)
+	case after.Phase == rotation.Staged && before.Phase != rotation.Staged:
+		b.roleEvent(ctx, eventRotateStaged, role, after, true)
+	case after.Failures > before.Failures:
+		b.roleEvent(ctx, eventRotateFail, role, after, false)
 	}
 	return nil
 }
 
-// rotate is the one procedure that rotates: on request, on schedule and after
-// a crash. From a state, which is the stored one or one with a request added, it
-// takes the decisions of the state machine and carries them out until there is
-// nothing to do. What an action rests on is stored before it is taken. It
-// returns when to go on. An error of Auth0 is part of the stored state then,
-// and returned as well.
-//
-// The caller holds the role's lock. ctx should not end with a caller's patience:
-// an answer of Auth0 that nobody waits for is an unclear one.
-func (b *backend) rotate(ctx context.Context, role *ownedRole, state rotationState) (wake time.Time, err error) {
-	for {
-		mount, err := b.loadMountSettings(ctx, role.storage)
+// view is what is to be seen of the role now.
+func (role *ownedRole) view(mount mountSettings, now time.Time) rotation.View {
+	return role.set.view(mount, now)
+}
+
+// roleTarget is a role's client secret as a target of rotation. Its lock is held.
+type roleTarget struct {
+	b     *backend
+	role  *ownedRole
+	mount mountSettings
+}
+
+var _ rotation.Target = (*roleTarget)(nil)
+
+// Load is what holds of the role and the mount now.
+func (t *roleTarget) Load(ctx context.Context) (rotation.Settings, rotation.State, error) {
+	var err error
+	t.mount, err = t.b.loadMount(ctx, t.role.storage)
+	return t.role.entry.settings(t.mount), t.role.entry.Rotation, err
+}
+
+// Clock is the time, and since when the role's set is served here.
+func (t *roleTarget) Clock() rotation.Clock {
+	clock := t.role.set.clock(t.b.now())
+	clock.Jitter = t.b.jitter()
+	return clock
+}
+
+// Save stores the state, and then serves it.
+func (t *roleTarget) Save(ctx context.Context, s rotation.State) error {
+	return t.b.saveRotation(ctx, t.role, t.mount, s)
+}
+
+// Generate makes a client secret by the role's settings.
+func (t *roleTarget) Generate(ctx context.Context) (rotation.Secret, error) {
+	return t.b.generateSecret(ctx, t.role.entry)
+}
+
+// Prove does nothing: Auth0 has said that it took the secret.
+func (t *roleTarget) Prove(context.Context, rotation.Secret) error { return nil }
+
+// Send carries out a request at Auth0.
+func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
+	conn, err := t.b.connect(ctx, t.role.storage)
+	if err != nil {
+		return failedAttempt(err)
+	}
+	clientID := t.role.entry.ClientID
+	if request.Kind == rotation.Set {
+		if err := conn.api.SetSecret(ctx, clientID, string(request.Secret)); err != nil {
+			return failedAttempt(err)
+		}
+		return rotation.Outcome{Result: rotation.Accepted, Secret: request.Secret}
+	}
+	if request.Kind == rotation.ReadBack && request.Secret != "" {
+		found, err := readBack(ctx, conn.api, clientID, request.Secret)
 		if err != nil {
-			return time.Time{}, err
+			return failedAttempt(err)
 		}
-		settings := role.entry.settings(mount)
-		decision := decideRotation(settings, state, role.set.clock(b.now()))
-		if decision.Action == actionGenerateSecret {
-			err = b.stage(ctx, role, settings, decision.State)
-		} else if decision.State != role.entry.Rotation {
-			err = b.saveRotation(ctx, role, decision.State)
+		if found != "" {
+			return rotation.Outcome{Result: rotation.Found, Secret: found}
 		}
-		if err != nil {
-			return role.entry.Rotation.RetryAt, err
-		}
-		switch decision.Action {
-		case actionNone:
-			return decision.Wake, nil
-		case actionGenerateSecret:
-		default:
-			if err := b.send(ctx, role, settings, decision.Action); err != nil {
-				return role.entry.Rotation.RetryAt, err
-			}
-		}
-		state = role.entry.Rotation
+	}
+	made, err := conn.api.RotateSecret(ctx, clientID)
+	switch {
+	case err != nil:
+		return failedAttempt(err)
+	case made == "":
+		t.b.Logger().Warn("Auth0 does not show the secret it made: setting one of the engine's own", "role", t.role.name)
+		return rotation.Outcome{Result: rotation.Hidden}
+	default:
+		return rotation.Outcome{Result: rotation.Accepted, Secret: rotation.Secret(made)}
 	}
 }
 
-// loadMountSettings is what the configuration says of all roles. Without one no
-// secret can be sent, so its defaults serve.
-func (b *backend) loadMountSettings(ctx context.Context, storage logical.Storage) (mountSettings, error) {
-	conn, err := b.connect(ctx, storage)
+// readBack looks for the outcome of a rotate-secret request that had no clear
+// answer: the secret it made. "": it cannot be read, or is still the one from
+// before, in which case the request may yet take effect; another one settles
+// both.
+func readBack(ctx context.Context, api managementAPI, clientID string, before rotation.Secret) (rotation.Secret, error) {
+	app, err := api.Application(ctx, clientID)
+	if err != nil {
+		if auth0.HasCode(err, codeInsufficientScope) {
+			err = nil
+		}
+		return "", err
+	}
+	if app.ClientSecret == nil || *app.ClientSecret == string(before) {
+		return "", nil
+	}
+	return rotation.Secret(*app.ClientSecret), nil
+}
+
+// failedAttempt is an error of Auth0 as the machine takes it. What is not known to
+// be a refusal is unclear; but where the configuration is missing, nothing was
+// sent.
+func failedAttempt(err error) rotation.Outcome {
+	o := rotation.Outcome{Result: rotation.Unclear, Err: err}
 	var coded logical.HTTPCodedError
-	if err != nil && !errors.As(err, &coded) {
-		return mountSettings{}, err
+	var upstream *auth0.Error
+	switch {
+	case errors.As(err, &coded):
+		o.Result = rotation.Refused
+	case !errors.As(err, &upstream):
+	case upstream.Class == auth0.Limited:
+		o.Result, o.RetryAfter = rotation.Limited, upstream.RetryAfter
+	case upstream.Op == auth0.OpToken, upstream.Class == auth0.Refused && upstream.Status == 0:
+		o.Result = rotation.NotSent
+	case upstream.Class == auth0.Refused && upstream.Code == codeInvalidBody:
+		o.Result = rotation.Rejected
+	case upstream.Class == auth0.Refused:
+		o.Result = rotation.Refused
 	}
-	return b.settingsBy(conn), nil
+	return o
 }
 
-// mountSettings is what is in memory of the configuration. A reader who comes
-// before anything has loaded it is told of schedules as if none were paused.
-func (b *backend) mountSettings() mountSettings { return b.settingsBy(b.connection.Load()) }
-
-func (b *backend) settingsBy(conn *connection) mountSettings {
-	settings := mountSettings{PropagationDelay: defaultPropagationDelay, Order: int(b.lastOrder.Load())}
-	if conn != nil {
-		settings.PropagationDelay, settings.Paused = conn.config.PropagationDelay, conn.config.Disabled
-		settings.DriftCheckPeriod = conn.config.DriftCheckPeriod
+// generateSecret makes a client secret, by the role's password policy if it has
+// one. Where Auth0 takes the secret as base64-encoded, the policy's is encoded.
+func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation.Secret, error) {
+	if role.PasswordPolicy != "" {
+		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
+		if err != nil {
+			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
+		}
+		if role.SecretEncoded {
+			password = base64.StdEncoding.EncodeToString([]byte(password))
+		}
+		if password == "" || !utf8.ValidString(password) {
+			return "", badRequest("password policy %q makes no secret that Auth0 could be sent: it has to be text, and not empty", role.PasswordPolicy)
+		}
+		return rotation.Secret(password), nil
 	}
-	return settings
+	reader := b.GetRandomReader()
+	if reader == nil {
+		reader = rand.Reader
+	}
+	random := make([]byte, secretBytes)
+	if _, err := io.ReadFull(reader, random); err != nil {
+		return "", fmt.Errorf("no random bytes for a client secret: %w", err)
+	}
+	return rotation.Secret(base64.RawURLEncoding.EncodeToString(random)), nil
+}
+
+// advance brings a role forward as far as is due or asked for, and sets when to
+// look at it again. The error of Auth0 that it returns is stored and will be
+// retried.
+func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
+	next, err := b.rotate(ctx, role, ask)
+	b.due.Set(role.name, next)
+	return err
+}
+
+// rotate brings a role forward, and says when to look at it again.
+func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
+	target := &roleTarget{b: b, role: role}
+	staged := role.entry.Rotation.Next()
+	wake, err := rotation.Run(ctx, target, ask)
+	if err != nil && wake.IsZero() { // not even the failure could be stored
+		return b.retryLater(ctx, role.name, err), err
+	}
+	after := role.entry.Rotation
+	if after.Next() != "" && staged == "" && !target.role.view(target.mount, b.now()).Forced {
+		b.drift.want(role.name, b.now())
+	}
+	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
+	if wake.IsZero() || (!check.IsZero() && check.Before(wake)) {
+		return check, err
+	}
+	return wake, err
+}
+
+// retryLater is when to look again at what cannot go on.
+func (b *backend) retryLater(ctx context.Context, key string, err error) time.Time {
+	if ctx.Err() == nil {
+		b.Logger().Error("rotation cannot go on", "role", key, "error", err)
+	}
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		return b.now().Add(unreadableRetry)
+	}
+	return b.now().Add(storageRetry)
+}
+
+// attendRole does what is due for one role, and says when to look at it again.
+func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name string) (next time.Time) {
+	role, err := b.own(ctx, storage, name)
+	if err != nil {
+		return b.retryLater(ctx, name, err)
+	}
+	defer role.release()
+	if role.entry == nil {
+		b.due.Forget(name)
+		return time.Time{}
+	}
+	work, done := b.detached(ctx, upstreamPatience)
+	defer done()
+	if err := b.checkDriftIfDue(work, role); err != nil {
+		return b.retryLater(ctx, name, err)
+	}
+	next, _ = b.rotate(work, role, rotation.Ask{}) // the error is stored
+	return next
+}
+
+// attendRoles has every stored role attended to. Reads do not wait for it.
+func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (next time.Time) {
+	names, err := storage.List(ctx, storageRoles)
+	if err != nil {
+		return b.retryLater(ctx, storageRoles, err)
+	}
+	for _, name := range roleNames(names) {
+		b.due.Set(name, b.now())
+	}
+	return time.Time{}
+}
+
+// requestRotation starts a rotation, or forces the one under way.
+func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
+	work, done := b.detached(ctx, upstreamPatience)
+	defer done()
+	err := b.advance(work, role, ask)
+	if err == nil || !ask.Force {
+		return err
+	}
+	mount, loadErr := b.loadMount(work, role.storage)
+	if loadErr != nil {
+		return err
+	}
+	if view := role.view(mount, b.now()); view.Phase == rotation.Staged && !view.Forced {
+		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
+	}
+	return err
+}
+
+// roleEvent is an event about a role: its path and version are in it.
+func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, view rotation.View, modified bool) {
+	b.event(ctx, kind, rolesPrefix+role.name,
+		logical.EventMetadataDataPath, "creds/"+role.name,
+		logical.EventMetadataModified, strconv.FormatBool(modified),
+		fieldName, role.name,
+		fieldClientID, role.entry.ClientID,
+		fieldVersion, strconv.Itoa(view.Version),
+		fieldPhase, string(view.Phase),
+	)
+}
+
+// timelineFields describe how far a role's rotation is.
+func timelineFields() fieldSchemas {
+	return fieldSchemas{
+		fieldPhase:             required(stringField(descPhase)),
+		fieldVersion:           required(intField(descVersion)),
+		fieldStagedAt:          timeField(descStagedAt),
+		fieldReadyAt:           timeField(descReadyAt),
+		fieldFallbackUntil:     timeField(descFallbackUntil),
+		fieldLastVaultRotation: timeField(descLastVaultRotation),
+		fieldNextVaultRotation: timeField(descNextVaultRotation),
+		fieldLastError:         stringField(descLastError),
+		fieldFailures:          required(intField(descFailures)),
+		fieldRetryAt:           timeField(descRetryAt),
+	}
+}
+
+// timeline says how far a role's rotation is. Times that mean nothing at present
+// are left out.
+func timeline(view rotation.View) map[string]any {
+	data := map[string]any{
+		fieldPhase:    string(view.Phase),
+		fieldVersion:  view.Version,
+		fieldFailures: view.Failures,
+	}
+	putTimes(data, map[string]time.Time{
+		fieldStagedAt: view.StagedAt, fieldReadyAt: view.ReadyAt, fieldFallbackUntil: view.FallbackUntil,
+		fieldLastVaultRotation: view.LastRotation, fieldNextVaultRotation: view.NextRotation, fieldRetryAt: view.RetryAt,
+	})
+	if view.LastError != "" {
+		data[fieldLastError] = view.LastError
+	}
+	return data
+}
+
+// failureData is what is told of a failing role among others.
+func failureData(view rotation.View) map[string]any {
+	return map[string]any{
+		fieldLastError: view.LastError, fieldFailures: view.Failures, fieldRetryAt: inRFC3339(view.RetryAt),
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // servedSet is what is handed out of one role. It never changes: a change of
@@ -12,6 +14,10 @@ import (
 type servedSet struct {
 	role *roleEntry
 	data map[string]any // the answer, but for what changes with time
+	// afterwards is data when the previous secret is no longer served, which is so
+	// from fallbackUntil on. Nil: nothing ends by itself.
+	afterwards    map[string]any
+	fallbackUntil time.Time
 	// since is when this process began to serve these secrets. It carries a
 	// monotonic reading, so a step of the wall clock cannot shorten a wait.
 	since time.Time
@@ -28,9 +34,9 @@ type servedSets struct {
 
 	mu    sync.RWMutex
 	roles map[string]*servedSet
-	// forgotten is when a role was last dropped from memory because another
-	// node changed it.
-	forgotten map[string]time.Time
+	// invalidated is when a role was last dropped from memory because another node
+	// had changed it.
+	invalidated time.Time
 	// loading marks loads under way. A change that comes in between removes the
 	// mark, and what was loaded is not kept.
 	loading map[string]*struct{ _ byte }
@@ -39,9 +45,8 @@ type servedSets struct {
 func newServedSets(now func() time.Time) *servedSets {
 	return &servedSets{
 		now: now, servingSince: now(),
-		roles:     map[string]*servedSet{},
-		forgotten: map[string]time.Time{},
-		loading:   map[string]*struct{ _ byte }{},
+		roles:   map[string]*servedSet{},
+		loading: map[string]*struct{ _ byte }{},
 	}
 }
 
@@ -72,7 +77,7 @@ func (s *servedSets) get(ctx context.Context, name string, load func(context.Con
 	if err != nil || role == nil {
 		return nil, err
 	}
-	set = s.newSet(name, role, nil)
+	set = s.newSet(role, nil)
 	if unchanged {
 		s.roles[name] = set
 	}
@@ -86,25 +91,31 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	set := s.newSet(name, role, s.roles[name])
+	set := s.newSet(role, s.roles[name])
 	s.roles[name] = set
 	return set
 }
 
 // newSet decides since when the role's secrets are served here. Only a newly
-// staged secret starts the wait again; a change of settings does not.
-func (s *servedSets) newSet(name string, role *roleEntry, before *servedSet) *servedSet {
-	since := s.servingSince
-	if at, ok := s.forgotten[name]; ok {
-		since = at
-	}
+// staged secret starts the wait again; a change of settings does not. Holders from
+// before another node changed some role, this one maybe, are waited for.
+func (s *servedSets) newSet(role *roleEntry, before *servedSet) *servedSet {
+	set := &servedSet{role: role, since: later(s.servingSince, s.invalidated)}
 	if before != nil {
-		since = before.since
-		if staged := role.Rotation.Next; staged != nil && !before.stages(staged.Value) {
-			since = s.now()
+		set.since = before.since
+		if next := role.Rotation.Next(); next != "" && next != before.role.Rotation.Next() {
+			set.since = s.now()
 		}
 	}
-	return &servedSet{role: role, data: credentials(role), since: since}
+	clock := set.clock(s.now())
+	served, until := role.Rotation.Served(clock)
+	set.data = credentials(role, served)
+	if !until.IsZero() {
+		clock.Now = until
+		served, _ = role.Rotation.Served(clock)
+		set.afterwards, set.fallbackUntil = credentials(role, served), until
+	}
+	return set
 }
 
 // forget drops a role that was deleted here.
@@ -113,33 +124,31 @@ func (s *servedSets) forget(name string) {
 	defer s.mu.Unlock()
 	delete(s.loading, name)
 	delete(s.roles, name)
-	delete(s.forgotten, name)
 }
 
 // invalidate drops a role that another node has changed: it is read again from
-// storage, and holders of what was served until now are waited for.
+// storage.
 func (s *servedSets) invalidate(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
 	delete(s.roles, name)
-	s.forgotten[name] = s.now()
-}
-
-// stages says whether the secret is handed out as the next one.
-func (set *servedSet) stages(secret sensitive) bool {
-	next := set.role.Rotation.Next
-	return next != nil && next.Value == secret
+	s.invalidated = s.now()
 }
 
 // untilChange is how long the set stays as it is. False: no change is planned.
 func (set *servedSet) untilChange(now time.Time, mount mountSettings) (time.Duration, bool) {
-	return set.role.Rotation.untilSetChanges(set.role.settings(mount), set.clock(now))
+	return set.role.Rotation.UntilChange(set.role.settings(mount), set.clock(now))
 }
 
-// clock is the state machine's view of time for this set.
-func (set *servedSet) clock(now time.Time) rotationClock {
-	return rotationClock{Now: now, ServingSince: set.since}
+// clock is the rotation's view of time for this set.
+func (set *servedSet) clock(now time.Time) rotation.Clock {
+	return rotation.Clock{Now: now, Since: set.since}
+}
+
+// view is what is to be seen of the role's rotation now.
+func (set *servedSet) view(mount mountSettings, now time.Time) rotation.View {
+	return set.role.Rotation.View(set.role.settings(mount), set.clock(now))
 }
 
 // readAgain is how long a reader without a lease may keep the set: until it
@@ -160,7 +169,7 @@ func (set *servedSet) readAgain(now time.Time, mount mountSettings, maxTTL time.
 // down to the rotation, so that their holders read again just after it.
 func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
 	ttl := min(set.role.TTL, maxTTL)
-	if set.role.SecretSource == sourceAuth0 {
+	if set.role.SecretSource == rotation.Auth0 {
 		if change, planned := set.untilChange(now, mount); planned {
 			ttl = max(min(ttl, change), min(ttl, minLease))
 		}
@@ -169,16 +178,20 @@ func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Dura
 }
 
 // answer is a copy of the set's data with the time for which it may be kept.
-func (set *servedSet) answer(ttl time.Duration) map[string]any {
-	data := maps.Clone(set.data)
+func (set *servedSet) answer(now time.Time, ttl time.Duration) map[string]any {
+	data := set.data
+	if set.afterwards != nil && !now.Before(set.fallbackUntil) {
+		data = set.afterwards
+	}
+	data = maps.Clone(data)
 	data[fieldTTL] = inSeconds(ttl)
 	return data
 }
 
 // credentials is the part of an answer that is the same in every read of the
 // same set.
-func credentials(role *roleEntry) map[string]any {
-	values := role.Rotation.servedValues()
+func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
+	values := inClear(served)
 	first, second := "", ""
 	if len(values) > 0 {
 		first = values[0]
@@ -193,7 +206,7 @@ func credentials(role *roleEntry) map[string]any {
 		fieldFallbackClientSecret: second,
 		fieldClientSecrets:        values,
 		fieldRotationPeriod:       inSeconds(presentPeriod(role)),
-		fieldLastVaultRotation:    inRFC3339(role.Rotation.LastRotation),
+		fieldLastVaultRotation:    inRFC3339(role.Rotation.LastRotation()),
 	}
 	if role.RotationSchedule != "" {
 		data[fieldRotationSchedule] = role.RotationSchedule
@@ -206,11 +219,27 @@ func credentials(role *roleEntry) map[string]any {
 // hand its ttl, since its credentials may change at any time.
 func presentPeriod(role *roleEntry) time.Duration {
 	if role.schedule != nil {
-		last := later(role.Rotation.LastRotation, role.ScheduledFrom)
+		last := later(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
 		return max(role.schedule.Next(last).Sub(last), time.Second)
 	}
 	if role.RotationPeriod > 0 {
 		return role.RotationPeriod
 	}
 	return role.TTL
+}
+
+// inClear are the values of secrets, to be handed out or to log in with.
+func inClear(secrets []rotation.Secret) []string {
+	values := make([]string, len(secrets))
+	for i, secret := range secrets {
+		values[i] = string(secret)
+	}
+	return values
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -3,28 +3,33 @@ package auth0secrets
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // What the engine stores, all of it encrypted by Vault and seal-wrapped where
 // it holds secrets:
 //
-//	config                   {"format":1,"domain":"...","client_id":"...","rotation":{"current":{...},...},...}
-//	role/<name>              {"format":1,"client_id":"...","ttl":...,"rotation":{"current":{"version":3,"value":"..."},...}}
-//	application/<client_id>  {"format":1,"role":"<name>"}: which role an application belongs to. Written before
+//	config                   {"format":2,"domain":"...","client_id":"...","rotation":{"current":{...},...},...}
+//	role/<name>              {"format":2,"client_id":"...","ttl":...,"rotation":{"current":{"version":3,"value":"..."},...}}
+//	application/<client_id>  {"format":2,"role":"<name>"}: which role an application belongs to. Written before
 //	                         the role, so every role has one; one without its role is void.
-//	rotate-all               {"format":1,"started_at":"...",...}: the order to rotate all roles
+//	rotate-all               {"format":2,"number":7,"started_at":"...",...}: the last rotation of all roles
 const (
 	storageConfig      = "config"
 	storageRoles       = "role/"
 	storageApplication = "application/"
-	storageRotateAll   = "rotate-all"
+	storageBulk        = "rotate-all"
 
 	// entryFormat is written into every entry. An entry of a newer format than
-	// this is refused, not guessed at.
-	entryFormat = 1
+	// this is refused, not guessed at. Format 1 is read: see format1Plan, and
+	// internal/rotation/stored_format_1.go.
+	entryFormat = 2
 )
 
 // configEntry is the stored configuration of the mount.
@@ -46,7 +51,7 @@ type configEntry struct {
 	rotationPlan
 	// Rotation holds the engine's own secrets: the current one, and while it is
 	// rotated the next or the previous one.
-	Rotation rotationState `json:"rotation"`
+	Rotation rotation.State `json:"rotation"`
 	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
 	// never verified, or not said.
 	Scopes []string `json:"scopes,omitempty"`
@@ -59,27 +64,33 @@ type roleEntry struct {
 	ClientID string        `json:"client_id"`
 	TTL      time.Duration `json:"ttl"`
 	rotationPlan
-	SecretSource   secretSource `json:"secret_source"`
-	PasswordPolicy string       `json:"password_policy,omitempty"`
+	SecretSource   rotation.Source `json:"secret_source"`
+	PasswordPolicy string          `json:"password_policy,omitempty"`
 	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
-	SecretEncoded bool          `json:"secret_encoded,omitempty"`
-	Rotation      rotationState `json:"rotation"`
+	SecretEncoded bool           `json:"secret_encoded,omitempty"`
+	Rotation      rotation.State `json:"rotation"`
 }
 
-// mountSettings is what the configuration of the mount says of all roles.
-type mountSettings struct {
-	PropagationDelay time.Duration
-	Paused           bool
-	DriftCheckPeriod time.Duration // 0: never
-	Order            int           // of the last order to rotate all roles
-}
-
-func (r *roleEntry) settings(mount mountSettings) rotationSettings {
-	return rotationSettings{
-		TTL: r.TTL, RotationPeriod: r.RotationPeriod, Source: r.SecretSource,
-		Schedule: r.schedule, ScheduledFrom: r.ScheduledFrom, Window: r.RotationWindow,
-		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay, Order: mount.Order,
+func (r *roleEntry) settings(mount mountSettings) rotation.Settings {
+	set := rotation.Settings{
+		TTL: r.TTL, Period: r.RotationPeriod, Window: r.RotationWindow, Source: r.SecretSource,
+		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay, Bulk: mount.Bulk,
 	}
+	if r.schedule != nil {
+		set.Schedule = r.schedule
+	}
+	return set
+}
+
+func (c *configEntry) settings() rotation.Settings {
+	set := rotation.Settings{
+		Period: c.RotationPeriod, Window: c.RotationWindow, Source: rotation.Vault,
+		Paused: c.Disabled, PropagationDelay: c.PropagationDelay,
+	}
+	if c.schedule != nil {
+		set.Schedule = c.schedule
+	}
+	return set
 }
 
 // applicationEntry reserves an application for a role. It stays when the role
@@ -90,6 +101,11 @@ type applicationEntry struct {
 	Role         string        `json:"role,omitempty"`
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
+}
+
+// leases are those that a role of the application has to wait for.
+func (a *applicationEntry) leases() rotation.Leases {
+	return rotation.Leases{TTL: a.LongestTTL, Until: a.LongestUntil}
 }
 
 func readEntry[T any](ctx context.Context, storage logical.Storage, key string, format func(*T) int) (*T, error) {
@@ -128,8 +144,8 @@ func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, err
 	if err != nil || config == nil {
 		return nil, err
 	}
-	if err := config.setSchedule(config.RotationSchedule); err != nil {
-		return nil, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", storageConfig)}
+	if config.Rotation, err = config.loaded(storageConfig, config.Rotation); err != nil {
+		return nil, err
 	}
 	return config, nil
 }
@@ -144,8 +160,8 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 	if err != nil || role == nil {
 		return nil, err
 	}
-	if err := role.setSchedule(role.RotationSchedule); err != nil {
-		return nil, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", storageRoles+name)}
+	if role.Rotation, err = role.loaded(storageRoles+name, role.Rotation); err != nil {
+		return nil, err
 	}
 	return role, nil
 }
@@ -153,6 +169,24 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {
 	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageRoles+name, entry)
+}
+
+// loaded completes a plan that was read, and takes over into the rotation what
+// format 1 had in the plan.
+func (p *rotationPlan) loaded(key string, s rotation.State) (rotation.State, error) {
+	if err := p.setSchedule(p.RotationSchedule); err != nil {
+		return s, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", key)}
+	}
+	if !p.Format1From.IsZero() {
+		s = s.Rescheduled(p.Format1From)
+		p.Format1From = time.Time{}
+	}
+	return s, nil
+}
+
+// roleNames are the names among the keys of a listing, which may have folders.
+func roleNames(keys []string) []string {
+	return slices.DeleteFunc(keys, func(key string) bool { return strings.HasSuffix(key, "/") })
 }
 
 func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {

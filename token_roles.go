@@ -74,8 +74,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	case set == nil:
 		return auth0.AccessToken{}, unknownRole(role.Role)
 	}
-	settings := conn.config.client(b)
-	settings.ClientID, settings.Secrets, settings.SigningAlgorithm = set.role.ClientID, set.role.Rotation.servedValues(), ""
+	served, _ := set.role.Rotation.Served(set.clock(b.now()))
+	settings := b.clientSettings(conn.config)
+	settings.ClientID, settings.Secrets, settings.SigningAlgorithm = set.role.ClientID, inClear(served), ""
 	api, err := b.newAPI(settings)
 	if err != nil {
 		return auth0.AccessToken{}, err

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
-	"github.com/hashicorp/vault/sdk/rotation"
+	cron "github.com/hashicorp/vault/sdk/rotation"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // maxRotationPeriod is more than anybody should want.
@@ -17,14 +19,15 @@ const maxRotationPeriod = 10 * 365 * 24 * time.Hour
 // engine's own. It is part of their stored entries.
 type rotationPlan struct {
 	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
-	// RotationSchedule is a cron expression, taken in UTC, and in force since
-	// ScheduledFrom.
+	// RotationSchedule is a cron expression, taken in UTC.
 	RotationSchedule string        `json:"rotation_schedule,omitempty"`
-	ScheduledFrom    time.Time     `json:"scheduled_from,omitzero"`
 	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
 	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
 
-	schedule schedule // RotationSchedule, parsed; nil: none
+	// Format1From is since when the schedule counts, which format 1 had here.
+	Format1From time.Time `json:"scheduled_from,omitzero"`
+
+	schedule rotation.Schedule // RotationSchedule, parsed; nil: none
 }
 
 // setSchedule takes a cron expression; "" is none.
@@ -38,7 +41,7 @@ func (p *rotationPlan) setSchedule(expression string) error {
 	if strings.Contains(expression, "=") {
 		return errors.New("it has a time zone, but all times are in UTC")
 	}
-	parsed, err := rotation.DefaultScheduler.Parse(expression)
+	parsed, err := cron.DefaultScheduler.Parse(expression)
 	if err != nil {
 		return err
 	}
@@ -95,9 +98,9 @@ func readSentPlan(d *framework.FieldData) sentPlan {
 	return s
 }
 
-// apply changes a plan by what was sent. A new schedule counts from now:
-// setting it never makes a rotation due.
-func (s *sentPlan) apply(p *rotationPlan, now time.Time) error {
+// apply changes a plan, and the rotation that goes by it, by what was sent. A new
+// schedule counts from now: setting it never makes a rotation due.
+func (s *sentPlan) apply(p *rotationPlan, state *rotation.State, now time.Time) error {
 	if s.periodSent {
 		p.RotationPeriod = s.period
 	}
@@ -109,7 +112,7 @@ func (s *sentPlan) apply(p *rotationPlan, now time.Time) error {
 			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
 				fieldRotationSchedule, s.schedule, err)
 		}
-		p.ScheduledFrom = now
+		*state = state.Rescheduled(now)
 	}
 	if s.windowSent {
 		p.RotationWindow = s.window
@@ -131,13 +134,15 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 		return badRequest("%s is only for use with %s", fieldRotationWindow, fieldRotationSchedule)
 	case p.RotationPeriod > maxRotationPeriod:
 		return badRequest("%s must be at most %s", fieldRotationPeriod, maxRotationPeriod)
+	case p.RotationWindow > maxRotationPeriod:
+		return badRequest("%s must be at most %s", fieldRotationWindow, maxRotationPeriod)
 	case p.RotationPeriod != 0 && p.RotationPeriod < apart:
 		return badRequest("%s %s is too short: it must be 0, or at least %s%s", fieldRotationPeriod, p.RotationPeriod, apart, why)
 	case p.schedule == nil:
 		return nil
 	}
 	if p.RotationWindow != 0 {
-		if err := rotation.DefaultScheduler.ValidateRotationWindow(int(inSeconds(p.RotationWindow))); err != nil {
+		if err := cron.DefaultScheduler.ValidateRotationWindow(int(inSeconds(p.RotationWindow))); err != nil {
 			return badRequest("%s: %s", fieldRotationWindow, err)
 		}
 	}
@@ -153,7 +158,7 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 
 // shortestGap is the shortest time between two of the schedule's next times. It
 // has to have some.
-func shortestGap(s schedule, now time.Time) time.Duration {
+func shortestGap(s rotation.Schedule, now time.Time) time.Duration {
 	at := s.Next(now)
 	shortest := time.Duration(math.MaxInt64)
 	for range 400 { // more than a year of days

@@ -1,0 +1,349 @@
+package auth0secrets
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
+)
+
+const (
+	// dueBulk is the rotation of all roles among what is due. No role can have this
+	// name.
+	dueBulk = "rotate-all/"
+
+	// bulkConcurrency is how many roles are asked at a time. The client holds to the
+	// tenant's rate limit.
+	bulkConcurrency = 32
+	// bulkPause is the time between two looks at roles that are still to be asked, or
+	// to be done.
+	bulkPause = 15 * time.Second
+)
+
+// bulkEntry is the stored rotation of all roles: the last that was ordered. Each
+// secret carries the number of the last one that had been ordered when it was made,
+// imported or found, so which roles are concerned, and which are done, follows from
+// their own states, whatever the clocks say.
+type bulkEntry struct {
+	Format    int       `json:"format"`
+	Number    int       `json:"number"`
+	StartedAt time.Time `json:"started_at"`
+	Force     bool      `json:"force,omitempty"`
+	// AskedAt is when each role concerned carried the request in its own state. No
+	// role is asked any more: each goes on by itself.
+	AskedAt time.Time `json:"asked_at,omitzero"`
+	// FinishedAt is when all of them were done, and Total how many they were.
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Total      int       `json:"total,omitempty"`
+	// CalledOffAt is when it was called off.
+	CalledOffAt time.Time `json:"called_off_at,omitzero"`
+}
+
+func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+	return readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+}
+
+func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {
+	written := *entry
+	written.Format = entryFormat
+	return writeEntry(ctx, storage, storageBulk, &written)
+}
+
+// underWay says whether there is something to do, or to wait for.
+func (e *bulkEntry) underWay() bool {
+	return e != nil && e.FinishedAt.IsZero() && e.CalledOffAt.IsZero()
+}
+
+// concerns says whether a role is to be asked. What format 1 ordered does not
+// concern secrets that are newer by the clock: it did not number imports.
+func (e *bulkEntry) concerns(state rotation.State) bool {
+	if e.Format < 2 && state.LastRotation().After(e.StartedAt) {
+		return false
+	}
+	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
+}
+
+// startBulk stores a new rotation of all roles. One that is under way stays as it
+// is, but for becoming a forced one, and is not new; but roles that fail do not keep
+// the others from being rotated again.
+func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+	over, err := b.bulkThatIsOver(ctx, storage)
+	if err != nil {
+		return nil, false, false, err
+	}
+	return b.storeBulk(ctx, storage, force, over)
+}
+
+// storeBulk is startBulk once it is known which rotation, if any, is over.
+func (b *backend) storeBulk(
+	ctx context.Context, storage logical.Storage, force bool, over int,
+) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	bulk, err = readBulk(ctx, storage)
+	if err != nil {
+		return nil, false, false, err
+	}
+	isNew = !bulk.underWay() || bulk.Number == over
+	switch {
+	case isNew:
+		number := 1
+		if bulk != nil {
+			number = bulk.Number + 1
+		}
+		bulk = &bulkEntry{Number: number, StartedAt: b.now().UTC(), Force: force}
+	case force && !bulk.Force:
+		bulk.Force, bulk.AskedAt, forcedNow = true, time.Time{}, true
+	default:
+		return bulk, false, false, nil
+	}
+	if err := writeBulk(ctx, storage, bulk); err != nil {
+		b.bulkNumber.Store(unknownBulkNumber) // it may have been stored all the same
+		return nil, false, false, err
+	}
+	bulk.Format = entryFormat
+	b.bulkNumber.Store(int64(bulk.Number))
+	b.due.Set(dueBulk, b.now())
+	return bulk, isNew, forcedNow, nil
+}
+
+// bulkThatIsOver is the number of the rotation under way if it has done what it
+// could, 0 if not: each role is done, or fails. By the time that it is known another
+// may have been ordered.
+func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (int, error) {
+	bulk, err := readBulk(ctx, storage)
+	if err != nil || !bulk.underWay() {
+		return 0, err
+	}
+	count, err := b.countBulk(ctx, storage, bulk)
+	if err != nil || count.waiting > 0 {
+		return 0, err
+	}
+	return bulk.Number, nil
+}
+
+// callOffBulk calls off what has not begun: roles whose next secret is handed out
+// already, or is being set, go on.
+func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+	bulk, err := b.storeCallOff(ctx, storage)
+	if err != nil || bulk == nil {
+		return nil, err
+	}
+	return bulk, b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
+		_, ok := state.CalledOff(bulk.Number)
+		return ok
+	}, func(role *ownedRole) error {
+		entry := *role.entry
+		var ok bool
+		if entry.Rotation, ok = entry.Rotation.CalledOff(bulk.Number); !ok {
+			return nil
+		}
+		if err := b.save(ctx, role, &entry); err != nil {
+			return err
+		}
+		return b.askRole(ctx, role, rotation.Ask{}) // what the schedule says counts again
+	})
+}
+
+// storeCallOff has no role asked any more. Nil: nothing is under way.
+func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	bulk, err := readBulk(ctx, storage)
+	if err != nil || !bulk.underWay() {
+		return nil, err
+	}
+	bulk.CalledOffAt = b.now().UTC()
+	return bulk, writeBulk(ctx, storage, bulk)
+}
+
+// attendBulk asks the roles that a rotation of all concerns, and notes when they
+// are done. It says when to look again.
+func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next time.Time) {
+	bulk, err := readBulk(ctx, storage)
+	if err != nil {
+		return b.retryLater(ctx, storageBulk, err)
+	}
+	if !bulk.underWay() {
+		return time.Time{}
+	}
+	if bulk.AskedAt.IsZero() {
+		err = b.askAll(ctx, storage, bulk)
+	}
+	if err == nil {
+		err = b.finishBulk(ctx, storage, bulk)
+	}
+	switch {
+	case err != nil:
+		return b.retryLater(ctx, storageBulk, err)
+	case bulk.underWay():
+		return b.now().Add(bulkPause)
+	default:
+		return time.Time{}
+	}
+}
+
+// askAll asks every role that is concerned, and notes that it has.
+func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
+	err := b.eachOfBulk(ctx, storage, bulk.concerns, func(role *ownedRole) error {
+		if !bulk.concerns(role.entry.Rotation) {
+			return nil
+		}
+		err := b.askRole(ctx, role, rotation.Ask{By: rotation.BulkRotation, Bulk: bulk.Number, Force: bulk.Force})
+		if err != nil && bulk.concerns(role.entry.Rotation) {
+			return err // it does not carry the request
+		}
+		return nil // that Auth0 refuses it is the role's to show and to retry
+	})
+	if err != nil {
+		return err
+	}
+	return b.updateBulk(ctx, storage, bulk, func(stored *bulkEntry) { stored.AskedAt = b.now().UTC() })
+}
+
+// askRole is requestRotation for one of many.
+func (b *backend) askRole(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
+	work, done := b.detached(ctx, upstreamPatience)
+	defer done()
+	return b.advance(work, role, ask)
+}
+
+// bulkLockPatience is how long a role that somebody else is busy with is waited for.
+const bulkLockPatience = 10 * time.Second
+
+// eachOfBulk does something to each role whose state calls for it. One whose entry
+// cannot be read is passed over: it cannot be rotated either.
+func (b *backend) eachOfBulk(
+	ctx context.Context, storage logical.Storage, wanted func(rotation.State) bool, do func(*ownedRole) error,
+) error {
+	var group errgroup.Group
+	group.SetLimit(bulkConcurrency)
+	_, _, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
+		if !wanted(set.role.Rotation) {
+			return
+		}
+		group.Go(func() error {
+			waits, cancel := context.WithTimeout(ctx, bulkLockPatience)
+			defer cancel()
+			role, err := b.own(waits, storage, name)
+			if err != nil {
+				return err
+			}
+			defer role.release()
+			if role.entry == nil {
+				return nil
+			}
+			return do(role)
+		})
+	})
+	return errors.Join(err, group.Wait())
+}
+
+// finishBulk notes that all roles are done, if they are.
+func (b *backend) finishBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
+	count, err := b.countBulk(ctx, storage, bulk)
+	if err != nil || count.done < count.total {
+		return err
+	}
+	err = b.updateBulk(ctx, storage, bulk, func(stored *bulkEntry) {
+		stored.FinishedAt, stored.Total = b.now().UTC(), count.total
+	})
+	if err == nil && !bulk.FinishedAt.IsZero() {
+		b.Logger().Info("all roles are rotated", "started", bulk.StartedAt)
+		b.event(ctx, eventRotateAll, pathRotateAllName, logical.EventMetadataModified, "true")
+	}
+	return err
+}
+
+// updateBulk changes the stored rotation, unless another one or another force was
+// ordered meanwhile. bulk is what is stored then.
+func (b *backend) updateBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry, change func(stored *bulkEntry)) error {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	stored, err := readBulk(ctx, storage)
+	if err != nil || stored == nil {
+		return err
+	}
+	if stored.Number == bulk.Number && stored.Force == bulk.Force && stored.underWay() {
+		change(stored)
+		err = writeBulk(ctx, storage, stored)
+	}
+	*bulk = *stored
+	return err
+}
+
+// bulkCount is how far a rotation of all roles is.
+type bulkCount struct {
+	total, done, waiting int
+	failed               map[string]any // by role
+	left                 time.Duration
+}
+
+// countBulk counts how far a rotation is that is under way.
+func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (bulkCount, error) {
+	count := bulkCount{failed: map[string]any{}}
+	mount, err := b.loadMount(ctx, storage)
+	if err != nil {
+		return count, err
+	}
+	now := b.now()
+	_, unreadable, err := b.eachRole(ctx, storage, func(name string, set *servedSet) {
+		state := set.role.Rotation
+		switch {
+		case !state.Carries(bulk.Number) && !bulk.concerns(state):
+			return
+		case state.Done(bulk.Number):
+			count.done++
+			count.total++
+			return
+		}
+		count.total++
+		view := set.view(mount, now)
+		if view.LastError != "" {
+			count.failed[name] = failureData(view)
+		} else {
+			count.waiting++
+		}
+		count.left = max(count.left, timeLeft(set, view, mount, bulk, now))
+	})
+	if err != nil {
+		return count, err
+	}
+	count.total += len(unreadable)
+	maps.Copy(count.failed, unreadable)
+	count.left = max(count.left, timeAtPace(count.total-count.done, count.done, now.Sub(bulk.StartedAt)))
+	return count, nil
+}
+
+// timeLeft is how long one role still takes.
+func timeLeft(set *servedSet, view rotation.View, mount mountSettings, bulk *bulkEntry, now time.Time) time.Duration {
+	retry := max(view.RetryAt.Sub(now), 0)
+	switch {
+	case bulk.Force && view.LastError == "":
+		return retry
+	case view.Phase == rotation.Staged && !view.NextRotation.IsZero():
+		return max(view.NextRotation.Sub(now), retry)
+	case view.Phase == rotation.Staged:
+		return 0
+	default:
+		return set.role.Rotation.LeadTime(set.role.settings(mount), now)
+	}
+}
+
+// lowestRate is the lowest rate limit that Auth0 has, in requests a second.
+const lowestRate = 2
+
+// timeAtPace is how long so many rotations take at the pace so far, or at the
+// lowest rate limit that Auth0 has if that says nothing yet.
+func timeAtPace(rotations, done int, since time.Duration) time.Duration {
+	each := time.Second / lowestRate
+	if since > 0 && done > 0 {
+		each = min(each, since/time.Duration(done))
+	}
+	return time.Duration(rotations) * each
+}

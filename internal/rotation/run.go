@@ -1,0 +1,153 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Target is what is rotated: an application's client secret, or the engine's own
+// secret or key. Its methods are called one after the other, and nobody else
+// changes the target meanwhile.
+type Target interface {
+	// Load is what holds now. The state is the one that was saved last.
+	Load(ctx context.Context) (Settings, State, error)
+	// Clock is the time, and since when the saved state is served here.
+	Clock() Clock
+	// Save makes a state durable, and then has it served.
+	Save(ctx context.Context, s State) error
+	// Generate makes a secret.
+	Generate(ctx context.Context) (Secret, error)
+	// Send carries out a request at Auth0.
+	Send(ctx context.Context, r Request) Outcome
+	// Prove makes sure that a secret works that Auth0 has accepted, and removes what
+	// it replaces. An error says nothing of whether it does.
+	Prove(ctx context.Context, s Secret) error
+}
+
+// Request is what is sent to Auth0.
+type Request struct {
+	Kind RequestKind
+	// Secret is the one to set; of ReadBack, the one from before.
+	Secret Secret
+}
+
+// RequestKind is what a request asks of Auth0.
+type RequestKind int
+
+// The kinds.
+const (
+	Set  RequestKind = iota // set the secret
+	Make                    // make one, and show it
+	// ReadBack is Make when an earlier one had no clear answer: if another secret
+	// than the one from before can be read, that is the outcome.
+	ReadBack
+)
+
+// storePatience bounds the storing of an outcome.
+const storePatience = 30 * time.Second
+
+// Run is the one driver of rotations: on request, on schedule and after a crash. It
+// takes the decisions of the machine and carries them out until there is nothing to
+// do. What an action rests on is durable before it is taken, so a crash at any point
+// loses no secret. It returns when to go on; zero: not by itself. The error of an
+// attempt is part of the stored state then, and returned as well; with a zero time
+// not even that could be stored.
+//
+// ctx should not end with a caller's patience: an answer of Auth0 that nobody waits
+// for is an unclear one.
+func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
+	for {
+		set, state, err := t.Load(ctx)
+		if err != nil {
+			return time.Time{}, err
+		}
+		clk := t.Clock()
+		stored := state.r.propagated(clk)
+		wanted := stored.asked(ask)
+		ask = Ask{}
+		d := decide(set, wanted, clk)
+		if d.action == doGenerate {
+			secret, err := t.Generate(ctx)
+			if err != nil {
+				failed := d.failed(set, Outcome{Result: NotSent, Err: err}, true, clk)
+				return saveFailure(ctx, t, failed, err)
+			}
+			clk = t.Clock()
+			if d = decide(set, d.staged(set, secret, clk.Now), clk); d.action != doSet {
+				d.action = doNothing
+				d.wake = clk.Now // to be decided again: it is served only now
+			}
+		}
+		if !d.equal(stored) {
+			if err := t.Save(ctx, State{d.record}); err != nil {
+				return time.Time{}, err
+			}
+		}
+		switch d.action {
+		case doSet, doMake, doReadBack:
+			if wake, err := attempted(ctx, t, set, d, wanted.Attempt == notBegun); err != nil {
+				return wake, err
+			}
+		default:
+			if d.wake.IsZero() || d.wake.After(clk.Now) {
+				return d.wake, nil
+			}
+		}
+	}
+}
+
+// attempted carries out an attempt that is on record, and stores what came of it. The
+// outcome is not lost because the time for the request is up.
+func attempted(ctx context.Context, t Target, set Settings, d decision, first bool) (wake time.Time, err error) {
+	outcome := send(ctx, t, d)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
+	defer cancel()
+	clk := t.Clock()
+	switch outcome.Result {
+	case Accepted:
+		return time.Time{}, t.Save(ctx, State{d.accepted(set, outcome.Secret, clk.Now)})
+	case Found:
+		return time.Time{}, t.Save(ctx, State{d.found(set, outcome.Secret, clk.Now)})
+	case Hidden:
+		return time.Time{}, t.Save(ctx, State{d.hidden()})
+	}
+	return saveFailure(ctx, t, d.failed(set, outcome, first, clk), outcome.Err)
+}
+
+// saveFailure stores a failure, and returns it.
+func saveFailure(ctx context.Context, t Target, failed record, cause error) (wake time.Time, err error) {
+	if err := t.Save(ctx, State{failed}); err != nil {
+		return time.Time{}, errors.Join(cause, err)
+	}
+	return failed.RetryAt, cause
+}
+
+// send sends what a decision asks for. A secret that Auth0 has accepted is proven.
+func send(ctx context.Context, t Target, d decision) Outcome {
+	if d.action != doSet {
+		kind := Make
+		if d.action == doReadBack {
+			kind = ReadBack
+		}
+		var before Secret
+		if d.Current != nil {
+			before = d.Current.Value
+		}
+		return t.Send(ctx, Request{Kind: kind, Secret: before})
+	}
+	outcome := t.Send(ctx, Request{Kind: Set, Secret: d.Next.Value})
+	if outcome.Result == Accepted {
+		if err := t.Prove(ctx, d.Next.Value); err != nil {
+			return Outcome{Result: Unclear, Err: err}
+		}
+	}
+	return outcome
+}
+
+// Compared takes in the secret that was read in Auth0 while nothing of ours was
+// under way. False: nothing follows from it.
+func Compared(set Settings, s State, secret Secret, clk Clock) (State, bool) {
+	r, changed := s.r.compared(set, secret, clk)
+	return State{r}, changed
+}

@@ -1,0 +1,16 @@
+package rotation
+
+import "fmt"
+
+// Secret is a client secret, or a private key in PEM. Formatting it in any way
+// gives a placeholder: only an explicit conversion, or JSON for storage, yields
+// the value.
+type Secret string
+
+const redacted = "[redacted]"
+
+// Format implements fmt.Formatter for every verb and flag.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// String keeps the value out of things that ask for a string (such as loggers).
+func (Secret) String() string { return redacted }

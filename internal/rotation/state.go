@@ -1,0 +1,300 @@
+package rotation
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// State is what is stored of a target's secrets and rotation. Only this package
+// changes one: whatever changes it makes another. What is to be seen of it is in
+// its View.
+type State struct{ r record }
+
+// MarshalJSON gives the stored form, secrets included.
+func (s State) MarshalJSON() ([]byte, error) { return json.Marshal(s.r) }
+
+// UnmarshalJSON reads the stored form, that of version 0.1.0-dev of 2026-11 and
+// before (stored_format_1.go) included.
+func (s *State) UnmarshalJSON(data []byte) error {
+	var stored struct {
+		record
+		format1
+	}
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return err
+	}
+	s.r = stored.upgrade(stored.record)
+	return nil
+}
+
+// version is one secret of a target.
+type version struct {
+	Number int    `json:"version"`
+	Value  Secret `json:"value"`
+	// MadeAt is when the secret was made; zero if it was imported or found.
+	MadeAt time.Time `json:"made_at,omitzero"`
+	// Bulk is the number of the last bulk rotation that had been ordered when the
+	// secret was made, imported or found: that one, and those before it, do not
+	// concern the secret.
+	Bulk int `json:"bulk,omitempty"`
+}
+
+// cause is who asked for the rotation that is under way, or is to begin.
+type cause string
+
+const (
+	byNobody   cause = ""         // none is under way; the schedule may begin one
+	bySchedule cause = "schedule" // it waits for its window, and while paused
+	byOperator cause = "operator"
+	byBulk     cause = "bulk"
+)
+
+// attempt is how the attempt at Auth0 stands.
+type attempt string
+
+const (
+	notBegun attempt = ""        // nothing is under way at Auth0
+	sent     attempt = "sent"    // stored before the request is sent; found after a crash, it may have taken effect
+	unclear  attempt = "unclear" // it had no clear answer, and may have taken effect
+)
+
+// record is the stored form of a State:
+//
+//	{"current":{"version":3,"value":"..."},"next":{"version":4,"value":"..."},
+//	 "staged_at":"...","staged_ttl":900000000000,"cause":"schedule","attempt":"sent",...}
+type record struct {
+	// Current is accepted by Auth0 as far as is known. Nil only until the first
+	// rotation of a role that was created with skip_import.
+	Current *version `json:"current,omitempty"`
+	// Next is durable and served, and may already be what Auth0 accepts: see
+	// Attempt. It is dropped only on a definite answer.
+	Next *version `json:"next,omitempty"`
+	// Previous is served until FallbackUntil, since it may still be accepted
+	// somewhere. Without FallbackUntil it is ours from before somebody else set
+	// Current: see DriftedAt.
+	Previous *version `json:"previous,omitempty"`
+	// Rejected were Next once. Auth0 has refused their form, but only after an
+	// attempt that had no clear answer: they may be accepted against all likelihood,
+	// until another secret has been set and has propagated.
+	Rejected versions `json:"rejected,omitempty"`
+
+	StagedAt time.Time `json:"staged_at,omitzero"`
+	// StagedTTL is the longest lease that a holder without Next can have. It is
+	// fixed when Next is staged: later settings do not shorten leases given out.
+	StagedTTL time.Duration `json:"staged_ttl,omitempty"`
+	// FallbackUntil is when the previous secret stops being served, by the clock of
+	// the node that rotated: see fallbackEnd. That it has passed is not written.
+	FallbackUntil time.Time `json:"fallback_until,omitzero"`
+	LastRotation  time.Time `json:"last_rotation,omitzero"`
+	// ScheduledFrom is when the schedule was set: earlier times do not count.
+	ScheduledFrom time.Time `json:"scheduled_from,omitzero"`
+
+	// Cause is kept until the rotation is through, whatever fails on the way.
+	Cause cause `json:"cause,omitempty"`
+	// Force: leases are not waited for.
+	Force bool `json:"force,omitempty"`
+	// Bulk is the number of the last bulk rotation that this target carries, and
+	// BulkForce its force. It is done when Current is not older than that.
+	Bulk      int  `json:"bulk,omitempty"`
+	BulkForce bool `json:"bulk_force,omitempty"`
+
+	Attempt attempt `json:"attempt,omitempty"`
+	// AttemptBulk is the number of the last bulk rotation when Auth0 was asked to
+	// make a secret.
+	AttemptBulk int `json:"attempt_bulk,omitempty"`
+	// Hidden: Auth0 has made a secret that it does not show. Nobody can log in until
+	// one of the engine's own is set.
+	Hidden bool `json:"hidden,omitempty"`
+
+	// DriftedAt is when Current was found in Auth0, set by somebody else. Previous
+	// is ours then, and stays as a fallback until the next rotation.
+	DriftedAt time.Time `json:"drifted_at,omitzero"`
+
+	// LongestTTL is the longest lease that was given out under an earlier ttl;
+	// such leases live until LongestUntil at the latest. LongestKept: the ttl was
+	// lowered since the set last changed. Readers without a lease may go by the ttl
+	// that they were told first with the set, so it counts until the next rotation
+	// is through.
+	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
+	LongestUntil time.Time     `json:"longest_until,omitzero"`
+	LongestKept  bool          `json:"longest_kept,omitempty"`
+
+	Failures  int       `json:"failures,omitempty"`
+	LastError string    `json:"last_error,omitempty"`
+	RetryAt   time.Time `json:"retry_at,omitzero"`
+}
+
+func (r record) equal(other record) bool { return reflect.DeepEqual(r, other) }
+
+// number is that of the current secret, 0 if there is none yet.
+func (r record) number() int {
+	if r.Current == nil {
+		return 0
+	}
+	return r.Current.Number
+}
+
+// madeSince says whether no secret of the set is older than a bulk rotation, but
+// for those that are about to be replaced.
+func (r record) madeSince(bulk int) bool {
+	oldest := r.Current
+	if oldest == nil {
+		oldest = r.Next
+	}
+	return oldest == nil || oldest.Bulk >= bulk
+}
+
+// mayBeLive says whether an attempt may have taken effect without our knowing.
+func (r record) mayBeLive() bool { return r.Attempt != notBegun }
+
+// held says whether somebody may log in with a secret of the set, so that leases
+// have to be waited for.
+func (r record) held(set Settings) bool { return set.TTL > 0 && r.Current != nil && !r.Hidden }
+
+// served is the set in the order in which an application tries it: two are enough
+// for a reader at every instant. Empty until a first secret is known to be
+// accepted.
+func (r record) served() []Secret {
+	if r.Current == nil {
+		return nil
+	}
+	return r.inOrder(r.Current, r.Next, r.Previous)
+}
+
+// inOrder is the values of the secrets that there are, with the rejected ones at
+// the end, each once.
+func (r record) inOrder(secrets ...*version) []Secret {
+	for i := range r.Rejected {
+		secrets = append(secrets, &r.Rejected[i])
+	}
+	values := make([]Secret, 0, len(secrets))
+	for _, secret := range secrets {
+		if secret != nil && !slices.Contains(values, secret.Value) {
+			values = append(values, secret.Value)
+		}
+	}
+	return values
+}
+
+// Imported is the state of a target whose present secret is known. bulk is the
+// number of the last bulk rotation: it, and those before, do not concern it.
+func Imported(secret Secret, bulk int, now time.Time) State {
+	return State{record{
+		Current: &version{Number: 1, Value: secret, Bulk: bulk}, LastRotation: now, ScheduledFrom: now,
+	}}
+}
+
+// Unknown is the state of a target whose present secret is not known: it is to be
+// replaced at once.
+func Unknown(now time.Time) State {
+	return State{record{Cause: byOperator, Force: true, ScheduledFrom: now}}
+}
+
+// Holds says whether the secret is one of the target's.
+func (s State) Holds(secret Secret) bool {
+	return slices.Contains(s.r.inOrder(s.r.Current, s.r.Next, s.r.Previous), secret)
+}
+
+// IsCurrent says whether the secret is the present one.
+func (s State) IsCurrent(secret Secret) bool {
+	return s.r.Current != nil && s.r.Current.Value == secret
+}
+
+// Current is the present secret, "" if there is none yet.
+func (s State) Current() Secret {
+	if s.r.Current == nil {
+		return ""
+	}
+	return s.r.Current.Value
+}
+
+// Next is the secret that is staged, "" if there is none.
+func (s State) Next() Secret {
+	if s.r.Next == nil {
+		return ""
+	}
+	return s.r.Next.Value
+}
+
+// Logins are the secrets with which the target itself logs in, in the order in
+// which it tries them: the next one first, which nobody else holds.
+func (s State) Logins() []Secret { return s.r.inOrder(s.r.Next, s.r.Current, s.r.Previous) }
+
+// Version is the number of the current secret, 0 if there is none yet.
+func (s State) Version() int { return s.r.number() }
+
+// DriftedAt is when the present secret was found in Auth0, set by somebody else.
+// Zero: it is the engine's own.
+func (s State) DriftedAt() time.Time { return s.r.DriftedAt }
+
+// Unsettled says whether Auth0 may accept a secret that is not the current one, by
+// an attempt whose outcome is not known, or one that it does not show.
+func (s State) Unsettled() bool { return s.r.mayBeLive() || s.r.Hidden }
+
+// Leases is how long leases may live that were given out before now.
+type Leases struct {
+	TTL   time.Duration
+	Until time.Time
+}
+
+// LeasesAt is what a later target for the same secret has to wait for, if the
+// present ttl ends now.
+func (s State) LeasesAt(ttl time.Duration, now time.Time) Leases {
+	r := s.r.ttlChanged(ttl, now)
+	return Leases{TTL: r.LongestTTL, Until: r.LongestUntil}
+}
+
+// WithLeases has a new target wait for leases of an earlier one.
+func (s State) WithLeases(l Leases) State {
+	s.r.LongestTTL, s.r.LongestUntil = l.TTL, l.Until
+	return s
+}
+
+// TTLChanged remembers how long leases of the earlier ttl can live, and who may
+// still go by it.
+func (s State) TTLChanged(earlier time.Duration, now time.Time) State {
+	return State{s.r.ttlChanged(earlier, now)}
+}
+
+func (r record) ttlChanged(earlier time.Duration, now time.Time) record {
+	r.LongestTTL = max(earlier, r.earlierTTL(now))
+	r.LongestUntil = later(r.LongestUntil, now.Add(earlier+HandOutMargin))
+	r.LongestKept = true
+	return r
+}
+
+// Rescheduled notes that the schedule was set: its earlier times do not count.
+func (s State) Rescheduled(now time.Time) State {
+	s.r.ScheduledFrom = now
+	return s
+}
+
+// Concerned says whether a bulk rotation is to be asked of the target: its secret
+// is older, and it does not carry the request, or not the force, yet.
+func (s State) Concerned(bulk int, force bool) bool {
+	return !s.r.madeSince(bulk) && (s.r.Bulk < bulk || s.r.Bulk == bulk && force && !s.r.BulkForce)
+}
+
+// Carries says whether the target was asked for a bulk rotation, and Done whether
+// its secret is newer than that.
+func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
+
+// Done is explained at Carries.
+func (s State) Done(bulk int) bool { return s.r.madeSince(bulk) }
+
+// CalledOff takes a bulk rotation back that has not begun. False: there is nothing
+// to take back.
+func (s State) CalledOff(bulk int) (State, bool) {
+	r := s.r
+	begun := (r.Next != nil && r.Next.Bulk >= bulk) || (r.Next == nil && (r.mayBeLive() || r.Hidden))
+	if r.Bulk != bulk || r.madeSince(bulk) || begun {
+		return s, false
+	}
+	r.Bulk, r.BulkForce = 0, false
+	if r.Cause == byBulk && r.Next == nil {
+		r.Cause, r.Force = byNobody, false
+	}
+	return State{r}, true
+}

@@ -1,0 +1,221 @@
+package rotation
+
+import (
+	"math"
+	"time"
+)
+
+// When the steps of a rotation are.
+
+const (
+	// HandOutMargin covers the way of an answer from the engine to the moment at
+	// which Vault registers its lease: a lease of the old set may begin that much
+	// after the new set is served, and is waited for too.
+	HandOutMargin = time.Second
+
+	// A wait after a failure is between these. One that looks longer was stored by
+	// a node whose clock was ahead, and is over.
+	backoffMin = 10 * time.Second
+	backoffMax = time.Hour
+	limitedMin = time.Second // where the rate limit does not say how long to wait
+
+	// MaxPropagationDelay is the longest time for which a previous secret is served.
+	MaxPropagationDelay = time.Hour
+
+	// clockSkew is how far apart the clocks of two nodes are thought to be. A time
+	// that another node has stored may be that much too early; one that lies ahead is
+	// never believed.
+	clockSkew = time.Hour
+
+	// soon is the longest time that is told of a change that is overdue.
+	soon = 10 * time.Second
+)
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// pinned replaces times that lie ahead, which a node has stored whose clock was:
+// nothing waits for them, and nothing that they stood for is cut short.
+func (r record) pinned(clk Clock) record {
+	if r.LastRotation.After(clk.Now) {
+		if !r.FallbackUntil.IsZero() {
+			r.FallbackUntil = r.fallbackEnd(clk)
+		}
+		r.LastRotation = clk.Now
+	}
+	if r.StagedAt.After(clk.Now) {
+		r.StagedAt = clk.Since
+	}
+	if r.ScheduledFrom.After(clk.Now) {
+		r.ScheduledFrom = clk.Now
+	}
+	if r.DriftedAt.After(clk.Now) {
+		r.DriftedAt = clk.Now
+	}
+	if end := clk.Now.Add(r.LongestTTL + HandOutMargin); r.LongestUntil.After(end) {
+		r.LongestUntil = end
+	}
+	if r.RetryAt.Sub(clk.Now) > backoffMax {
+		r.RetryAt = clk.Now
+	}
+	return r
+}
+
+// fallbackEnd is when the previous secret stops being served; zero: there is no
+// such time. Another node's clock may have been behind or ahead, so this process
+// waits all of the propagation itself, unless it was over long ago.
+func (r record) fallbackEnd(clk Clock) time.Time {
+	if r.FallbackUntil.IsZero() {
+		return time.Time{}
+	}
+	lasts := min(max(r.FallbackUntil.Sub(r.LastRotation), 0), MaxPropagationDelay)
+	here := clk.Since.Add(lasts)
+	switch {
+	case r.LastRotation.After(clk.Now):
+		return here
+	case clk.Now.Sub(r.FallbackUntil) > clockSkew:
+		return r.FallbackUntil
+	default:
+		return later(r.FallbackUntil, here)
+	}
+}
+
+// propagated drops the previous secret when its time has come. It need not be
+// written: it follows from what is stored.
+func (r record) propagated(clk Clock) record {
+	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
+		r.Previous, r.Rejected, r.FallbackUntil = nil, nil, time.Time{}
+	}
+	return r
+}
+
+// due is when the next rotation has to begin: now for one that was asked for, else
+// early enough that it takes effect on schedule. False: never by itself.
+func (r record) due(set Settings, now time.Time) (time.Time, bool) {
+	if r.Cause == byOperator || r.Cause == byBulk {
+		return now, true
+	}
+	at, ok := r.nextRotation(set, now)
+	if !ok {
+		return time.Time{}, false
+	}
+	return at.Add(-r.leadTime(set, now)), true
+}
+
+// nextRotation is when the next rotation by schedule takes effect, if it is not
+// begun yet.
+func (r record) nextRotation(set Settings, now time.Time) (time.Time, bool) {
+	return r.takesEffect(set, now.Add(r.leadTime(set, now)))
+}
+
+// leadTime is how long a rotation has to begin before it takes effect.
+func (r record) leadTime(set Settings, now time.Time) time.Duration {
+	if set.Source != Vault || !r.held(set) {
+		return 0
+	}
+	return r.holdersTTL(set, now) + HandOutMargin
+}
+
+// takesEffect is the first time, not before the earliest one, at which the
+// schedule lets a rotation take effect. False: none.
+func (r record) takesEffect(set Settings, earliest time.Time) (time.Time, bool) {
+	var at time.Time
+	switch {
+	case set.Paused || r.LastRotation.IsZero():
+		return time.Time{}, false
+	case set.Period > 0:
+		at = r.LastRotation.Add(set.Period)
+	case set.Schedule != nil:
+		at = set.Schedule.Next(later(r.LastRotation, r.ScheduledFrom))
+		if set.Window > 0 && !at.Add(set.Window).After(earliest) {
+			at = set.Schedule.Next(earliest.Add(-set.Window)) // that one was missed
+		}
+	}
+	if at.IsZero() {
+		return time.Time{}, false
+	}
+	return later(at, earliest), true
+}
+
+// activation is when the staged secret is set in Auth0: when no live lease lacks it
+// and, if the schedule has staged it, not before the schedule lets it. False: not
+// until the settings change.
+func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
+	at := clk.Now
+	if r.held(set) && !r.Force {
+		// Relative to now, by the monotonic clock: a step of the wall clock, by which
+		// the schedule goes, must not shorten the wait for leases.
+		at = clk.Now.Add(r.readyAt(clk).Add(HandOutMargin).Sub(clk.Now))
+	}
+	scheduled := set.Period > 0 || set.Schedule != nil
+	if r.Cause != bySchedule || r.Hidden || (!scheduled && !set.Paused) {
+		return at, true // a schedule that was taken away leaves what has begun
+	}
+	return r.takesEffect(set, later(at, clk.Now))
+}
+
+// readyAt is when no live lease lacks Next any more: this process has served the
+// set since clk.Since.
+func (r record) readyAt(clk Clock) time.Time { return later(r.StagedAt, clk.Since).Add(r.StagedTTL) }
+
+// holdersTTL is how long a holder of the present set may be without the next one.
+func (r record) holdersTTL(set Settings, now time.Time) time.Duration {
+	return max(set.TTL, r.earlierTTL(now))
+}
+
+// earlierTTL is the longest earlier ttl that somebody may still go by.
+func (r record) earlierTTL(now time.Time) time.Duration {
+	if r.LongestKept || now.Before(r.LongestUntil.Add(clockSkew)) {
+		return r.LongestTTL
+	}
+	return 0
+}
+
+// nextEffect is when the next rotation takes effect, begun or not. False: none is
+// planned.
+func (r record) nextEffect(set Settings, clk Clock) (time.Time, bool) {
+	if r.Next != nil {
+		if r.mayBeLive() {
+			return later(clk.Now, r.RetryAt), true
+		}
+		at, planned := r.activation(set, clk)
+		return later(at, r.RetryAt), planned
+	}
+	return r.nextRotation(set, clk.Now)
+}
+
+// untilChange is how long the served set stays as it is, as far as is known. False:
+// no change is planned. Of a change that is overdue it is a short time, never the
+// time to the one after it.
+func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
+	var at time.Time
+	planned := true
+	switch {
+	case r.mayBeLive(), r.Hidden:
+		at = clk.Now
+	case r.Next != nil:
+		at, planned = r.activation(set, clk)
+	case !r.FallbackUntil.IsZero():
+		at = r.fallbackEnd(clk)
+	default:
+		at, planned = r.due(set, clk.Now)
+	}
+	if !planned {
+		return 0, false
+	}
+	if at.After(clk.Now) {
+		return at.Sub(clk.Now), true
+	}
+	return min(soon, max(0, r.RetryAt.Sub(clk.Now))), true
+}
+
+// retryBackoff doubles from 10 s to 1 h with the number of failures; jitter
+// takes away up to half of it, never going below 10 s.
+func retryBackoff(failures int, jitter float64) time.Duration {
+	full := min(float64(backoffMax), float64(backoffMin)*math.Pow(2, float64(max(failures, 1)-1)))
+	return max(backoffMin, time.Duration(full*(1-jitter/2)))
+}

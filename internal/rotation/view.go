@@ -1,0 +1,74 @@
+package rotation
+
+import "time"
+
+// View is what is to be seen of a state at a moment. Times that mean nothing then
+// are zero.
+type View struct {
+	Phase   Phase
+	Version int      // of the current secret; 0: none yet
+	Served  []Secret // in the order in which an application tries them
+
+	StagedAt, ReadyAt time.Time // of Next: when it was staged, and when no live lease lacks it
+	FallbackUntil     time.Time // until when the previous secret is served
+	LastRotation      time.Time
+	NextRotation      time.Time // when the next rotation takes effect
+	DriftedAt         time.Time // when the present secret was found, set by somebody else
+
+	LastError string // of the last attempt; "": it did not fail
+	Failures  int    // in a row
+	RetryAt   time.Time
+	Overdue   bool // a step is due and not done, be it that it failed
+
+	Forced   bool // no lease is waited for
+	UnderWay bool // something is asked for, staged, or at Auth0 without a clear answer
+}
+
+// View is what is to be seen of the state at clk.Now.
+func (s State) View(set Settings, clk Clock) View {
+	r := s.r.propagated(clk).pinned(clk)
+	v := View{
+		Version: r.number(), Served: r.served(),
+		FallbackUntil: r.fallbackEnd(clk), LastRotation: r.LastRotation, DriftedAt: r.DriftedAt,
+		LastError: r.LastError, Failures: r.Failures, RetryAt: r.RetryAt,
+		Forced: r.Force, UnderWay: r.Next != nil || r.Cause == byOperator || r.Cause == byBulk || s.Unsettled(),
+	}
+	switch {
+	case r.Next != nil:
+		v.Phase, v.StagedAt, v.ReadyAt = Staged, r.StagedAt, r.readyAt(clk)
+	case !r.FallbackUntil.IsZero():
+		v.Phase = Propagating
+	default:
+		v.Phase = Steady
+	}
+	if at, planned := r.nextEffect(set, clk); planned {
+		v.NextRotation = at
+	}
+	r.RetryAt = time.Time{}
+	v.Overdue = decide(set, r, clk).action != doNothing
+	return v
+}
+
+// Served is what is served at a moment, in the order in which an application tries
+// it, and until when the previous secret is among it; zero: nothing ends by itself.
+func (s State) Served(clk Clock) (secrets []Secret, until time.Time) {
+	r := s.r.propagated(clk)
+	return r.served(), r.fallbackEnd(clk)
+}
+
+// UntilChange is how long the served set stays as it is, as far as is known. False:
+// no change is planned. Of a change that is overdue it is a short time, never the
+// time to the one after it.
+func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
+	return s.r.propagated(clk).pinned(clk).untilChange(set, clk)
+}
+
+// LeadTime is how long a rotation has to begin before it takes effect.
+func (s State) LeadTime(set Settings, now time.Time) time.Duration { return s.r.leadTime(set, now) }
+
+// LastRotation is when the current secret was set in Auth0, or imported; and
+// ScheduledFrom, since when the schedule counts.
+func (s State) LastRotation() time.Time { return s.r.LastRotation }
+
+// ScheduledFrom is explained at LastRotation.
+func (s State) ScheduledFrom() time.Time { return s.r.ScheduledFrom }

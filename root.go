@@ -1,0 +1,228 @@
+package auth0secrets
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
+)
+
+const (
+	// dueRoot is the engine's own secret among what is due. No role can have this
+	// name.
+	dueRoot = "config/root"
+
+	// proofPause is the time between two attempts to log in with a new secret
+	// that has not reached all of Auth0 yet.
+	proofPause = time.Second
+	// proofMargin is added to propagation_delay for the last of them.
+	proofMargin = 5 * time.Second
+)
+
+// The engine's own secret goes through the same states as a role's, only that
+// nobody else holds it: it is never waited for.
+//
+//	pending is stored -> set in Auth0 -> proven by a login -> current
+//
+// A private key is registered beside the present one, which is removed after
+// the proof.
+//
+// Until it is proven the engine logs in with the pending one or, where that is
+// refused, the current one: whatever crashes or gets lost, one of the two is
+// what Auth0 accepts.
+
+// rotateRoot rotates the engine's own secret, on request or if it is due, and sets
+// when to look again.
+func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) error {
+	next, err := b.advanceRoot(ctx, storage, ask)
+	b.due.Set(dueRoot, next)
+	return err
+}
+
+// attendRoot does what is due for the engine's own secret, and says when to look
+// at it again.
+func (b *backend) attendRoot(ctx context.Context, storage logical.Storage) (next time.Time) {
+	next, _ = b.advanceRoot(ctx, storage, rotation.Ask{}) // the error is stored, or logged
+	return next
+}
+
+func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
+	unlock, err := b.lockConfig(ctx)
+	if err != nil {
+		return b.retryLater(ctx, dueRoot, err), err
+	}
+	defer unlock()
+	config, err := readConfig(ctx, storage)
+	switch {
+	case err != nil:
+		return b.retryLater(ctx, dueRoot, err), err
+	case config == nil:
+		return time.Time{}, notConfigured()
+	}
+	ctx, done := b.detached(ctx, upstreamPatience+config.PropagationDelay)
+	defer done()
+	wake, err := rotation.Run(ctx, &rootTarget{b: b, storage: storage, config: config}, ask)
+	if err != nil && wake.IsZero() { // not even the failure could be stored
+		wake = b.retryLater(ctx, dueRoot, err)
+	}
+	return wake, err
+}
+
+// rootTarget is the engine's own secret or key as a target of rotation. The
+// configuration's lock is held.
+type rootTarget struct {
+	b       *backend
+	storage logical.Storage
+	config  *configEntry
+}
+
+var _ rotation.Target = (*rootTarget)(nil)
+
+// Load is what holds now.
+func (t *rootTarget) Load(context.Context) (rotation.Settings, rotation.State, error) {
+	return t.config.settings(), t.config.Rotation, nil
+}
+
+// Clock is the time.
+func (t *rootTarget) Clock() rotation.Clock { return t.b.rootClock() }
+
+func (b *backend) rootClock() rotation.Clock {
+	return rotation.Clock{Now: b.now(), Since: b.served.servingSince, Jitter: b.jitter()}
+}
+
+// Save stores the state, and has the next call to Auth0 log in accordingly.
+func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
+	changed := *t.config
+	changed.Rotation = s
+	before, after := t.config.Rotation.View(t.config.settings(), t.Clock()), s.View(t.config.settings(), t.Clock())
+	t.b.commitLock.Lock()
+	defer t.b.commitLock.Unlock()
+	if err := writeConfig(ctx, t.storage, &changed); err != nil {
+		return err
+	}
+	t.config = &changed
+	t.b.disconnect()
+	if _, err := t.b.connect(ctx, t.storage); err != nil {
+		return err
+	}
+	if after.LastError != "" && after.RetryAt != before.RetryAt {
+		t.b.Logger().Warn("rotation of the engine's own secret failed", "error", after.LastError)
+	}
+	if after.Version != before.Version {
+		t.b.Logger().Info("the engine's own secret is a new one", "version", after.Version)
+		t.b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
+	}
+	return nil
+}
+
+// Generate makes the next secret, or the next key.
+func (t *rootTarget) Generate(ctx context.Context) (rotation.Secret, error) {
+	if t.config.SigningAlgorithm == "" {
+		return t.b.generateSecret(ctx, &roleEntry{})
+	}
+	key, err := t.b.newKey()
+	return rotation.Secret(key), err
+}
+
+// Send sets the pending secret in Auth0, or registers the pending key beside the
+// present one.
+func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
+	conn, err := t.b.connect(ctx, t.storage)
+	if err != nil {
+		return failedAttempt(err)
+	}
+	if t.config.SigningAlgorithm == "" {
+		err = conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret))
+	} else {
+		err = enableKey(ctx, conn, request.Secret)
+	}
+	if err != nil {
+		return failedAttempt(err)
+	}
+	return rotation.Outcome{Result: rotation.Accepted, Secret: request.Secret}
+}
+
+// enableKey registers the pending key in Auth0 beside the present one. Without
+// the scopes for all steps it does not take the first.
+func enableKey(ctx context.Context, conn *connection, pending rotation.Secret) error {
+	token, err := conn.api.NewToken(ctx, nil) // one that knows of scopes granted a moment ago
+	if err != nil {
+		return err
+	}
+	if missing := requirements.Missing(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
+		return badRequest("the engine's key cannot be rotated: its application's grant lacks %s. Registering a new key and removing the old one needs %s",
+			strings.Join(missing, ", "), strings.Join(auth0.KeyScopes, ", "))
+	}
+	return conn.api.EnableKey(ctx, conn.config.ClientID, string(pending), conn.config.SigningAlgorithm)
+}
+
+// Prove gets a token with nothing but the pending secret; of a key it then removes
+// all others. While a secret reaches Auth0's nodes it may be refused, which does
+// not count until it should be everywhere. An error is never a refusal: Auth0 has
+// said that it took the secret.
+func (t *rootTarget) Prove(ctx context.Context, pending rotation.Secret) error {
+	if err := t.login(ctx, pending); err != nil {
+		return &unfinishedError{"the new secret is set in Auth0, but a login with it failed", err}
+	}
+	if t.config.SigningAlgorithm == "" {
+		return nil
+	}
+	conn, err := t.b.connect(ctx, t.storage)
+	if err == nil {
+		err = conn.api.RetireKeys(ctx, t.config.ClientID, string(pending))
+	}
+	if err != nil {
+		return &unfinishedError{"the new key works, but the old one could not be removed", err}
+	}
+	return nil
+}
+
+// login gets a token with nothing but one secret, for as long as it may take to
+// reach all of Auth0.
+func (t *rootTarget) login(ctx context.Context, secret rotation.Secret) error {
+	settings := t.b.clientSettings(t.config)
+	settings.Secrets = []string{string(secret)}
+	api, err := t.b.newAPI(settings)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	for end := t.b.now().Add(t.config.PropagationDelay + proofMargin); ; {
+		_, err = api.Grant(ctx)
+		if err == nil || auth0.ClassOf(err) != auth0.Refused || t.b.now().After(end) {
+			return err
+		}
+		if err := t.b.wait(ctx, proofPause); err != nil {
+			return err
+		}
+	}
+}
+
+// rootTimelineFields describe how the engine's own secret stands.
+func rootTimelineFields() fieldSchemas {
+	return fieldSchemas{
+		fieldLastVaultRotation: required(timeField("When the engine's own client secret was rotated, or configured.")),
+		fieldNextVaultRotation: timeField("When it is rotated next by schedule. Absent when that is not planned."),
+		fieldLastError:         stringField("Why the last attempt to rotate it failed. Absent when it did not."),
+		fieldFailures:          required(intField("How many attempts to rotate it failed in a row.")),
+		fieldRetryAt:           timeField("When the next attempt is made."),
+	}
+}
+
+// rootTimeline says how the engine's own secret stands.
+func (b *backend) rootTimeline(config *configEntry, data map[string]any) {
+	view := config.Rotation.View(config.settings(), b.rootClock())
+	data[fieldLastVaultRotation] = inRFC3339(view.LastRotation)
+	data[fieldFailures] = view.Failures
+	if view.LastError != "" {
+		data[fieldLastError], data[fieldRetryAt] = view.LastError, inRFC3339(view.RetryAt)
+	}
+	if !view.NextRotation.IsZero() {
+		data[fieldNextVaultRotation] = inRFC3339(view.NextRotation)
+	}
+}
