@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // apiSection documents a path. What the code declares is not repeated here.
@@ -30,7 +31,7 @@ type apiSample struct {
 
 // apiForced is how far a rotation is that was forced.
 var apiForced = map[string]any{
-	fieldPhase: string(phaseSettling), fieldVersion: 2, fieldSettledAt: "2026-02-04T08:45:29Z",
+	fieldPhase: string(rotation.Propagating), fieldVersion: 2, fieldFallbackUntil: "2026-02-04T08:45:29Z",
 	fieldLastVaultRotation: exampleStagedAt, fieldNextVaultRotation: "2026-03-06T08:44:59Z", fieldFailures: 0,
 }
 
@@ -177,7 +178,7 @@ func apiSections() []apiSection {
 			Warnings: []string{"the secret is set without waiting for leases: holders of older ones fail until they read again"},
 		},
 		{
-			Path: "rotate", Concrete: "rotate",
+			Path: "rotate-all", Concrete: "rotate-all",
 			Warnings: []string{"secrets are set without waiting for leases: holders of older ones fail until they read again"},
 		},
 		{Path: "status", Concrete: "status"},

@@ -43,6 +43,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/due"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Version is the version that the plugin reports, semver with a leading v. Set
@@ -109,7 +110,7 @@ type backend struct {
 	drift  *driftWatch
 	// due has the roles, the engine's own secret and the rotation of all roles
 	// attended to when it is time: see attend.
-	due *due.Index
+	due dueTimes
 
 	readEvents *readEvents
 
@@ -141,6 +142,18 @@ type backend struct {
 	// to Vault.
 	maxLease atomic.Int64
 }
+
+// dueTimes is what the engine tells of when it is to look at something.
+type dueTimes interface {
+	// Set sets when the key is attended to next; zero: not by itself.
+	Set(key string, at time.Time)
+	// Forget drops a key.
+	Forget(key string)
+	// Again has every key attended to now.
+	Again()
+}
+
+var _ dueTimes = (*due.Index)(nil)
 
 // connection is a configuration and its client.
 type connection struct {
@@ -187,7 +200,7 @@ func (b *backend) disconnect() {
 // clientSettings are those of the client for a configuration.
 func (b *backend) clientSettings(c *configEntry) auth0.Config {
 	return auth0.Config{
-		Domain: c.Domain, ClientID: c.ClientID, Secrets: inClear(c.Rotation.Logins()), SigningAlgorithm: c.SigningAlgorithm,
+		Domain: c.Domain, ClientID: c.ClientID, Secrets: inClear(c.Rotation.Logins(b.rootClock())), SigningAlgorithm: c.SigningAlgorithm,
 		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
 		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain),
 	}
@@ -197,6 +210,12 @@ func (b *backend) clientSettings(c *configEntry) auth0.Config {
 func (b *backend) limitsOf(domain string) *auth0.Limits {
 	limits, _ := b.limits.LoadOrStore(domain, &auth0.Limits{})
 	return limits.(*auth0.Limits) //nolint:forcetypeassert // nothing else is stored
+}
+
+// rootClock is the rotation's view of time for the engine's own secret, which nobody
+// else is served.
+func (b *backend) rootClock() rotation.Clock {
+	return rotation.Clock{Now: b.now(), Since: b.served.servingSince, Jitter: b.jitter()}
 }
 
 // mountSettings is what the configuration of the mount says of all roles.

@@ -22,6 +22,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/answers"
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -282,16 +283,20 @@ func noAnswer(op string) *auth0.Error {
 	return &auth0.Error{Class: auth0.Ambiguous, Op: op, Message: "connection lost"}
 }
 
+// backoffMin is the shortest wait after a failure.
+const backoffMin = 10 * time.Second
+
 // testEnv is a backend on storage and a fake Auth0. Its clock is that of the
 // test: run it in a synctest bubble to have time under control.
 type testEnv struct {
 	t       *testing.T
-	b       *backend
+	b       *mount
 	storage *logical.InmemStorage
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
 	now     func() time.Time // nil: time.Now
 	inWorld *world           // that can stop; nil: none
+	hooks   *hookedStorage   // to see and delay the engine's use of storage; nil: none
 
 	keysMade int
 	log      *bytes.Buffer
@@ -325,7 +330,7 @@ func (env *testEnv) start() {
 	if env.now == nil {
 		env.now = time.Now
 	}
-	env.b = newBackend(env.now)
+	env.b = newMount(env.now)
 	env.b.newAPI = func(c auth0.Config) (managementAPI, error) {
 		if env.inWorld != nil {
 			return &worldAPI{&fakeClient{env.auth0, c}, env.inWorld}, nil
@@ -348,10 +353,39 @@ func (env *testEnv) start() {
 
 // engineStorage is storage as the engine has it.
 func (env *testEnv) engineStorage() logical.Storage {
-	if env.inWorld != nil {
+	switch {
+	case env.hooks != nil:
+		env.hooks.Storage = env.storage
+		return env.hooks
+	case env.inWorld != nil:
 		return &worldStorage{env.storage, env.inWorld}
+	default:
+		return env.storage
 	}
-	return env.storage
+}
+
+// hookedStorage calls a function before each read and each write.
+type hookedStorage struct {
+	logical.Storage
+	get, put func(key string) error
+}
+
+func (h *hookedStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	if h.get != nil {
+		if err := h.get(key); err != nil {
+			return nil, err
+		}
+	}
+	return h.Storage.Get(ctx, key)
+}
+
+func (h *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	if h.put != nil {
+		if err := h.put(entry.Key); err != nil {
+			return err
+		}
+	}
+	return h.Storage.Put(ctx, entry)
 }
 
 // stop ends the engine, and checks what has to hold whenever one ends: no
@@ -509,6 +543,13 @@ func (env *testEnv) newHolder(role string) holder {
 
 func (h holder) holds(secret string) bool {
 	return slices.Contains(h.secrets, secret)
+}
+
+// viewOf is what is to be seen of a stored role's rotation now, as a process sees it
+// that has just started.
+func viewOf(role *roleEntry) rotation.View {
+	now := time.Now()
+	return role.Rotation.View(role.settings(mountSettings{PropagationDelay: defaultPropagationDelay}), rotation.Clock{Now: now, Since: now})
 }
 
 // sleep lets time pass and the engine do what it has to do in it.

@@ -15,6 +15,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/baseline"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // benchStorage counts what is asked of storage.
@@ -41,18 +42,15 @@ func storedRoles(b *testing.B, n int) *benchStorage {
 	config := &configEntry{
 		Domain: testDomain, ClientID: testEngineID, RequestTimeout: defaultRequestTimeout, PropagationDelay: defaultPropagationDelay,
 		DriftCheckPeriod: defaultDriftCheckPeriod, Scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
-		Rotation: rotationState{Current: &secretVersion{Version: 1, Value: testEngineSecret}, LastRotation: now},
+		Rotation: rotation.Imported(testEngineSecret, 0, now),
 	}
 	require.NoError(b, writeConfig(ctx, storage, config))
 	for i := range n {
 		id := fmt.Sprintf("%032d", i)
 		role := &roleEntry{
-			Domain: testDomain, ClientID: id, TTL: time.Hour, SecretSource: sourceVault,
+			Domain: testDomain, ClientID: id, TTL: time.Hour, SecretSource: rotation.Vault,
 			rotationPlan: rotationPlan{RotationPeriod: 30 * 24 * time.Hour},
-			Rotation: rotationState{
-				Current:      &secretVersion{Version: 1, Value: sensitive(fmt.Sprintf("%064d", i))},
-				LastRotation: now,
-			},
+			Rotation:     rotation.Imported(rotation.Secret(fmt.Sprintf("%064d", i)), 0, now),
 		}
 		require.NoError(b, writeRole(ctx, storage, benchRole(i), role))
 		require.NoError(b, writeApplication(ctx, storage, id, &applicationEntry{Role: benchRole(i)}))
@@ -73,9 +71,9 @@ func setDriftCheck(b *testing.B, storage logical.Storage, period time.Duration) 
 func benchRole(i int) string { return fmt.Sprintf("app-%06d", i) }
 
 // startOn is an engine that Vault has just started on storage.
-func startOn(b *testing.B, storage logical.Storage, fake *fakeAuth0, now func() time.Time) *backend {
+func startOn(b *testing.B, storage logical.Storage, fake *fakeAuth0, now func() time.Time) *mount {
 	b.Helper()
-	engine := newBackend(now)
+	engine := newMount(now)
 	engine.newAPI = func(c auth0.Config) (managementAPI, error) { return &fakeClient{fake, c}, nil }
 	require.NoError(b, engine.Setup(context.Background(), benchConfig(storage)))
 	require.NoError(b, engine.Initialize(context.Background(), &logical.InitializationRequest{Storage: storage}))
@@ -91,17 +89,14 @@ func benchConfig(storage logical.Storage) *logical.BackendConfig {
 
 // rebuilt waits until the schedule knows all roles, has looked at each, and
 // has nothing to do.
-func rebuilt(b *testing.B, engine *backend, roles int) {
+func rebuilt(b *testing.B, engine *mount, roles int) {
 	b.Helper()
-	s := engine.scheduler
 	for {
-		s.mu.Lock()
-		known, idle := s.due.Len(), s.idle > time.Since(s.base)
-		s.mu.Unlock()
+		known := engine.index.Len()
 		engine.served.mu.RLock()
 		loaded := len(engine.served.roles)
 		engine.served.mu.RUnlock()
-		if idle && known >= roles && loaded >= roles {
+		if known >= roles && loaded >= roles {
 			return
 		}
 		time.Sleep(100 * time.Microsecond)
@@ -205,25 +200,6 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// BenchmarkIdleTick is what the scheduler does when it is woken and nothing is
-// due.
-func BenchmarkIdleTick(b *testing.B) {
-	for _, roles := range benchScales {
-		storage := storedRoles(b, roles)
-		setDriftCheck(b, storage, 0) // of so many, one would be due every second
-		engine := startOn(b, storage, newFakeAuth0(), time.Now)
-		rebuilt(b, engine, roles)
-		b.Run(fmt.Sprintf("roles=%d", roles), func(b *testing.B) {
-			for b.Loop() {
-				if due, _, _ := engine.scheduler.takeDue(); len(due) > 0 {
-					b.Fatal("something is due")
-				}
-			}
-		})
-		engine.Cleanup(context.Background())
-	}
-}
-
 // BenchmarkRotation is one rotation from the request to the steady phase, with
 // what it asks of storage and of Auth0.
 func BenchmarkRotation(b *testing.B) {
@@ -257,8 +233,8 @@ func benchRotation(b *testing.B, force bool, driftCheck time.Duration) {
 			Operation: logical.UpdateOperation, Path: "rotate/" + benchRole(0), Data: map[string]any{fieldForce: force}, Storage: storage,
 		})
 		require.NoError(b, err)
-		for range 3 { // staged, due, settled
-			engine.scheduler.attend(ctx, storage, benchRole(0))
+		for range 3 { // staged, due, propagated
+			engine.attend(ctx, benchRole(0))
 			passed.Add(int64(time.Hour + 10*time.Second))
 		}
 	}

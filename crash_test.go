@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // world is what lies outside the engine: storage and Auth0. It can be stopped
@@ -176,7 +177,7 @@ type crashScenario struct {
 }
 
 func crashScenarios() map[string]crashScenario {
-	byAuth0 := map[string]any{fieldSecretSource: string(sourceAuth0)}
+	byAuth0 := map[string]any{fieldSecretSource: string(rotation.Auth0)}
 	noRead := []string{scopeUpdateClientKeys, scopeReadClients}
 	forced := map[string]any{fieldForce: true}
 	return map[string]crashScenario{
@@ -185,8 +186,8 @@ func crashScenarios() map[string]crashScenario {
 		"by schedule":             {roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true, known: true},
 		"by auth0":                {roles: 1, role: byAuth0, path: "rotate/app0", once: true},
 		"by auth0, not readable":  {roles: 1, role: byAuth0, path: "rotate/app0", scopes: noRead},
-		"all roles":               {roles: 2, path: "rotate", leases: true, known: true, once: true},
-		"all roles, forced":       {roles: 2, path: "rotate", data: forced, known: true, once: true},
+		"all roles":               {roles: 2, path: "rotate-all", leases: true, known: true, once: true},
+		"all roles, forced":       {roles: 2, path: "rotate-all", data: forced, known: true, once: true},
 		"the engine's own secret": {path: "rotate-root", root: true, known: true, once: true},
 		"the engine's own key":    {path: "rotate-root", root: true, keyed: true},
 	}
@@ -285,7 +286,7 @@ func (env *crashEnv) check() {
 		if env.scenario.known {
 			role, err := readRole(context.Background(), env.storage, name)
 			require.NoError(env.t, err)
-			require.True(env.t, role.Rotation.holds(sensitive(accepted)), "what Auth0 accepts is not stored")
+			require.True(env.t, role.Rotation.Holds(rotation.Secret(accepted)), "what Auth0 accepts is not stored")
 		}
 		live := slices.DeleteFunc(env.holders[name], func(h holder) bool { return !time.Now().Before(h.expires) })
 		if env.scenario.leases {
@@ -298,7 +299,7 @@ func (env *crashEnv) check() {
 	if env.scenario.root && !env.scenario.keyed {
 		config, err := readConfig(context.Background(), env.storage)
 		require.NoError(env.t, err)
-		require.True(env.t, config.Rotation.holds(sensitive(env.auth0.secret(testEngineID))))
+		require.True(env.t, config.Rotation.Holds(rotation.Secret(env.auth0.secret(testEngineID))))
 	}
 }
 

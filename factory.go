@@ -26,7 +26,8 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 // mount is a backend with its paths, as Vault calls it.
 type mount struct {
 	*backend
-	storage logical.Storage // set once, before due is started
+	index   *due.Index      // backend.due, to start and to stop
+	storage logical.Storage // set once, before the index is started
 }
 
 func newMount(now func() time.Time) *mount {
@@ -45,7 +46,8 @@ func newMount(now func() time.Time) *mount {
 	b.bulkNumber.Store(unknownBulkNumber)
 	b.abandoned, b.abandon = context.WithCancel(context.Background())
 	m := &mount{backend: b}
-	b.due = due.New(now, m.attend)
+	m.index = due.New(now, m.attend)
+	b.due = m.index
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -119,7 +121,7 @@ func (m *mount) periodic(_ context.Context, req *logical.Request) error {
 	}
 	m.askMaxLeaseTTL()
 	m.start(req.Storage)
-	if step := m.due.CheckClock(); step != 0 {
+	if step := m.index.CheckClock(); step != 0 {
 		m.Logger().Warn("the clock was stepped: all roles are looked at again", "by", step)
 	}
 	return nil
@@ -136,7 +138,7 @@ func (m *mount) start(storage logical.Storage) {
 	for _, key := range []string{dueRoot, dueBulk, storageRoles} {
 		m.due.Set(key, m.now())
 	}
-	m.due.Start()
+	m.index.Start()
 }
 
 // attend does what is due for one key, and says when to come back.
@@ -169,7 +171,7 @@ func (m *mount) invalidate(_ context.Context, key string) {
 // ends soon.
 func (m *mount) clean(context.Context) {
 	time.AfterFunc(stopPatience, m.abandon)
-	m.due.Stop()
+	m.index.Stop()
 	m.readEvents.work.Wait()
 	m.disconnect()
 }

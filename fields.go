@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"fmt"
 	"maps"
-	"math"
 	"strconv"
 	"time"
 
@@ -187,9 +186,6 @@ func sentDuration(d *framework.FieldData, field string) (time.Duration, bool) {
 		return 0, false
 	}
 	seconds, ok := value.(int)
-	if seconds > int(math.MaxInt64/time.Second) {
-		return math.MaxInt64, ok // above any bound, and not a short time that it would wrap to
-	}
 	return time.Duration(seconds) * time.Second, ok
 }
 

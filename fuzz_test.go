@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 var (
@@ -25,7 +26,7 @@ var (
 		logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation, logical.ReadOperation, logical.ListOperation, logical.DeleteOperation,
 	}
 	fuzzPaths = []string{
-		"config", "roles/app", "roles/", "creds/app", "static-creds/app", "rotate/app", "rotate", "rotate-root", "status",
+		"config", "roles/app", "roles/", "creds/app", "static-creds/app", "rotate/app", "rotate", "rotate-all", "rotate-role/app", "rotate-root", "status",
 		"roles-import", "applications/", "token-roles/app", "token-roles/", "tokens/app",
 	}
 )
@@ -79,7 +80,7 @@ func FuzzStoredEntries(f *testing.F) {
 		env.stop()
 		require.NoError(t, env.storage.Put(t.Context(), &logical.StorageEntry{Key: key, Value: []byte(value)}))
 		env.start()
-		for _, path := range []string{"config", "roles/x", "creds/x", "rotate", "status", "token-roles/x", "rotate/x"} {
+		for _, path := range []string{"config", "roles/x", "creds/x", "rotate-all", "status", "token-roles/x", "rotate/x"} {
 			_, _ = env.request(logical.ReadOperation, path, nil)
 		}
 		_, _ = env.request(logical.ListOperation, "roles/", nil)
@@ -147,9 +148,9 @@ func TestStoredEntriesOfEarlierVersions(t *testing.T) {
 			assert.Equal(t, "stored-current-of-client-"+role, creds[fieldClientSecret], role)
 			assert.Len(t, creds[fieldClientSecrets], secrets, role)
 		}
-		assert.Equal(t, string(phaseStaged), env.read("roles/staged")[fieldPhase])
+		assert.Equal(t, string(rotation.Staged), env.read("roles/staged")[fieldPhase])
 		assert.NotEmpty(t, env.read("roles/drifted")[fieldDriftDetectedAt])
 		assert.Equal(t, []string{"read:users"}, env.read("token-roles/reader")[fieldScopes])
-		assert.NotEmpty(t, env.read("rotate")[fieldFinishedAt])
+		assert.NotEmpty(t, env.read("rotate-all")[fieldFinishedAt])
 	})
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Histories are random sequences of all that can happen to a mount with several
@@ -130,9 +132,9 @@ func newHistory(t *testing.T, seed uint64) *history {
 }
 
 func (h *history) create(role *historyRole) {
-	source := sourceVault
+	source := rotation.Vault
 	if role.byAuth0 {
-		source = sourceAuth0
+		source = rotation.Auth0
 	}
 	_, err := h.request(logical.UpdateOperation, "roles/"+role.name, map[string]any{
 		fieldClientID: role.clientID, fieldTTL: h.ttl(), fieldSecretSource: string(source), fieldRotationPeriod: "40m",
@@ -191,7 +193,7 @@ func (h *history) act() {
 	case 13:
 		h.drift(role)
 	case 14:
-		h.try(logical.UpdateOperation, "rotate", nil)
+		h.try(logical.UpdateOperation, "rotate-all", nil)
 	case 15:
 		h.try(logical.UpdateOperation, "rotate-root", nil)
 	default:
@@ -225,7 +227,7 @@ func (h *history) read(role *historyRole) {
 	h.mu.Unlock()
 	if role.forced {
 		stored, err := readRole(h.t.Context(), h.storage, role.name)
-		role.forced = err != nil || stored == nil || stored.Rotation.Forced || stored.Rotation.Next != nil || stored.Rotation.Requested
+		role.forced = err != nil || stored == nil || viewOf(stored).Forced || viewOf(stored).UnderWay
 	}
 	if !foreign && !role.byAuth0 && !role.forced {
 		h.tell("%s: a lease of %s with %d secrets, first %s, last %s", role.name, lease.Secret.TTL, len(secrets), secrets[0][:6], secrets[len(secrets)-1][:6])
@@ -309,10 +311,10 @@ func (h *history) isSet(clientID string) bool {
 			continue
 		}
 		stored, err := readRole(context.Background(), h.storage, role.name)
-		return err == nil && stored != nil && stored.Rotation.Next != nil && string(stored.Rotation.Next.Value) == h.auth0.secret(clientID)
+		return err == nil && stored != nil && stored.Rotation.Next() != "" && string(stored.Rotation.Next()) == h.auth0.secret(clientID)
 	}
 	config, err := readConfig(context.Background(), h.storage)
-	return err == nil && config.Rotation.Next != nil && string(config.Rotation.Next.Value) == h.auth0.secret(clientID)
+	return err == nil && config.Rotation.Next() != "" && string(config.Rotation.Next()) == h.auth0.secret(clientID)
 }
 
 // drift has somebody else set the secret. Those who hold ours cannot log in
@@ -357,7 +359,7 @@ func (h *history) check(role *historyRole) {
 	require.NoError(h.t, err)
 	role.exists = stored != nil // a deletion may have taken effect though it was cut short
 	if stored != nil && !role.byAuth0 && !role.foreign {
-		require.True(h.t, stored.Rotation.holds(sensitive(role.accepted)), "%s: what Auth0 accepts is not stored", role.name)
+		require.True(h.t, stored.Rotation.Holds(rotation.Secret(role.accepted)), "%s: what Auth0 accepts is not stored", role.name)
 	}
 }
 

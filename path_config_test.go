@@ -41,7 +41,7 @@ func TestConfigUpdateChangesOnlyWhatWasSent(t *testing.T) {
 	assert.Equal(t, "https://own/api/v2/", before[fieldAudience])
 	stored, err := readConfig(t.Context(), env.storage)
 	require.NoError(t, err)
-	assert.Equal(t, testEngineSecret, string(stored.Rotation.Current.Value))
+	assert.Equal(t, testEngineSecret, string(stored.Rotation.Current()))
 }
 
 func TestConfigRefusesWhatCannotWork(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 func TestCredsCarryTheSetInOrderWithALease(t *testing.T) {
@@ -32,7 +34,7 @@ func TestCredsCarryTheSetInOrderWithALease(t *testing.T) {
 		assert.Equal(t, []string{testAppSecret, next}, staged[fieldClientSecrets])
 		assert.Equal(t, testAppSecret, staged[fieldClientSecret])
 
-		sleep(time.Minute + handOutMargin)
+		sleep(time.Minute + rotation.HandOutMargin)
 		settling := env.read("creds/app")
 		assert.Equal(t, []string{next, testAppSecret}, settling[fieldClientSecrets])
 		assert.Equal(t, next, env.auth0.secret(testAppID))
@@ -148,7 +150,7 @@ func TestReadingNeedsNeitherAuth0NorStorage(t *testing.T) {
 	env.storage.FailGet(false).FailList(false).FailPut(false)
 
 	env.stop()
-	env.b = newBackend(time.Now) // no scheduler, nothing loaded
+	env.b = newMount(time.Now) // no scheduler, nothing loaded
 	require.NoError(t, env.b.Setup(t.Context(), &logical.BackendConfig{System: env.system, StorageView: env.storage}))
 	env.storage.FailGet(true)
 	_, err := env.request(logical.ReadOperation, "creds/app", nil)
@@ -166,7 +168,7 @@ func TestInvalidatedRoleIsReadAnew(t *testing.T) {
 	env.read("creds/app")
 	role, err := readRole(t.Context(), env.storage, "app")
 	require.NoError(t, err)
-	role.Rotation.Current.Value = "written-by-another-node"
+	role.Rotation = rotation.Imported("written-by-another-node", 0, time.Now())
 	require.NoError(t, writeRole(t.Context(), env.storage, "app", role))
 	assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret])
 	env.b.InvalidateKey(t.Context(), storageRoles+"app")
@@ -176,8 +178,8 @@ func TestInvalidatedRoleIsReadAnew(t *testing.T) {
 // TestLoadOvertakenByAChangeIsNotKept: what was read from storage before a
 // change must not be served after it.
 func TestLoadOvertakenByAChangeIsNotKept(t *testing.T) {
-	old := &roleEntry{TTL: time.Minute, Rotation: steadyState()}
-	changed := &roleEntry{TTL: time.Minute, Rotation: steadyState().staged(vaultSettings(), "two", epoch)}
+	old := &roleEntry{TTL: time.Minute, Rotation: rotation.Imported("one", 0, time.Now())}
+	changed := &roleEntry{TTL: time.Minute, Rotation: rotation.Imported("two", 0, time.Now())}
 	for name, c := range map[string]struct {
 		change func(*servedSets)
 		want   *roleEntry // what the next read gets without loading; nil: it has to load

@@ -25,11 +25,7 @@ until they read again. A read says how far the rotation is.`
 // hintPath refuses writes to a path that somebody may take for another: of rotate/
 // the CLI strips the slash, so an empty variable must not rotate everything, and
 // rotate-role/ is what users of other engines type.
-func hintPath(pattern, synopsis, hint string) *framework.Path {
-	fields := fieldSchemas{fieldForce: boolField(descForce, false)}
-	if strings.Contains(pattern, fieldName) {
-		fields[fieldName] = nameField()
-	}
+func hintPath(pattern, suffix, synopsis, hint string, fields fieldSchemas) *framework.Path {
 	refuse := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 		return nil, badRequest("%s", hint)
 	}
@@ -37,8 +33,8 @@ func hintPath(pattern, synopsis, hint string) *framework.Path {
 	read := reads(refuse, synopsis, noContent())
 	return &framework.Path{
 		Pattern:         pattern,
-		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "hint", OperationSuffix: strings.Trim(strings.SplitN(pattern, "/", 2)[0], "/")},
-		Fields:          fields,
+		DisplayAttrs:    named(suffix),
+		Fields:          merged(fields, fieldSchemas{fieldForce: boolField(descForce, false)}),
 		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write, logical.ReadOperation: read},
 		HelpSynopsis:    synopsis,
 		HelpDescription: hint + ".",
@@ -52,10 +48,10 @@ func (b *backend) pathRotate() []*framework.Path {
 		Data:        map[string]any{fieldForce: true},
 	})
 	write.DisplayAttrs = namedVerb("rotate", "role")
-	return []*framework.Path{hintPath("rotate/?$", pathRotateNoNameSynopsis,
-		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName,
-	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", pathRotateRoleSynopsis,
-		"roles are rotated at rotate/<name>",
+	return []*framework.Path{hintPath("rotate/?$", "rotation-without-name", pathRotateNoNameSynopsis,
+		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName, nil,
+	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", "rotation-of-role", pathRotateRoleSynopsis,
+		"roles are rotated at rotate/<name>", fieldSchemas{fieldName: nameField()},
 	), {
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: named("rotation"),

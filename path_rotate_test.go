@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 func minuteRole(t *testing.T, more map[string]any) *testEnv {
@@ -32,7 +33,7 @@ func TestRotateStagesAndSaysWhenItTakesEffect(t *testing.T) {
 		assert.Empty(t, resp.Warnings)
 		assert.Equal(t, map[string]any{
 			fieldPhase: "staged", fieldVersion: 1, fieldFailures: 0, fieldStagedAt: inRFC3339(now),
-			fieldReadyAt: inRFC3339(now.Add(time.Minute)), fieldNextVaultRotation: inRFC3339(now.Add(time.Minute + handOutMargin)),
+			fieldReadyAt: inRFC3339(now.Add(time.Minute)), fieldNextVaultRotation: inRFC3339(now.Add(time.Minute + rotation.HandOutMargin)),
 			fieldLastVaultRotation: inRFC3339(now),
 		}, resp.Data)
 		sleep(10 * time.Second)
@@ -42,9 +43,9 @@ func TestRotateStagesAndSaysWhenItTakesEffect(t *testing.T) {
 
 		sleep(51 * time.Second)
 		data := env.read("rotate/app")
-		assert.Equal(t, "settling", data[fieldPhase])
+		assert.Equal(t, "propagating", data[fieldPhase])
 		assert.Equal(t, 2, data[fieldVersion])
-		assert.Equal(t, inRFC3339(time.Now().Add(defaultPropagationDelay)), data[fieldSettledAt])
+		assert.Equal(t, inRFC3339(time.Now().Add(defaultPropagationDelay)), data[fieldFallbackUntil])
 		sleep(defaultPropagationDelay)
 		assert.Equal(t, "steady", env.read("rotate/app")[fieldPhase])
 		assert.Equal(t, 1, env.auth0.count("set"), "one write to Auth0 for a rotation")
@@ -58,7 +59,7 @@ func TestRotateForcedTakesEffectAtOnce(t *testing.T) {
 		resp := env.write("rotate/app", map[string]any{fieldForce: true})
 		require.Len(t, resp.Warnings, 1)
 		assert.Contains(t, resp.Warnings[0], "holders of older ones fail until they read again")
-		assert.Equal(t, "settling", resp.Data[fieldPhase])
+		assert.Equal(t, "propagating", resp.Data[fieldPhase])
 		assert.NotEqual(t, testAppSecret, env.auth0.secret(testAppID))
 		assert.Equal(t, []string{env.auth0.secret(testAppID), testAppSecret}, env.read("creds/app")[fieldClientSecrets])
 	})
@@ -82,11 +83,11 @@ func TestRotateWhileSettlingIsStagedAfterwards(t *testing.T) {
 		env.write("rotate/app", map[string]any{fieldForce: true})
 		resp := env.write("rotate/app", nil)
 		require.Len(t, resp.Warnings, 1)
-		assert.Contains(t, resp.Warnings[0], "still settling")
-		assert.Equal(t, "settling", resp.Data[fieldPhase])
+		assert.Contains(t, resp.Warnings[0], "still propagating")
+		assert.Equal(t, "propagating", resp.Data[fieldPhase])
 		sleep(defaultPropagationDelay)
 		assert.Equal(t, "staged", env.read("rotate/app")[fieldPhase])
-		sleep(time.Minute + handOutMargin)
+		sleep(time.Minute + rotation.HandOutMargin)
 		assert.Equal(t, 3, env.read("rotate/app")[fieldVersion])
 	})
 }
@@ -99,14 +100,14 @@ func TestSettlingAfterARestartSaysWhenItEnds(t *testing.T) {
 		sleep(defaultPropagationDelay / 2)
 		env.restart()
 		ends := inRFC3339(time.Now().Add(defaultPropagationDelay))
-		assert.Equal(t, ends, env.read("rotate/app")[fieldSettledAt])
-		assert.Equal(t, ends, env.read("roles/app")[fieldSettledAt])
+		assert.Equal(t, ends, env.read("rotate/app")[fieldFallbackUntil])
+		assert.Equal(t, ends, env.read("roles/app")[fieldFallbackUntil])
 		resp := env.write("rotate/app", nil)
 		require.Len(t, resp.Warnings, 1)
 		assert.Contains(t, resp.Warnings[0], "staged at "+ends)
 		sleep(defaultPropagationDelay)
 		assert.Equal(t, "staged", env.read("rotate/app")[fieldPhase])
-		assert.NotContains(t, env.read("rotate/app"), fieldSettledAt)
+		assert.NotContains(t, env.read("rotate/app"), fieldFallbackUntil)
 	})
 }
 
@@ -115,7 +116,7 @@ func TestRotateByAuth0(t *testing.T) {
 		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})
 		resp := env.write("rotate/app", nil)
 		assert.Contains(t, resp.Warnings[0], "cannot be handed out before it is set")
-		assert.Equal(t, "settling", resp.Data[fieldPhase])
+		assert.Equal(t, "propagating", resp.Data[fieldPhase])
 		assert.Equal(t, []string{"made-by-auth0-1", testAppSecret}, env.read("creds/app")[fieldClientSecrets])
 		assert.Zero(t, env.auth0.count("set"))
 	})
@@ -259,7 +260,7 @@ func TestStoreBeforeSend(t *testing.T) {
 		env.auth0.whenSet(func(_, secret string) {
 			role, err := readRole(context.Background(), env.storage, "app")
 			require.NoError(t, err)
-			require.True(t, role.Rotation.holds(sensitive(secret)), "Auth0 was sent a secret that is not stored")
+			require.True(t, role.Rotation.Holds(rotation.Secret(secret)), "Auth0 was sent a secret that is not stored")
 		})
 		env.write("rotate/app", map[string]any{fieldForce: true})
 		env.auth0.whenSet(nil)
@@ -279,7 +280,7 @@ func TestIntentBeforeAsking(t *testing.T) {
 		env.auth0.whenSet(func(_, _ string) {
 			role, err := readRole(context.Background(), env.storage, "app")
 			require.NoError(t, err)
-			require.True(t, role.Rotation.Asked)
+			require.True(t, role.Rotation.Unsettled(), "an attempt is on record")
 		})
 		env.write("rotate/app", nil)
 		env.auth0.whenSet(nil)
@@ -294,7 +295,7 @@ func TestOutcomeThatCannotBeStoredIsFoundAgain(t *testing.T) {
 		env := minuteRole(t, nil)
 		env.write("rotate/app", nil)
 		env.auth0.whenSet(func(_, _ string) { env.storage.FailPut(true) })
-		sleep(time.Minute + handOutMargin)
+		sleep(time.Minute + rotation.HandOutMargin)
 		require.Equal(t, 1, env.auth0.count("set"))
 		served := env.read("creds/app")[fieldClientSecrets].([]string)
 		require.Contains(t, served, env.auth0.secret(testAppID))
@@ -322,15 +323,15 @@ func TestReadersDoNotWaitForAuth0(t *testing.T) {
 		})
 		env.write("rotate/app", nil)
 		env.write("rotate/other", nil)
-		sleep(time.Minute + handOutMargin)
+		sleep(time.Minute + rotation.HandOutMargin)
 		began := time.Now()
 		assert.Len(t, env.read("creds/app")[fieldClientSecrets], 2)
 		assert.Equal(t, "staged", env.read("roles/app")[fieldPhase])
-		assert.Equal(t, "settling", env.read("roles/other")[fieldPhase])
+		assert.Equal(t, "propagating", env.read("roles/other")[fieldPhase])
 		assert.Equal(t, began, time.Now(), "nobody waited")
 		close(release)
 		synctest.Wait()
-		assert.Equal(t, "settling", env.read("roles/app")[fieldPhase])
+		assert.Equal(t, "propagating", env.read("roles/app")[fieldPhase])
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 func TestStatusCountsAndNamesWhatFails(t *testing.T) {
@@ -20,11 +22,11 @@ func TestStatusCountsAndNamesWhatFails(t *testing.T) {
 		env.write("rotate/second", nil)
 		status := env.read("status")
 		assert.Equal(t, 3, status[fieldRoles])
-		assert.Equal(t, map[string]any{"steady": 2, "staged": 1, "settling": 0}, status[fieldPhases])
+		assert.Equal(t, map[string]any{"steady": 2, "staged": 1, "propagating": 0}, status[fieldPhases])
 		assert.Equal(t, 0, status[fieldOverdue])
 		assert.Empty(t, status[fieldFailing])
 		assert.Equal(t, inRFC3339(time.Now()), status[fieldServingSince])
-		assert.Equal(t, inRFC3339(time.Now().Add(time.Minute+handOutMargin)), status[fieldNextVaultRotation])
+		assert.Equal(t, inRFC3339(time.Now().Add(time.Minute+rotation.HandOutMargin)), status[fieldNextVaultRotation])
 		assert.Equal(t, inRFC3339(time.Now().Add(time.Hour)), status[fieldTokenExpires])
 		assert.Equal(t, 50, status[fieldRateLimit])
 

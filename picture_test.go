@@ -80,7 +80,7 @@ func observe(t *testing.T) observation {
 	sleep(picturePeriod - pictureBefore)
 	for now := -pictureBefore; now < pictureAfter; now += time.Second {
 		timeline := env.read("rotate/app")
-		for _, mark := range []string{fieldStagedAt, fieldReadyAt, fieldSettledAt} {
+		for _, mark := range []string{fieldStagedAt, fieldReadyAt, fieldFallbackUntil} {
 			if at, ok := timeline[mark].(string); ok {
 				when, err := time.Parse(time.RFC3339, at)
 				require.NoError(t, err)
@@ -251,7 +251,7 @@ func draw(seen observation) drawing {
 	picture.Bottom = y
 	picture.Marks = []drawnMark{
 		mark(fieldStagedAt, seen.marks[fieldStagedAt], "middle", 0), mark(fieldReadyAt, seen.marks[fieldReadyAt], "end", 0),
-		mark("T: set in Auth0", 0, "start", 0), mark(fieldSettledAt, seen.marks[fieldSettledAt], "start", 1),
+		mark("T: set in Auth0", 0, "start", 0), mark(fieldFallbackUntil, seen.marks[fieldFallbackUntil], "start", 1),
 	}
 	for at := (-pictureBefore).Truncate(30 * time.Second); at < pictureAfter; at += 30 * time.Second {
 		tick := drawnTick{X: x(at)}

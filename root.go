@@ -91,10 +91,6 @@ func (t *rootTarget) Load(context.Context) (rotation.Settings, rotation.State, e
 // Clock is the time.
 func (t *rootTarget) Clock() rotation.Clock { return t.b.rootClock() }
 
-func (b *backend) rootClock() rotation.Clock {
-	return rotation.Clock{Now: b.now(), Since: b.served.servingSince, Jitter: b.jitter()}
-}
-
 // Save stores the state, and has the next call to Auth0 log in accordingly.
 func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
 	changed := *t.config

@@ -97,7 +97,7 @@ func (env *testEnv) gust(random *rand.Rand) {
 	case 5, 6:
 		try(logical.UpdateOperation, "rotate/"+role, map[string]any{fieldForce: true})
 	case 7:
-		try(logical.UpdateOperation, "rotate", map[string]any{fieldForce: random.IntN(2) == 0})
+		try(logical.UpdateOperation, "rotate-all", map[string]any{fieldForce: random.IntN(2) == 0})
 	case 8:
 		try(logical.UpdateOperation, "config", map[string]any{fieldRequestTimeout: 1 + random.IntN(60), fieldDisableRotation: random.IntN(2) == 0})
 	case 9:

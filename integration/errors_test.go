@@ -85,6 +85,12 @@ func TestDefiniteErrors(t *testing.T) {
 		s.refused(400, `role "missing" does not exist`, read, path, nil)
 	}
 	s.refused(400, `role "missing" does not exist`, write, "rotate/missing", nil)
+	for _, operation := range []logical.Operation{read, write} { // an empty variable must not rotate everything
+		for _, path := range []string{"rotate", "rotate/"} {
+			s.refused(400, "say which role: rotate/<name>. To rotate all of them, write to rotate-all", operation, path, nil)
+		}
+		s.refused(400, "roles are rotated at rotate/<name>", operation, "rotate-role/app", nil)
+	}
 	s.refused(400, `unknown field "forced"`, write, "rotate/app", map[string]any{"forced": true})
 	absent, err := s.request(read, "roles/missing", nil)
 	require.NoError(t, err)

@@ -46,7 +46,7 @@ func TestFaultsOfAuth0(t *testing.T) {
 		f.fault.Endpoint, f.fault.ClientID = tenant.UpdateApplication, apps[name].ClientID
 		clear[name] = s.Tenant.Inject(f.fault)
 	}
-	s.write("rotate", map[string]any{"force": true})
+	s.write("rotate-all", map[string]any{"force": true})
 	s.eventually("every role has met its fault", func() bool {
 		return len(s.read("status")["failing"].(map[string]any)) == len(faults)
 	})

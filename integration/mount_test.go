@@ -53,26 +53,56 @@ func TestRotateAll(t *testing.T) {
 		s.write("roles/"+name, map[string]any{"client_id": apps[name].ClientID, "ttl": "10s"})
 	}
 	stuck := s.Tenant.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, ClientID: apps["app3"].ClientID, Kind: tenant.ServerError, Status: 503})
-	answer := s.write("rotate", map[string]any{"force": true})
+	answer := s.write("rotate-all", map[string]any{"force": true})
 	require.NotEmpty(t, answer.Warnings)
-	s.eventually("nine are done", func() bool { return fmt.Sprint(s.read("rotate")["done"]) == "9" })
-	s.eventually("one failed", func() bool { return fmt.Sprint(s.read("rotate")["failed"]) == "1" })
+	s.eventually("nine are done", func() bool { return fmt.Sprint(s.read("rotate-all")["done"]) == "9" })
+	s.eventually("one failed", func() bool { return fmt.Sprint(s.read("rotate-all")["failed"]) == "1" })
 	status := s.read("status")
 	assert.Contains(t, status["failing"], "app3")
 	assert.Equal(t, "10", fmt.Sprint(status["roles"]))
 	require.NoError(t, s.Vault.Restart(t.Context()))
 	stuck()
-	s.eventually("the order is still there", func() bool {
-		progress, err := s.request(logical.ReadOperation, "rotate", nil)
+	s.eventually("it is still under way", func() bool {
+		progress, err := s.request(logical.ReadOperation, "rotate-all", nil)
 		return err == nil && progress.Data["started_at"] == answer.Data["started_at"]
 	})
-	s.eventually("all are done", func() bool { return s.read("rotate")["finished_at"] != nil })
+	s.eventually("all are done", func() bool { return s.read("rotate-all")["finished_at"] != nil })
 	for name, app := range apps {
 		assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/" + name)["client_secret"])
 		assert.NotEqual(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
 	}
 	listed := s.must(logical.ListOperation, "roles/", nil)
 	assert.Len(t, listed.Data["key_info"], 10)
+}
+
+// TestRotateAllIsForcedOrCalledOff while it is under way. A role that is made
+// meanwhile is not concerned.
+func TestRotateAllIsForcedOrCalledOff(t *testing.T) {
+	t.Parallel()
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "1h"})
+	app, later := s.addApplication(nil), s.addApplication(nil)
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10m"})
+	started := s.write("rotate-all", nil)
+	assert.Equal(t, "1", fmt.Sprint(started.Data["waiting"]))
+	s.awaitPhase("app", "staged")
+	s.write("roles/later", map[string]any{"client_id": later.ClientID, "ttl": "10m"})
+	forced := s.write("rotate-all", map[string]any{"force": true})
+	assert.Equal(t, started.Data["started_at"], forced.Data["started_at"], "the one that is under way")
+	assert.Contains(t, fmt.Sprint(forced.Warnings), "is forced now")
+	s.awaitPhase("app", "propagating")
+	assert.NotNil(t, s.read("roles/app")["fallback_until"])
+	s.eventually("it is through", func() bool { return s.read("rotate-all")["finished_at"] != nil })
+	assert.Equal(t, "1", fmt.Sprint(s.read("rotate-all")["total"]))
+	assert.Equal(t, later.ClientSecret, s.Tenant.Secret(later.ClientID))
+
+	s.must(logical.DeleteOperation, "roles/later", nil)
+	s.write("rotate-all", nil) // which waits until the last rotation has propagated
+	assert.Nil(t, s.must(logical.DeleteOperation, "rotate-all", nil), "nothing of it goes on")
+	assert.NotNil(t, s.read("rotate-all")["called_off_at"])
+	none := s.must(logical.DeleteOperation, "rotate-all", nil)
+	assert.Contains(t, fmt.Sprint(none.Warnings), "nothing was called off")
+	assert.Equal(t, "propagating", s.phase("app"))
+	assert.Len(t, s.Tenant.SecretHistory(app.ClientID), 2)
 }
 
 // TestSettingsOfAScheduledRole in a real Vault: cron, window, patch, policy.

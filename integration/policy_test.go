@@ -49,6 +49,12 @@ func TestPoliciesOfTheReadme(t *testing.T) {
 	require.NoError(t, err)
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
 	require.NoError(t, err)
+	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/rotate-all", nil)
+	require.NoError(t, err)
+	_, err = operator.ReadWithContext(t.Context(), devstack.Mount+"/rotate-all")
+	require.NoError(t, err)
+	_, err = operator.DeleteWithContext(t.Context(), devstack.Mount+"/rotate-all")
+	require.NoError(t, err)
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/config", map[string]any{"domain": "127.0.0.1:9", "verify_connection": true})
 	require.ErrorContains(t, err, "domain cannot be changed") // and nothing of the kind is sent anywhere
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/token-roles/none", map[string]any{"scopes": "read:clients"})
@@ -64,12 +70,14 @@ func TestPoliciesOfTheReadme(t *testing.T) {
 		s.seen[secret.(string)] = true
 	}
 	assert.Equal(t, shop.ClientSecret, lease.Data["client_secret"])
-	for _, path := range []string{"creds/other", "static-creds/shop", "roles/shop", "rotate/shop", "config"} {
+	for _, path := range []string{"creds/other", "static-creds/shop", "roles/shop", "rotate/shop", "rotate-all", "config"} {
 		_, err = application.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
 		denied(t, err)
 	}
-	_, err = application.WriteWithContext(t.Context(), devstack.Mount+"/rotate/shop", nil)
-	denied(t, err)
+	for _, path := range []string{"rotate/shop", "rotate-all"} {
+		_, err = application.WriteWithContext(t.Context(), devstack.Mount+"/"+path, nil)
+		denied(t, err)
+	}
 }
 
 // clientWith is a client of Vault with a token that has one policy.

@@ -167,7 +167,7 @@ func TestReadersByOtherRules(t *testing.T) {
 	}
 	assert.Equal(t, logins.Refused, refused, "each refusal is a reader's")
 	rotations := len(s.Tenant.SecretHistory(app.ClientID)) - 1
-	assert.LessOrEqual(t, readers["vso"].restarts, 3*rotations+1, "staged, settling and steady of each, and one that may be staged")
+	assert.LessOrEqual(t, readers["vso"].restarts, 3*rotations+1, "staged, propagating and steady of each, and one that may be staged")
 }
 
 // TestConsulTemplate: the program itself, without leases.

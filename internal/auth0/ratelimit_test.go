@@ -312,8 +312,8 @@ func (b *bucket) serve(t *testing.T, l *Limits, calls, workers int, latency time
 	return time.Since(start)
 }
 
-// TestManyCallsAfterAQuietTime: what was known is out of date, and a nightly
-// order or one after a breach begins with many calls at once.
+// TestManyCallsAfterAQuietTime: what was known is out of date, and a bulk
+// rotation, at night or after a breach, begins with many calls at once.
 func TestManyCallsAfterAQuietTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bucket{perSec: 2, burst: 10, left: 10, at: time.Now()}

@@ -220,7 +220,10 @@ func (s State) Next() Secret {
 
 // Logins are the secrets with which the target itself logs in, in the order in
 // which it tries them: the next one first, which nobody else holds.
-func (s State) Logins() []Secret { return s.r.inOrder(s.r.Next, s.r.Current, s.r.Previous) }
+func (s State) Logins(clk Clock) []Secret {
+	r := s.r.propagated(clk)
+	return r.inOrder(r.Next, r.Current, r.Previous)
+}
 
 // Version is the number of the current secret, 0 if there is none yet.
 func (s State) Version() int { return s.r.number() }

@@ -42,7 +42,7 @@ func measureInProcess(ctx context.Context, o options, r *report) error {
 		{"-bench", "^BenchmarkRebuild$", "-benchtime", "1x", "-count", "3"},
 	} {
 		say("  go test %s", strings.Join(run, " "))
-		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$", "-timeout", "20m", "."}, run...)...) //nolint:gosec // see above
+		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$", "-timeout", "20m", ".", "./internal/due"}, run...)...) //nolint:gosec // see above
 		cmd.Stdout, cmd.Stderr = out, os.Stderr
 		if err := cmd.Run(); err != nil {
 			return errors.Join(fmt.Errorf("go test: %w; what it printed is in %s", err, file), out.Close())

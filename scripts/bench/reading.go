@@ -11,12 +11,12 @@ import (
 // Ways of reading. Each but the KV is compared with the plugin that does nothing.
 const (
 	baselineLeased = "baseline, with a lease"
-	credsOne    = "creds/, 1 role"
-	credsMany   = "creds/, many roles"
+	credsOne       = "creds/, 1 role"
+	credsMany      = "creds/, many roles"
 	baselinePlain  = "baseline, no lease"
-	staticOne   = "static-creds/, 1 role"
-	staticMany  = "static-creds/, many roles"
-	kv          = "KV v2"
+	staticOne      = "static-creds/, 1 role"
+	staticMany     = "static-creds/, many roles"
+	kv             = "KV v2"
 )
 
 // baselineOf is what a way of reading is compared with.
@@ -42,8 +42,8 @@ type reading struct {
 	PerSecond   float64       `json:"per_second"`
 	P50         time.Duration `json:"p50_ns"`
 	P99         time.Duration `json:"p99_ns"`
-	Ratio       interval      `json:"ratio_to_floor"`     // of requests a second
-	CPURatio    float64       `json:"cpu_ratio_to_floor"` // of the CPU time of Vault and its plugins for a request
+	Ratio       interval      `json:"ratio_to_baseline"`     // of requests a second
+	CPURatio    float64       `json:"cpu_ratio_to_baseline"` // of the CPU time of Vault and its plugins for a request
 
 	rates []float64 // of each round
 }

@@ -62,7 +62,7 @@ func rotateMany(ctx context.Context, s *stack, r *report) error {
 	defer s.Tenant.SetRateLimit(tenant.RateLimit{})
 	before, cpu := s.Tenant.Stats(), s.cpuTime()
 	began := time.Now()
-	if err := s.write(ctx, mountMany+"/rotate", map[string]any{"force": true}); err != nil {
+	if err := s.write(ctx, mountMany+"/rotate-all", map[string]any{"force": true}); err != nil {
 		return err
 	}
 	var after tenant.Stats
@@ -159,7 +159,7 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 			return err
 		}
 		before, began := s.Tenant.Stats().Requests[setSecret], time.Now()
-		if err := s.write(ctx, mountBeside+"/rotate", map[string]any{"force": true}); err != nil {
+		if err := s.write(ctx, mountBeside+"/rotate-all", map[string]any{"force": true}); err != nil {
 			return err
 		}
 		busy, err := phase()
@@ -183,7 +183,7 @@ func readBeside(ctx context.Context, o options, s *stack, r *report) error {
 
 func (s *stack) untilRotated(ctx context.Context, mount string) error {
 	for {
-		progress, err := s.read(ctx, mount+"/rotate")
+		progress, err := s.read(ctx, mount+"/rotate-all")
 		if err != nil || progress["finished_at"] != nil {
 			return err
 		}

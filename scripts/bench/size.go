@@ -14,10 +14,10 @@ import (
 
 // sizeResult is the plugin's binary beside that of the one that does nothing.
 type sizeResult struct {
-	Plugin     int64         `json:"plugin_bytes"`
+	Plugin        int64         `json:"plugin_bytes"`
 	Baseline      int64         `json:"baseline_bytes"`
-	Start      time.Duration `json:"plugin_start_ns"`
-	BaselineStart time.Duration `json:"floor_start_ns"`
+	Start         time.Duration `json:"plugin_start_ns"`
+	BaselineStart time.Duration `json:"baseline_start_ns"`
 }
 
 func measureSize(ctx context.Context, _ options, r *report) error {

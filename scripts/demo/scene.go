@@ -132,7 +132,7 @@ func (s *scene) line(phase string, served any) string {
 			names = append(names, s.name(fmt.Sprint(secret)))
 		}
 	}
-	return fmt.Sprintf("%-8s  served: %-5s Auth0 has: %s", phase, strings.Join(names, ", "), s.name(s.stack.Tenant.Secret(s.app.ClientID)))
+	return fmt.Sprintf("%-11s  served: %-5s Auth0 has: %s", phase, strings.Join(names, ", "), s.name(s.stack.Tenant.Secret(s.app.ClientID)))
 }
 
 func (s *scene) print(line string) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // canLogIn says whether an engine that starts on what is stored can log in.
@@ -18,7 +19,7 @@ func (env *testEnv) canLogIn() bool {
 	env.t.Helper()
 	config, err := readConfig(context.Background(), env.storage)
 	require.NoError(env.t, err)
-	_, err = (&fakeClient{env.auth0, config.client(env.b)}).Grant(context.Background())
+	_, err = (&fakeClient{env.auth0, env.b.clientSettings(config)}).Grant(context.Background())
 	return err == nil
 }
 
@@ -39,7 +40,7 @@ func TestRotateRootReplacesTheEnginesOwnSecret(t *testing.T) {
 		sleep(time.Hour)
 		config, err := readConfig(t.Context(), env.storage)
 		require.NoError(t, err)
-		assert.Equal(t, []string{secret}, config.loginSecrets())
+		assert.Equal(t, []string{secret}, inClear(config.Rotation.Logins(env.b.rootClock())))
 		assert.Equal(t, "2000-01-01T00:00:00Z", env.read("config")[fieldLastVaultRotation])
 		env.write("roles/app", map[string]any{fieldClientID: testAppID})
 		assert.Equal(t, string(eventRootRotate), string(env.events.Events[1].Type))
@@ -58,7 +59,7 @@ func TestRotateRootStoresBeforeItSends(t *testing.T) {
 		env.auth0.whenSet(func(_, secret string) {
 			config, err := readConfig(context.Background(), env.storage)
 			require.NoError(t, err)
-			require.True(t, config.Rotation.holds(sensitive(secret)))
+			require.True(t, config.Rotation.Holds(rotation.Secret(secret)))
 		})
 		env.write("rotate-root", nil)
 		env.auth0.whenSet(nil)
@@ -96,7 +97,7 @@ func TestRotateRootLosesNothing(t *testing.T) {
 				assert.NotEqual(t, testEngineSecret, env.auth0.secret(testEngineID))
 				config, err := readConfig(t.Context(), env.storage)
 				require.NoError(t, err)
-				assert.Equal(t, env.auth0.secret(testEngineID), string(config.Rotation.Current.Value))
+				assert.Equal(t, env.auth0.secret(testEngineID), string(config.Rotation.Current()))
 			})
 		})
 	}
@@ -137,7 +138,7 @@ func TestRotateRootWaitsUntilTheNewSecretIsEverywhere(t *testing.T) {
 		env.refused(502, "a login with it failed", logical.UpdateOperation, "rotate-root", nil)
 		config, err := readConfig(t.Context(), env.storage)
 		require.NoError(t, err)
-		assert.Equal(t, []string{string(config.Rotation.Next.Value), string(config.Rotation.Current.Value)}, config.loginSecrets()[:2], "both are kept")
+		assert.Equal(t, []string{string(config.Rotation.Next()), string(config.Rotation.Current())}, inClear(config.Rotation.Logins(env.b.rootClock()))[:2], "both are kept")
 	})
 }
 

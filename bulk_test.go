@@ -26,23 +26,23 @@ func manyRoles(t *testing.T, n int) *testEnv {
 func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 20)
-		never := env.must(logical.ReadOperation, "rotate", nil)
+		never := env.must(logical.ReadOperation, "rotate-all", nil)
 		assert.Equal(t, 0, never.Data[fieldDone])
 		assert.NotContains(t, never.Data, fieldStartedAt)
-		assert.Contains(t, never.Warnings[0], "never ordered")
+		assert.Contains(t, never.Warnings[0], "never asked for")
 
 		began := time.Now()
-		progress := env.write("rotate", nil).Data
+		progress := env.write("rotate-all", nil).Data
 		assert.Equal(t, began, time.Now())
 		assert.Equal(t, 20, progress[fieldTotal])
 		assert.Equal(t, 0, progress[fieldDone])
 		synctest.Wait()
-		progress = env.read("rotate")
+		progress = env.read("rotate-all")
 		assert.Equal(t, 20, progress[fieldWaiting])
 		assert.Equal(t, int64(61), progress[fieldSecondsLeft])
 		assert.Zero(t, env.auth0.count("set"), "staged: no lease is cut short")
 		sleep(2 * time.Minute)
-		progress = env.read("rotate")
+		progress = env.read("rotate-all")
 		assert.Equal(t, 20, progress[fieldDone])
 		assert.Equal(t, int64(0), progress[fieldSecondsLeft])
 		assert.Contains(t, progress, fieldFinishedAt)
@@ -50,7 +50,7 @@ func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
 		sleep(time.Hour)
 		assert.Equal(t, 20, env.auth0.count("set"), "once each")
 		env.must(logical.DeleteOperation, "roles/r0", nil)
-		assert.Equal(t, 20, env.read("rotate")[fieldDone], "what came of an order stays as it was")
+		assert.Equal(t, 20, env.read("rotate-all")[fieldDone], "what came of an order stays as it was")
 	})
 }
 
@@ -60,23 +60,23 @@ func TestRotateAllCanBeOrderedAgainAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 5)
 		for order := 1; order <= 3; order++ {
-			env.write("rotate", map[string]any{fieldForce: true})
+			env.write("rotate-all", map[string]any{fieldForce: true})
 			synctest.Wait()
 			assert.Equal(t, 5*order, env.auth0.count("set"))
-			assert.Contains(t, env.read("rotate"), fieldFinishedAt)
+			assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
 		}
 		sleep(time.Minute) // until they have settled
-		staged := env.write("rotate", nil)
+		staged := env.write("rotate-all", nil)
 		assert.Empty(t, staged.Warnings)
 		sleep(62 * time.Second) // between the rotation and the next pass
 		assert.Equal(t, 20, env.auth0.count("set"))
-		require.NotContains(t, env.read("rotate"), fieldFinishedAt)
-		again := env.write("rotate", nil)
+		require.NotContains(t, env.read("rotate-all"), fieldFinishedAt)
+		again := env.write("rotate-all", nil)
 		assert.NotEqual(t, staged.Data[fieldStartedAt], again.Data[fieldStartedAt])
 		assert.Empty(t, again.Warnings)
 		sleep(time.Second)
-		again = env.write("rotate", nil)
-		assert.Contains(t, again.Warnings[0], "still being carried out")
+		again = env.write("rotate-all", nil)
+		assert.Contains(t, again.Warnings[0], "still under way")
 	})
 }
 
@@ -93,18 +93,18 @@ func TestRotateAllForcedSurvivesARestartAndFailures(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		})
-		resp := env.write("rotate", map[string]any{fieldForce: true})
+		resp := env.write("rotate-all", map[string]any{fieldForce: true})
 		require.Len(t, resp.Warnings, 1)
 		sleep(1500 * time.Millisecond)
 		env.restart()
 		sleep(30 * time.Second)
-		progress := env.read("rotate")
+		progress := env.read("rotate-all")
 		assert.Equal(t, 18, progress[fieldDone])
 		assert.Equal(t, 2, progress[fieldFailed])
 		assert.Contains(t, progress[fieldFailedRoles], "r3")
 		env.auth0.interfereWith(nil)
 		sleep(2 * time.Hour)
-		progress = env.read("rotate")
+		progress = env.read("rotate-all")
 		assert.Equal(t, 20, progress[fieldDone])
 		assert.Contains(t, progress, fieldFinishedAt)
 		for i := range 20 {
@@ -122,10 +122,10 @@ func TestRotateAllReplacesWhatWasStagedBefore(t *testing.T) {
 		known := env.read("creds/r0")[fieldClientSecrets].([]string)
 		require.Len(t, known, 2)
 		sleep(time.Second)
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(3 * time.Minute)
 		assert.NotContains(t, known, env.auth0.secret("r0"))
-		assert.Contains(t, env.read("rotate"), fieldFinishedAt)
+		assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
 		assert.Equal(t, 3, env.auth0.count("set"))
 	})
 }
@@ -133,21 +133,21 @@ func TestRotateAllReplacesWhatWasStagedBefore(t *testing.T) {
 func TestRotateAllAgainChangesNothingButForce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 5)
-		first := env.write("rotate", nil).Data
+		first := env.write("rotate-all", nil).Data
 		sleep(10 * time.Second)
-		assert.Equal(t, first[fieldStartedAt], env.write("rotate", nil).Data[fieldStartedAt])
+		assert.Equal(t, first[fieldStartedAt], env.write("rotate-all", nil).Data[fieldStartedAt])
 		assert.Zero(t, env.auth0.count("set"))
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		synctest.Wait()
 		assert.Equal(t, 5, env.auth0.count("set"))
-		assert.Equal(t, true, env.read("rotate")[fieldForce])
+		assert.Equal(t, true, env.read("rotate-all")[fieldForce])
 	})
 }
 
 func TestRotateAllNeedsAConfiguration(t *testing.T) {
 	env := newEnv(t)
-	env.refused(400, "not configured yet", logical.UpdateOperation, "rotate", nil)
-	assert.Equal(t, 0, env.read("rotate")[fieldTotal])
+	env.refused(400, "not configured yet", logical.UpdateOperation, "rotate-all", nil)
+	assert.Equal(t, 0, env.read("rotate-all")[fieldTotal])
 }
 
 // TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder: there may be another
@@ -162,13 +162,13 @@ func TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder(t *testing.T) {
 			}
 			return nil
 		})
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(7 * 24 * time.Hour)
 		leaked := env.auth0.secret("r0")
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)
 		assert.NotEqual(t, leaked, env.auth0.secret("r0"))
-		assert.Equal(t, 1, env.read("rotate")[fieldFailed])
+		assert.Equal(t, 1, env.read("rotate-all")[fieldFailed])
 	})
 }
 
@@ -180,11 +180,11 @@ func TestAForcedOrderIsForcedAgain(t *testing.T) {
 		env.auth0.interfereWith(func(string, string, func()) error {
 			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
 		})
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)
-		assert.Equal(t, 3, env.read("rotate")[fieldFailed])
+		assert.Equal(t, 3, env.read("rotate-all")[fieldFailed])
 		env.auth0.interfereWith(nil)
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)
 		for i := range 3 {
 			assert.NotEqual(t, fmt.Sprint("initial-secret-of-r", i), env.auth0.secret(fmt.Sprint("r", i)))
@@ -197,11 +197,11 @@ func TestTheTimeLeftIsNotZeroWhileSomethingIsToDo(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 200)
-		env.write("rotate", nil)
+		env.write("rotate-all", nil)
 		sleep(30 * time.Second)
 		env.auth0.interfereWith(func(string, string, func()) error { time.Sleep(20 * time.Second); return nil })
 		sleep(33 * time.Second)
-		progress := env.read("rotate")
+		progress := env.read("rotate-all")
 		assert.Equal(t, 200, progress[fieldWaiting])
 		assert.Equal(t, int64(100), progress[fieldSecondsLeft], "at the lowest rate that Auth0 has")
 	})
@@ -214,15 +214,15 @@ func TestTwoOrdersAtOnceAreOne(t *testing.T) {
 		env.auth0.interfereWith(func(string, string, func()) error {
 			return refusal("set secret", 404, codeUnknownApplication, "The client does not exist")
 		})
-		env.write("rotate", map[string]any{fieldForce: true})
+		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)
-		over, err := env.b.rotateAllThatIsOver(t.Context(), env.storage)
+		over, err := env.b.bulkThatIsOver(t.Context(), env.storage)
 		require.NoError(t, err)
 		require.NotZero(t, over)
-		first, isNew, err := env.b.storeOrder(t.Context(), env.storage, false, over)
+		first, isNew, _, err := env.b.storeBulk(t.Context(), env.storage, false, over)
 		require.NoError(t, err)
 		assert.True(t, isNew)
-		second, isNew, err := env.b.storeOrder(t.Context(), env.storage, false, over)
+		second, isNew, _, err := env.b.storeBulk(t.Context(), env.storage, false, over)
 		require.NoError(t, err)
 		assert.False(t, isNew)
 		assert.Equal(t, first.Number, second.Number)
