@@ -341,14 +341,17 @@ func (env *testEnv) start() {
 		env.keysMade++
 		return testKeys()[env.keysMade%len(testKeys())], nil
 	}
-	err := env.b.Setup(context.Background(), &logical.BackendConfig{
+	require.NoError(env.t, env.b.Setup(context.Background(), env.backendConfig()))
+	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.engineStorage()}))
+}
+
+func (env *testEnv) backendConfig() *logical.BackendConfig {
+	return &logical.BackendConfig{
 		System:       env.system,
 		StorageView:  env.engineStorage(),
 		EventsSender: env.events,
 		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: env.log}),
-	})
-	require.NoError(env.t, err)
-	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.engineStorage()}))
+	}
 }
 
 // engineStorage is storage as the engine has it.

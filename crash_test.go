@@ -68,6 +68,13 @@ func (w *world) goOn(stopAt int) {
 	w.points, w.stopAt, w.stopped = nil, stopAt, false
 }
 
+// left is how many points are left until the world stops; 0: it does not.
+func (w *world) left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, w.stopAt-len(w.points))
+}
+
 func (w *world) passed() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

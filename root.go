@@ -216,9 +216,7 @@ func (b *backend) rootTimeline(config *configEntry, data map[string]any) {
 	data[fieldLastVaultRotation] = inRFC3339(view.LastRotation)
 	data[fieldFailures] = view.Failures
 	if view.LastError != "" {
-		data[fieldLastError], data[fieldRetryAt] = view.LastError, inRFC3339(view.RetryAt)
+		data[fieldLastError] = view.LastError
 	}
-	if !view.NextRotation.IsZero() {
-		data[fieldNextVaultRotation] = inRFC3339(view.NextRotation)
-	}
+	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt, fieldNextVaultRotation: view.NextRotation})
 }

@@ -409,7 +409,7 @@ func timeline(view rotation.View) map[string]any {
 
 // failureData is what is told of a failing role among others.
 func failureData(view rotation.View) map[string]any {
-	return map[string]any{
-		fieldLastError: view.LastError, fieldFailures: view.Failures, fieldRetryAt: inRFC3339(view.RetryAt),
-	}
+	data := map[string]any{fieldLastError: view.LastError, fieldFailures: view.Failures}
+	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt})
+	return data
 }

@@ -80,6 +80,9 @@ func (w *world) Save(_ context.Context, st State) error {
 		w.since = w.elapsed
 		w.staged[next] = w.elapsed
 	}
+	if st.Unsettled() && st.r.Force {
+		w.tried[st.Next()] = true
+	}
 	if st.Version() != before.Version() {
 		w.previous, w.replaced = before.Current(), w.elapsed
 		if !st.DriftedAt().IsZero() {
@@ -144,7 +147,7 @@ func (w *world) Send(_ context.Context, request Request) Outcome {
 }
 
 // leasesAreOver says whether all leases that lack the next secret are, when it is
-// sent for the first time.
+// sent for the first time, and never was to be without waiting.
 func (w *world) leasesAreOver(st State, next Secret) {
 	if !w.tried[next] && !st.r.Force && st.r.held(w.set) {
 		require.GreaterOrEqual(w.t, w.elapsed-w.staged[next], w.set.TTL+HandOutMargin)
@@ -233,10 +236,14 @@ func (w *world) step(wake time.Time) time.Time {
 }
 
 // TestNoHistoryLosesWhatAuth0Accepts, and all of them end well.
+//
+// FAILS: see TestTheEndOfAnEarlierRotationLosesNothingOfThisOne.
 func TestNoHistoryLosesWhatAuth0Accepts(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(600) {
+	for seed := range uint64(150) {
 		set := []Settings{vaultSettings(), auth0Settings(), engineSettings()}[seed%3]
+		set.TTL *= time.Duration(1 + seed%10)
+		set.PropagationDelay = []time.Duration{30 * time.Second, 0, 20 * time.Minute}[seed/3%3]
 		if seed%2 == 0 {
 			set.Period = 10 * time.Minute
 		}

@@ -198,7 +198,7 @@ func TestTheServedOrderIsTheOneInWhichItIsTried(t *testing.T) {
 		Current:  &version{Number: 3, Value: "current"},
 		Next:     &version{Number: 4, Value: "next"},
 		Previous: &version{Number: 2, Value: "previous"},
-		Rejected: versions{{Number: 4, Value: "rejected"}, {Number: 4, Value: "rejected too"}},
+		Rejected: versions{{Number: 3, Value: "rejected"}, {Number: 3, Value: "rejected too"}},
 		Cause:    byOperator, LastRotation: epoch, StagedAt: epoch,
 		FallbackUntil: epoch.Add(30 * time.Second),
 	}
@@ -494,6 +494,19 @@ func TestRejectionsLoseNothingThatMayBeLive(t *testing.T) {
 	other := before.failed(set, ended(Rejected), false, at(0))
 	_ = before.asked(byHand(true)).failed(set, ended(Rejected), false, at(0)).staged(set, "six", epoch).failed(set, ended(Rejected), false, at(0))
 	assert.Equal(t, []string{"one", "two", "three", "four"}, served(other))
+}
+
+// TestTheEndOfAnEarlierRotationLosesNothingOfThisOne: what was rejected since may be
+// live until another secret has been set and has propagated.
+//
+// FAILS: propagated drops all of Rejected, also what a forced rotation has added that
+// began before the last one had propagated.
+func TestTheEndOfAnEarlierRotationLosesNothingOfThisOne(t *testing.T) {
+	set := vaultSettings()
+	st := steadyState().accepted(set, "two", epoch).asked(byHand(true)).staged(set, "three", epoch)
+	st = onRecord(t, set, st, 0).failed(set, ended(Unclear), true, at(0)).failed(set, ended(Rejected), false, at(0))
+	assert.Equal(t, []string{"two", "one", "three"}, served(st))
+	assert.Equal(t, []string{"two", "three"}, served(st.propagated(at(set.PropagationDelay))))
 }
 
 // TestAFailureToMakeASecretIsWaitedOut, like any other.

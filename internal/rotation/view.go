@@ -17,8 +17,8 @@ type View struct {
 
 	LastError string // of the last attempt; "": it did not fail
 	Failures  int    // in a row
-	RetryAt   time.Time
-	Overdue   bool // a step is due and not done, be it that it failed
+	RetryAt   time.Time // of an attempt that failed: when the next is made, also by schedule
+	Overdue   bool      // a step is due and not done, be it that it failed
 
 	Forced   bool // no lease is waited for
 	UnderWay bool // something is asked for, staged, or at Auth0 without a clear answer
@@ -30,7 +30,7 @@ func (s State) View(set Settings, clk Clock) View {
 	v := View{
 		Version: r.number(), Served: r.served(),
 		FallbackUntil: r.fallbackEnd(clk), LastRotation: r.LastRotation, DriftedAt: r.DriftedAt,
-		LastError: r.LastError, Failures: r.Failures, RetryAt: r.RetryAt,
+		LastError: r.LastError, Failures: r.Failures,
 		Forced: r.Force, UnderWay: r.Next != nil || r.Cause == byOperator || r.Cause == byBulk || s.Unsettled(),
 	}
 	switch {
@@ -43,6 +43,9 @@ func (s State) View(set Settings, clk Clock) View {
 	}
 	if at, planned := r.nextEffect(set, clk); planned {
 		v.NextRotation = at
+	}
+	if v.LastError != "" {
+		v.RetryAt = decide(set, r, clk).wake
 	}
 	r.RetryAt = time.Time{}
 	v.Overdue = decide(set, r, clk).action != doNothing
