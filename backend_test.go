@@ -294,9 +294,10 @@ type testEnv struct {
 	storage *logical.InmemStorage
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
-	now     func() time.Time // nil: time.Now
-	inWorld *world           // that can stop; nil: none
-	hooks   *hookedStorage   // to see and delay the engine's use of storage; nil: none
+	now     func() time.Time                  // nil: time.Now
+	inWorld *world                            // that can stop; nil: none
+	wrapAPI func(managementAPI) managementAPI // nil: as it is
+	hooks   *hookedStorage                    // to see and delay the engine's use of storage; nil: none
 
 	keysMade int
 	log      *bytes.Buffer
@@ -331,18 +332,25 @@ func (env *testEnv) start() {
 		env.now = time.Now
 	}
 	env.b = newMount(env.now)
-	env.b.newAPI = func(c auth0.Config) (managementAPI, error) {
-		if env.inWorld != nil {
-			return &worldAPI{&fakeClient{env.auth0, c}, env.inWorld}, nil
-		}
-		return &fakeClient{env.auth0, c}, nil
-	}
+	env.b.newAPI = env.newAPI
 	env.b.newKey = func() (string, error) {
 		env.keysMade++
 		return testKeys()[env.keysMade%len(testKeys())], nil
 	}
 	require.NoError(env.t, env.b.Setup(context.Background(), env.backendConfig()))
 	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.engineStorage()}))
+}
+
+// newAPI is the fake Auth0 as an engine sees it.
+func (env *testEnv) newAPI(c auth0.Config) (managementAPI, error) {
+	var api managementAPI = &fakeClient{env.auth0, c}
+	if env.inWorld != nil {
+		api = &worldAPI{api, env.inWorld}
+	}
+	if env.wrapAPI != nil {
+		api = env.wrapAPI(api)
+	}
+	return api, nil
 }
 
 func (env *testEnv) backendConfig() *logical.BackendConfig {

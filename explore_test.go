@@ -99,7 +99,7 @@ func (s *steps) nextDue() (key string, at time.Time) {
 			key, at = k, t
 		}
 	}
-	return key, at.Add(-s.m.skew)
+	return key, at.Add(-s.m.ahead())
 }
 
 func (s *steps) boot() {
@@ -174,9 +174,8 @@ func newExplorer(t *testing.T, roles, applications int, config map[string]any) *
 	env.b.due, env.b.storage = s, env.engineStorage()
 	env.b.jitter = func() float64 { return 0 }
 	env.b.wait = func(_ context.Context, d time.Duration) error { s.at = s.at.Add(d); return nil }
-	env.b.newAPI = func(c auth0.Config) (managementAPI, error) {
-		return &modelAPI{&worldAPI{&fakeClient{env.auth0, c}, m.world}, m}, nil
-	}
+	env.wrapAPI = func(api managementAPI) managementAPI { return &modelAPI{api, m} }
+	env.b.newAPI = env.newAPI
 	require.NoError(t, env.b.Setup(context.Background(), env.backendConfig()))
 	x := &explorer{model: m, steps: s, storage: env.storage}
 	s.boot()
@@ -190,7 +189,7 @@ func newExplorer(t *testing.T, roles, applications int, config map[string]any) *
 func (x *explorer) remember(parent *memory, move string) *memory {
 	b := x.b
 	mem := &memory{
-		parent: parent, move: move, at: x.at, invalidated: b.served.invalidated, since: b.served.servingSince, skew: x.skew,
+		parent: parent, move: move, at: x.at, invalidated: b.served.invalidated, since: b.served.servingSince, skew: x.ahead(),
 		times: maps.Clone(x.times), storage: map[string][]byte{}, apps: map[string]auth0.Application{}, made: x.auth0.made,
 		every: slices.Clip(x.auth0.every), served: maps.Clone(b.served.roles), drift: maps.Clone(b.drift.roles),
 		bulkNumber: b.bulkNumber.Load(), roles: slices.Clone(x.roles), fault: x.fault, crashIn: x.world.left(),
@@ -234,7 +233,8 @@ func (x *explorer) goBack(mem *memory) {
 		x.auth0.apps[id] = &app
 	}
 	x.auth0.made, x.auth0.every, x.auth0.calls = mem.made, mem.every, nil
-	x.at, x.skew, x.times = mem.at, mem.skew, maps.Clone(mem.times)
+	x.at, x.times = mem.at, maps.Clone(mem.times)
+	x.skew.Store(int64(mem.skew))
 	b.served = newServedSets(b.now)
 	b.served.servingSince, b.served.invalidated, b.served.roles = mem.since, mem.invalidated, maps.Clone(mem.served)
 	b.drift = newDriftWatch()
@@ -269,15 +269,15 @@ func (x *explorer) hash(cron bool) [sha256.Size]byte {
 		write(id, inJSON(*x.auth0.apps[id].ClientSecret))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.b.served.roles)) {
-		write(name, inJSON(x.b.served.roles[name].since.Add(-x.skew)))
+		write(name, inJSON(x.b.served.roles[name].since.Add(-x.ahead())))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.b.drift.roles)) {
-		write(name, inJSON(x.b.drift.roles[name].next.Add(-x.skew)))
+		write(name, inJSON(x.b.drift.roles[name].next.Add(-x.ahead())))
 	}
 	for _, key := range slices.Sorted(maps.Keys(x.times)) {
-		write(key, inJSON(x.times[key].Add(-x.skew)))
+		write(key, inJSON(x.times[key].Add(-x.ahead())))
 	}
-	write(inJSON(x.roles), x.fault, x.world.left(), x.skew, x.b.bulkNumber.Load() < 0)
+	write(inJSON(x.roles), x.fault, x.world.left(), x.ahead(), x.b.bulkNumber.Load() < 0)
 	if cron {
 		write(x.at.Sub(x.at.Truncate(24 * time.Hour)).Round(time.Second))
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -92,17 +93,20 @@ type model struct {
 	*testEnv
 	driver
 	world *world
-	skew  time.Duration // what the engine's wall clock is ahead
+	skew  atomic.Int64 // what the engine's wall clock is ahead
 
-	mu    sync.Mutex // for what is below, which requests of the engine change
-	roles []modelRole
-	fault string
-	// rootAsked: somebody has asked for a rotation of the engine's own secret.
-	rootAsked bool
-	byHand    bool     // somebody else sets a secret right now
-	broken    string   // the first promise that was broken, and how
-	told      []string // what has happened, to be read when something is wrong
+	mu     sync.Mutex // for what is below, which requests of the engine change
+	roles  []modelRole
+	fault  string
+	byHand bool   // somebody else sets a secret right now
+	broken string // the first promise that was broken, and how
+
+	telling sync.Mutex
+	told    []string // what has happened, to be read when something is wrong
 }
+
+// ahead is what the engine's wall clock is ahead.
+func (m *model) ahead() time.Duration { return time.Duration(m.skew.Load()) }
 
 // modelRoles makes the first roles of a model. Auth0 has all applications.
 func (m *model) modelRoles(n, applications int) {
@@ -127,11 +131,13 @@ func (m *model) breaks(oracle, format string, args ...any) {
 }
 
 func (m *model) tell(format string, args ...any) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
 	m.told = append(m.told, m.clock().UTC().Format("2006-01-02 15:04:05 ")+fmt.Sprintf(format, args...))
 }
 
 // engineNow is the engine's wall clock.
-func (m *model) engineNow() time.Time { return m.clock().Add(m.skew) }
+func (m *model) engineNow() time.Time { return m.clock().Add(m.ahead()) }
 
 // interfere has requests fail as the fault says.
 func (m *model) interfere(op, clientID string, commit func()) error {
@@ -163,6 +169,11 @@ func (m *model) stored(name string) *roleEntry {
 		panic(err)
 	}
 	return role
+}
+
+// viewOf is what is to be seen of a stored role, by a process that has just begun.
+func (m *model) viewOf(role *roleEntry) rotation.View {
+	return role.Rotation.View(role.settings(m.b.mountInMemory()), rotation.Clock{Now: m.engineNow(), Since: m.engineNow()})
 }
 
 // isSet says whether Auth0 has the secret that is to be set next.
@@ -353,7 +364,7 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 		return
 	}
 	if role.Unpromised && !m.world.isStopped() {
-		view := stored.Rotation.View(stored.settings(m.b.mountInMemory()), rotation.Clock{Now: m.engineNow(), Since: m.engineNow()})
+		view := m.viewOf(stored)
 		role.Unpromised = view.Forced || view.UnderWay
 	}
 	byAuth0 := stored.SecretSource == rotation.Auth0 || stored.Rotation.Unsettled()
@@ -392,15 +403,17 @@ func (m *model) settle() {
 // reboot starts a fresh engine. What the last one had on record as sent may have
 // been, as far as this one can know.
 func (m *model) reboot() {
+	m.mu.Lock()
 	for i := range m.roles {
 		role := &m.roles[i]
 		if stored := m.stored(role.Name); stored != nil && stored.Rotation.Unsettled() && len(role.MayBeLive) == 0 {
 			role.MayBeLive = []string{string(stored.Rotation.Next())}
 		}
 	}
+	m.mu.Unlock()
 	m.world.goOn(0)
 	m.boot()
-	m.tell("a fresh engine, its clock off by %s", m.skew)
+	m.tell("a fresh engine, its clock off by %s", m.ahead())
 }
 
 // What can happen.
@@ -422,17 +435,24 @@ func on(name string, i int, do func(m *model, role *modelRole)) move {
 
 func requestMove(i int) move {
 	return on("rotate", i, func(m *model, role *modelRole) {
-		role.Operator = true
-		if m.stored(role.Name).SecretSource == rotation.Auth0 {
-			role.Unpromised, role.Holders = true, nil
-		}
+		m.asked(role, m.stored(role.Name).SecretSource == rotation.Auth0)
 		_, _ = m.try(logical.UpdateOperation, "rotate/"+role.Name, nil)
 	})
 }
 
+// asked notes that an operator has asked for a rotation.
+func (m *model) asked(role *modelRole, unpromised bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	role.Operator = true
+	if unpromised {
+		role.Unpromised, role.Holders = true, nil
+	}
+}
+
 func forceMove(i int) move {
 	return on("force", i, func(m *model, role *modelRole) {
-		role.Operator, role.Unpromised, role.Holders = true, true, nil
+		m.asked(role, true)
 		_, _ = m.try(logical.UpdateOperation, "rotate/"+role.Name, map[string]any{fieldForce: true})
 	})
 }
@@ -556,7 +576,13 @@ func driftMove(i int) move {
 }
 
 func faultMove(fault string) move {
-	return move{"fault " + fault, func(m *model) { m.fault = fault }}
+	return move{"fault " + fault, func(m *model) { m.failBy(fault) }}
+}
+
+func (m *model) failBy(fault string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = fault
 }
 
 // crashMove has the engine killed at the nth point from now.
@@ -567,12 +593,12 @@ func crashMove(n int) move {
 // failoverMove starts a fresh engine on a node whose clock differs.
 func failoverMove(skew time.Duration) move {
 	return move{fmt.Sprintf("failover to a clock off by %s", skew), func(m *model) {
-		if (skew - m.skew).Abs() > skewPromised {
+		if (skew - m.ahead()).Abs() > skewPromised {
 			for i := range m.roles {
 				m.roles[i].Holders, m.roles[i].Earlier = nil, "" // of such clocks it is promised only that nothing is held up
 			}
 		}
-		m.skew = skew
+		m.skew.Store(int64(skew))
 		m.reboot()
 	}}
 }
@@ -586,7 +612,7 @@ func (m *model) create(i int, more map[string]any) {
 	data := merged(map[string]any{fieldClientID: role.ClientID, fieldTTL: "10m"}, more)
 	skip, _ := data[fieldSkipImport].(bool)
 	if skip {
-		role.Operator, role.Unpromised, role.Holders = true, true, nil
+		m.asked(role, true)
 	}
 	_, err := m.try(logical.UpdateOperation, "roles/"+role.Name, data)
 	m.mu.Lock()
@@ -616,6 +642,8 @@ func deleteMove(i int) move {
 		if err == nil && unsettled && (resp == nil || len(resp.Warnings) == 0) {
 			m.breaks(oracleStored, "%s was forgotten without a warning while Auth0 may accept another secret", role.Name)
 		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if unsettled {
 			role.Holders = nil // that is said, and up to the operator
 		}
@@ -635,7 +663,7 @@ func timeMove(d time.Duration) move {
 
 // heal ends all faults, and asks what has to hold a bounded time later.
 func (m *model) heal() {
-	m.fault = ""
+	m.failBy("")
 	m.world.goOn(0)
 	m.waitOut(bounded)
 	for i := range m.roles {
@@ -674,7 +702,7 @@ func (m *model) checkHealed() {
 	failing := maps.Clone(status[fieldFailing].(map[string]any))
 	maps.DeleteFunc(failing, func(name string, _ any) bool { // a scheduled one waits for its next time
 		role := m.stored(name)
-		return role != nil && role.RotationWindow > 0 && !m.role(role.ClientID).Operator && m.role(role.ClientID).Bulk == 0
+		return role != nil && role.RotationWindow > 0 && m.viewOf(role).NextRotation.After(m.engineNow().Add(bounded))
 	})
 	if len(failing) > 0 || status[fieldOverdue] != 0 {
 		m.breaks(oracleHealed, "failing %v, overdue %v", failing, status[fieldOverdue])
@@ -691,7 +719,7 @@ func (m *model) checkHealed() {
 		if creds, err := m.request(logical.ReadOperation, "creds/"+role.Name, nil); err != nil || creds.Data[fieldClientSecret] != m.auth0.secret(role.ClientID) {
 			m.breaks(oracleHealed, "%s hands out a dead secret first (%v)", role.Name, err)
 		}
-		view := stored.Rotation.View(stored.settings(m.b.mountInMemory()), rotation.Clock{Now: m.engineNow(), Since: m.engineNow()})
+		view := m.viewOf(stored)
 		if next := view.NextRotation; !next.IsZero() && stored.RotationPeriod > 0 && next.After(m.engineNow().Add(stored.RotationPeriod+stored.TTL+time.Minute)) {
 			m.breaks(oracleNoFuture, "%s is rotated next at %s", role.Name, next)
 		}

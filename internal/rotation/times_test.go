@@ -218,6 +218,16 @@ func TestTheViewTellsOfFailuresAndOfWhatIsUnderWay(t *testing.T) {
 	assert.Equal(t, epoch.Add(20*time.Second), view.RetryAt)
 	assert.True(t, view.Overdue, "the wait is for a failure")
 
+	// when the schedule says when it is retried, that is told
+	scheduled := vaultSettings()
+	scheduled.Schedule, scheduled.Window = daily{}, time.Hour
+	failed = onRecord(t, scheduled, stagedState(scheduled, bySchedule), untilThree).failed(scheduled, ended(Refused), true, at(untilThree))
+	assert.Equal(t, epoch.Add(untilThree+backoffMin), State{failed}.View(scheduled, at(untilThree)).RetryAt)
+	assert.Equal(t, epoch.Add(untilThree+day), State{failed}.View(scheduled, at(untilThree+time.Hour)).RetryAt)
+	scheduled.Paused = true
+	assert.True(t, State{failed}.View(scheduled, at(untilThree)).RetryAt.IsZero())
+	assert.Equal(t, "no", State{failed}.View(scheduled, at(untilThree)).LastError)
+
 	assert.True(t, State{steadyState().asked(byHand(false))}.View(set, at(0)).UnderWay)
 	assert.True(t, State{steadyState().asked(Ask{By: BulkRotation, Bulk: 1})}.View(set, at(0)).UnderWay)
 	set.Period = time.Hour
@@ -268,7 +278,6 @@ func TestWhatLiesAheadIsReplacedByTheTimeItIs(t *testing.T) {
 	view := State{ahead}.View(set, clk)
 	assert.Equal(t, epoch, view.LastRotation)
 	assert.Equal(t, epoch, view.DriftedAt)
-	assert.Equal(t, epoch, view.RetryAt)
 	compared, _ := ahead.compared(set, "two", clk)
 	assert.Equal(t, d.record, compared)
 
