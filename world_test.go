@@ -702,7 +702,7 @@ func (m *model) checkHealed() {
 	failing := maps.Clone(status[fieldFailing].(map[string]any))
 	maps.DeleteFunc(failing, func(name string, _ any) bool { // a scheduled one waits for its next time
 		role := m.stored(name)
-		return role != nil && role.RotationWindow > 0 && m.viewOf(role).NextRotation.After(m.engineNow().Add(bounded))
+		return role != nil && role.RotationWindow > 0 && m.viewOf(role).NextRotation.After(m.engineNow())
 	})
 	if len(failing) > 0 || status[fieldOverdue] != 0 {
 		m.breaks(oracleHealed, "failing %v, overdue %v", failing, status[fieldOverdue])
