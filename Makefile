@@ -48,6 +48,8 @@ unit: ## Run the unit tests, with the race detector
 	go vet ./...
 	go vet -tags integration ./integration/
 	go test -race ./...
+	$(call step,Every sequence of moves in small worlds (about half a minute))
+	go test -count=1 -run '^TestExploration$$' -v . | grep --line-buffered -v -e '^=== '
 
 FUZZTIME ?= 3s
 .PHONY: fuzz
@@ -58,8 +60,11 @@ fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m
 	@echo FuzzAnswers; go test -run '^$$' -fuzz '^FuzzAnswers$$' -fuzztime $(FUZZTIME) ./internal/auth0
 
 SOAK ?= 1000-3000
+EXPLORE ?= 30000
 .PHONY: soak
-soak: ## Run many more random histories than make test does (SOAK=first-last seed)
+soak: ## Explore further, and run more random histories, than make test does (EXPLORE=worlds of each kind, SOAK=first-last seed)
+	$(call step,Every sequence of moves in $(EXPLORE) small worlds of each kind (about an hour))
+	EXPLORE=$(EXPLORE) go test -timeout 4h -run '^TestExploration$$' -v . | grep --line-buffered -v -e '^=== '
 	$(call step,Random histories with the seeds $(SOAK) (some minutes))
 	HISTORY_SEEDS=$(SOAK) go test -timeout 4h -run TestHistories -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 

@@ -34,6 +34,7 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/due"
+	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -55,7 +57,7 @@ const userAgent = "vault-plugin-secrets-auth0"
 const (
 	// upstreamPatience bounds work that goes on beyond its request: the requests
 	// to Auth0 that an attempt consists of at most, with a token for each.
-	upstreamPatience = 4 * maxRequestTimeout
+	upstreamPatience = 4 * requirements.MaxRequestTimeout
 	// stopPatience is how long such work may go on when the engine stops.
 	stopPatience = 5 * time.Second
 )
@@ -187,6 +189,33 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 	return conn, nil
 }
 
+// lockConfig is configLock's lock, as a caller is told if it cannot be had.
+func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
+	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable,
+			"the configuration is being changed by another request, which waits for Auth0: try again")
+	}
+	return unlock, nil
+}
+
+// audience is the Management API's, the domain's own unless told otherwise.
+func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
+
+// errNotConfigured is in the chain of notConfigured.
+var errNotConfigured = errors.New("not configured")
+
+type notConfiguredError struct{ logical.HTTPCodedError }
+
+func (notConfiguredError) Is(target error) bool { return target == errNotConfigured }
+
+func notConfigured() error {
+	err := badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+	var coded logical.HTTPCodedError
+	_ = errors.As(err, &coded)
+	return notConfiguredError{coded}
+}
+
 // disconnect makes the next connect read the configuration anew. Calls under
 // way end on the client they have.
 func (b *backend) disconnect() {
@@ -216,14 +245,6 @@ func (b *backend) limitsOf(domain string) *auth0.Limits {
 // else is served.
 func (b *backend) rootClock() rotation.Clock {
 	return rotation.Clock{Now: b.now(), Since: b.served.servingSince, Jitter: b.jitter()}
-}
-
-// mountSettings is what the configuration of the mount says of all roles.
-type mountSettings struct {
-	PropagationDelay time.Duration
-	Paused           bool
-	DriftCheckPeriod time.Duration // 0: never
-	Bulk             int           // number of the last rotation of all roles
 }
 
 // loadMount is what the mount's configuration says. Without one no secret can be

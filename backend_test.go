@@ -22,7 +22,6 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/answers"
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -290,7 +289,7 @@ const backoffMin = 10 * time.Second
 // test: run it in a synctest bubble to have time under control.
 type testEnv struct {
 	t       *testing.T
-	b       *mount
+	b       *pluginBackend
 	storage *logical.InmemStorage
 	auth0   *fakeAuth0
 	system  *logical.StaticSystemView
@@ -331,7 +330,7 @@ func (env *testEnv) start() {
 	if env.now == nil {
 		env.now = time.Now
 	}
-	env.b = newMount(env.now)
+	env.b = newPluginBackend(env.now)
 	env.b.newAPI = env.newAPI
 	env.b.newKey = func() (string, error) {
 		env.keysMade++
@@ -554,13 +553,6 @@ func (env *testEnv) newHolder(role string) holder {
 
 func (h holder) holds(secret string) bool {
 	return slices.Contains(h.secrets, secret)
-}
-
-// viewOf is what is to be seen of a stored role's rotation now, as a process sees it
-// that has just started.
-func viewOf(role *roleEntry) rotation.View {
-	now := time.Now()
-	return role.Rotation.View(role.settings(mountSettings{PropagationDelay: defaultPropagationDelay}), rotation.Clock{Now: now, Since: now})
 }
 
 // sleep lets time pass and the engine do what it has to do in it.

@@ -71,9 +71,9 @@ func setDriftCheck(b *testing.B, storage logical.Storage, period time.Duration) 
 func benchRole(i int) string { return fmt.Sprintf("app-%06d", i) }
 
 // startOn is an engine that Vault has just started on storage.
-func startOn(b *testing.B, storage logical.Storage, fake *fakeAuth0, now func() time.Time) *mount {
+func startOn(b *testing.B, storage logical.Storage, fake *fakeAuth0, now func() time.Time) *pluginBackend {
 	b.Helper()
-	engine := newMount(now)
+	engine := newPluginBackend(now)
 	engine.newAPI = func(c auth0.Config) (managementAPI, error) { return &fakeClient{fake, c}, nil }
 	require.NoError(b, engine.Setup(context.Background(), benchConfig(storage)))
 	require.NoError(b, engine.Initialize(context.Background(), &logical.InitializationRequest{Storage: storage}))
@@ -89,7 +89,7 @@ func benchConfig(storage logical.Storage) *logical.BackendConfig {
 
 // rebuilt waits until the schedule knows all roles, has looked at each, and
 // has nothing to do.
-func rebuilt(b *testing.B, engine *mount, roles int) {
+func rebuilt(b *testing.B, engine *pluginBackend, roles int) {
 	b.Helper()
 	for {
 		known := engine.index.Len()

@@ -13,6 +13,9 @@ import (
 )
 
 const (
+	// pathRotateAllName is the path of the rotation of all roles.
+	pathRotateAllName = "rotate-all"
+
 	// dueBulk is the rotation of all roles among what is due. No role can have this
 	// name.
 	dueBulk = "rotate-all/"
@@ -24,35 +27,6 @@ const (
 	// to be done.
 	bulkPause = 15 * time.Second
 )
-
-// bulkEntry is the stored rotation of all roles: the last that was ordered. Each
-// secret carries the number of the last one that had been ordered when it was made,
-// imported or found, so which roles are concerned, and which are done, follows from
-// their own states, whatever the clocks say.
-type bulkEntry struct {
-	Format    int       `json:"format"`
-	Number    int       `json:"number"`
-	StartedAt time.Time `json:"started_at"`
-	Force     bool      `json:"force,omitempty"`
-	// AskedAt is when each role concerned carried the request in its own state. No
-	// role is asked any more: each goes on by itself.
-	AskedAt time.Time `json:"asked_at,omitzero"`
-	// FinishedAt is when all of them were done, and Total how many they were.
-	FinishedAt time.Time `json:"finished_at,omitzero"`
-	Total      int       `json:"total,omitempty"`
-	// CalledOffAt is when it was called off.
-	CalledOffAt time.Time `json:"called_off_at,omitzero"`
-}
-
-func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	return readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
-}
-
-func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {
-	written := *entry
-	written.Format = entryFormat
-	return writeEntry(ctx, storage, storageBulk, &written)
-}
 
 // underWay says whether there is something to do, or to wait for.
 func (e *bulkEntry) underWay() bool {

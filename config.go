@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +17,6 @@ import (
 )
 
 const (
-	maxRequestTimeout = requirements.MaxRequestTimeout
 	// minRootPeriod is the shortest time between rotations of the engine's own secret.
 	minRootPeriod = 20 * time.Second
 )
@@ -86,7 +84,7 @@ func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldDat
 	case keySent && c.SigningAlgorithm == "":
 		c.SigningAlgorithm = auth0.SigningAlgorithms[0]
 	}
-	if (secretSent || keySent) && !(same && c.Rotation.IsCurrent(credential)) {
+	if (secretSent || keySent) && (!same || !c.Rotation.IsCurrent(credential)) {
 		c.Rotation = rotation.Imported(credential, 0, now)
 	}
 	if !algorithmSent {
@@ -190,9 +188,6 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	return requirements.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
 }
 
-// audience is the Management API's, the domain's own unless told otherwise.
-func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
-
 // commitConfig stores a configuration, unless roles contradict it by now, and has
 // everything that depends on it looked at again.
 func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
@@ -213,13 +208,4 @@ func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, sto
 		b.due.Again()
 	}
 	return nil
-}
-
-// lockConfig is configLock's lock, as a caller is told if it cannot be had.
-func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			"the configuration is being changed by another request, which waits for Auth0: try again")
-	}
-	return unlock, nil
 }

@@ -20,19 +20,8 @@ func badRequest(format string, args ...any) error {
 	return logical.CodedError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
-// errNotConfigured is in the chain of notConfigured.
-var errNotConfigured = errors.New("not configured")
-
-type notConfiguredError struct{ logical.HTTPCodedError }
-
-func (notConfiguredError) Is(target error) bool { return target == errNotConfigured }
-
-func notConfigured() error {
-	err := badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
-		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
-	var coded logical.HTTPCodedError
-	_ = errors.As(err, &coded)
-	return notConfiguredError{coded}
+func unknownRole(name string) error {
+	return badRequest("role %q does not exist: create it at roles/%s", name, name)
 }
 
 // handled wraps the handler of an operation: it refuses input that the path

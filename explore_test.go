@@ -26,7 +26,7 @@ import (
 
 // exploreStates is how many worlds are gone into, of each kind. EXPLORE=n is another
 // number (make soak).
-const exploreStates = 1500
+const exploreStates = 600
 
 // healEvery is how many new worlds there are for each one that is healed.
 const healEvery = 10
@@ -170,7 +170,7 @@ func newExplorer(t *testing.T, roles, applications int, config map[string]any) *
 	s := &steps{m: m, at: time.Date(2027, 3, 1, 1, 0, 0, 0, time.UTC), times: map[string]time.Time{}}
 	m.driver = s
 	env.inWorld = m.world
-	env.b = newMount(m.engineNow)
+	env.b = newPluginBackend(m.engineNow)
 	env.b.due, env.b.storage = s, env.engineStorage()
 	env.b.jitter = func() float64 { return 0 }
 	env.b.wait = func(_ context.Context, d time.Duration) error { s.at = s.at.Add(d); return nil }

@@ -16,24 +16,24 @@ import (
 
 // Factory makes the backend of one mount.
 func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
-	m := newMount(time.Now)
-	if err := m.Setup(ctx, conf); err != nil {
+	e := newPluginBackend(time.Now)
+	if err := e.Setup(ctx, conf); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return e, nil
 }
 
-// mount is a backend with its paths, as Vault calls it.
-type mount struct {
+// pluginBackend is a backend with its paths, as Vault calls it.
+type pluginBackend struct {
 	*backend
 	index   *due.Index      // backend.due, to start and to stop
 	storage logical.Storage // set once, before the index is started
 }
 
-func newMount(now func() time.Time) *mount {
+func newPluginBackend(now func() time.Time) *pluginBackend {
 	b := &backend{
 		now:        now,
-		wait:       wait,
+		wait:       waitFor,
 		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
 		newKey:     auth0.NewPrivateKey,
 		jitter:     rand.Float64,
@@ -44,10 +44,10 @@ func newMount(now func() time.Time) *mount {
 		configLock: newKeyedLocks(),
 	}
 	b.bulkNumber.Store(unknownBulkNumber)
-	b.abandoned, b.abandon = context.WithCancel(context.Background())
-	m := &mount{backend: b}
-	m.index = due.New(now, m.attend)
-	b.due = m.index
+	b.abandoned, b.abandon = context.WithCancel(context.Background()) //nolint:gosec // clean calls it
+	e := &pluginBackend{backend: b}
+	e.index = due.New(now, e.attend)
+	b.due = e.index
 	b.Backend = &framework.Backend{
 		Help:           strings.TrimSpace(backendHelp),
 		BackendType:    logical.TypeLogical,
@@ -70,16 +70,16 @@ func newMount(now func() time.Time) *mount {
 			b.pathStatus(),
 		),
 		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
-		InitializeFunc: m.initialize,
-		PeriodicFunc:   m.periodic,
-		Invalidate:     m.invalidate,
-		Clean:          m.clean,
+		InitializeFunc: e.initialize,
+		PeriodicFunc:   e.periodic,
+		Invalidate:     e.invalidate,
+		Clean:          e.clean,
 	}
-	return m
+	return e
 }
 
-// wait lets time pass, unless the context ends.
-func wait(ctx context.Context, d time.Duration) error {
+// waitFor lets time pass, unless the context ends.
+func waitFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -90,90 +90,90 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // HandleExistenceCheck and HandleRequest refuse secrets of another type than
 // string before the SDK does: its error quotes the value, and Vault logs it.
-func (m *mount) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
+func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return false, false, errutil.UserError{Err: err.Error()}
 	}
-	return m.Backend.HandleExistenceCheck(ctx, req)
+	return e.Backend.HandleExistenceCheck(ctx, req)
 }
 
 // HandleRequest is explained at HandleExistenceCheck.
-func (m *mount) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if err := checkSecretForm(req); err != nil {
 		return nil, err
 	}
-	return m.Backend.HandleRequest(ctx, req)
+	return e.Backend.HandleRequest(ctx, req)
 }
 
 // initialize starts what goes on in the background. Vault calls it after unseal,
 // mount and reload.
-func (m *mount) initialize(_ context.Context, req *logical.InitializationRequest) error {
-	m.start(req.Storage)
+func (e *pluginBackend) initialize(_ context.Context, req *logical.InitializationRequest) error {
+	e.start(req.Storage)
 	return nil
 }
 
 // periodic runs every minute. It starts what initialize could not, looks at the
 // clock, and refreshes what is remembered of the mount's tuning. Vault also calls
 // it while it takes the mount away.
-func (m *mount) periodic(_ context.Context, req *logical.Request) error {
-	if m.System().Tainted() {
+func (e *pluginBackend) periodic(_ context.Context, req *logical.Request) error {
+	if e.System().Tainted() {
 		return nil
 	}
-	m.askMaxLeaseTTL()
-	m.start(req.Storage)
-	if step := m.index.CheckClock(); step != 0 {
-		m.Logger().Warn("the clock was stepped: all roles are looked at again", "by", step)
+	e.askMaxLeaseTTL()
+	e.start(req.Storage)
+	if step := e.index.CheckClock(); step != 0 {
+		e.Logger().Warn("the clock was stepped: all roles are looked at again", "by", step)
 	}
 	return nil
 }
 
 // start has everything attended to that may be due, where storage can be written.
-func (m *mount) start(storage logical.Storage) {
-	m.commitLock.Lock()
-	defer m.commitLock.Unlock()
-	if m.storage != nil || !m.WriteSafeReplicationState() {
+func (e *pluginBackend) start(storage logical.Storage) {
+	e.commitLock.Lock()
+	defer e.commitLock.Unlock()
+	if e.storage != nil || !e.WriteSafeReplicationState() {
 		return
 	}
-	m.storage = storage
+	e.storage = storage
 	for _, key := range []string{dueRoot, dueBulk, storageRoles} {
-		m.due.Set(key, m.now())
+		e.due.Set(key, e.now())
 	}
-	m.index.Start()
+	e.index.Start()
 }
 
 // attend does what is due for one key, and says when to come back.
-func (m *mount) attend(ctx context.Context, key string) (next time.Time) {
+func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time) {
 	switch key {
 	case dueRoot:
-		return m.attendRoot(ctx, m.storage)
+		return e.attendRoot(ctx, e.storage)
 	case dueBulk:
-		return m.attendBulk(ctx, m.storage)
+		return e.attendBulk(ctx, e.storage)
 	case storageRoles:
-		return m.attendRoles(ctx, m.storage)
+		return e.attendRoles(ctx, e.storage)
 	default:
-		return m.attendRole(ctx, m.storage, key)
+		return e.attendRole(ctx, e.storage, key)
 	}
 }
 
 // invalidate drops what is in memory of an entry that another node has written.
-func (m *mount) invalidate(_ context.Context, key string) {
+func (e *pluginBackend) invalidate(_ context.Context, key string) {
 	switch name, isRole := strings.CutPrefix(key, storageRoles); {
 	case isRole:
-		m.served.invalidate(name)
+		e.served.invalidate(name)
 	case key == storageConfig:
-		m.disconnect()
+		e.disconnect()
 	case key == storageBulk:
-		m.bulkNumber.Store(unknownBulkNumber)
+		e.bulkNumber.Store(unknownBulkNumber)
 	}
 }
 
 // clean stops the background work and waits for it. What goes on beyond its request
 // ends soon.
-func (m *mount) clean(context.Context) {
-	time.AfterFunc(stopPatience, m.abandon)
-	m.index.Stop()
-	m.readEvents.work.Wait()
-	m.disconnect()
+func (e *pluginBackend) clean(context.Context) {
+	time.AfterFunc(stopPatience, e.abandon)
+	e.index.Stop()
+	e.readEvents.work.Wait()
+	e.disconnect()
 }
 
 const backendHelp = `

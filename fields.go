@@ -123,6 +123,9 @@ const (
 	defaultDriftCheckPeriod = 24 * time.Hour
 )
 
+// fieldSchemas describe the fields of a request or of an answer.
+type fieldSchemas = map[string]*framework.FieldSchema
+
 func stringField(description string) *framework.FieldSchema {
 	return &framework.FieldSchema{Type: framework.TypeString, Description: description}
 }

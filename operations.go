@@ -7,9 +7,6 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// fieldSchemas describe the fields of a request or of an answer.
-type fieldSchemas = map[string]*framework.FieldSchema
-
 // operationPrefix begins the names of all operations.
 const operationPrefix = "auth0"
 

@@ -132,7 +132,3 @@ func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *fra
 		return set, nil
 	}
 }
-
-func unknownRole(name string) error {
-	return badRequest("role %q does not exist: create it at roles/%s", name, name)
-}

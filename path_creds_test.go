@@ -150,7 +150,7 @@ func TestReadingNeedsNeitherAuth0NorStorage(t *testing.T) {
 	env.storage.FailGet(false).FailList(false).FailPut(false)
 
 	env.stop()
-	env.b = newMount(time.Now) // no scheduler, nothing loaded
+	env.b = newPluginBackend(time.Now) // no scheduler, nothing loaded
 	require.NoError(t, env.b.Setup(t.Context(), &logical.BackendConfig{System: env.system, StorageView: env.storage}))
 	env.storage.FailGet(true)
 	_, err := env.request(logical.ReadOperation, "creds/app", nil)

@@ -26,8 +26,6 @@ A read shows the settings and how far a rotation is, never a secret. Deleting
 the role leaves the application's secret as it is.`
 
 	pathRolesListSynopsis = "List the roles."
-
-	rolesPrefix = "roles/"
 )
 
 func (b *backend) pathRoles() []*framework.Path {

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	pathRotateAllName        = "rotate-all"
 	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
 	pathRotateAllDescription = `
 A write has every role rotated whose secret was made, imported or found before it,

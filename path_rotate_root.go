@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	pathRotateRootName        = "rotate-root"
 	pathRotateRootSynopsis    = "Rotate the engine's own client secret or private key."
 	pathRotateRootDescription = `
 Replaces the client secret of the application with which the engine calls Auth0

@@ -13,9 +13,6 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// minLease is the shortest lease and the shortest ttl of a role.
-const minLease = 10 * time.Second
-
 // sentRole is what a write of a role carries.
 type sentRole struct {
 	clientID         string

@@ -13,6 +13,9 @@ import (
 )
 
 const (
+	// pathRotateRootName is the path of the rotation of the engine's own secret.
+	pathRotateRootName = "rotate-root"
+
 	// dueRoot is the engine's own secret among what is due. No role can have this
 	// name.
 	dueRoot = "config/root"

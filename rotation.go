@@ -28,6 +28,9 @@ import (
 // base64-encoded.
 const secretBytes = 48
 
+// rolesPrefix begins the paths of roles.
+const rolesPrefix = "roles/"
+
 // storageRetry is the wait after an error that could not be stored, such as one of
 // storage itself; unreadableRetry, after an entry that cannot be read, which will
 // not change by itself.

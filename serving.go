@@ -9,6 +9,9 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
+// minLease is the shortest lease and the shortest ttl of a role.
+const minLease = 10 * time.Second
+
 // servedSet is what is handed out of one role. It never changes: a change of
 // the role is a new one.
 type servedSet struct {
@@ -100,7 +103,7 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 // staged secret starts the wait again; a change of settings does not. Holders from
 // before another node changed some role, this one maybe, are waited for.
 func (s *servedSets) newSet(role *roleEntry, before *servedSet) *servedSet {
-	set := &servedSet{role: role, since: later(s.servingSince, s.invalidated)}
+	set := &servedSet{role: role, since: latest(s.servingSince, s.invalidated)}
 	if before != nil {
 		set.since = before.since
 		if next := role.Rotation.Next(); next != "" && next != before.role.Rotation.Next() {
@@ -219,7 +222,7 @@ func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
 // hand its ttl, since its credentials may change at any time.
 func presentPeriod(role *roleEntry) time.Duration {
 	if role.schedule != nil {
-		last := later(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
+		last := latest(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
 		return max(role.schedule.Next(last).Sub(last), time.Second)
 	}
 	if role.RotationPeriod > 0 {
@@ -237,7 +240,7 @@ func inClear(secrets []rotation.Secret) []string {
 	return values
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

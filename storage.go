@@ -71,6 +71,14 @@ type roleEntry struct {
 	Rotation      rotation.State `json:"rotation"`
 }
 
+// mountSettings is what the configuration of the mount says of all roles.
+type mountSettings struct {
+	PropagationDelay time.Duration
+	Paused           bool
+	DriftCheckPeriod time.Duration // 0: never
+	Bulk             int           // number of the last rotation of all roles
+}
+
 func (r *roleEntry) settings(mount mountSettings) rotation.Settings {
 	set := rotation.Settings{
 		TTL: r.TTL, Period: r.RotationPeriod, Window: r.RotationWindow, Source: r.SecretSource,
@@ -187,6 +195,35 @@ func (p *rotationPlan) loaded(key string, s rotation.State) (rotation.State, err
 // roleNames are the names among the keys of a listing, which may have folders.
 func roleNames(keys []string) []string {
 	return slices.DeleteFunc(keys, func(key string) bool { return strings.HasSuffix(key, "/") })
+}
+
+// bulkEntry is the stored rotation of all roles: the last that was ordered. Each
+// secret carries the number of the last one that had been ordered when it was made,
+// imported or found, so which roles are concerned, and which are done, follows from
+// their own states, whatever the clocks say.
+type bulkEntry struct {
+	Format    int       `json:"format"`
+	Number    int       `json:"number"`
+	StartedAt time.Time `json:"started_at"`
+	Force     bool      `json:"force,omitempty"`
+	// AskedAt is when each role concerned carried the request in its own state. No
+	// role is asked any more: each goes on by itself.
+	AskedAt time.Time `json:"asked_at,omitzero"`
+	// FinishedAt is when all of them were done, and Total how many they were.
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Total      int       `json:"total,omitempty"`
+	// CalledOffAt is when it was called off.
+	CalledOffAt time.Time `json:"called_off_at,omitzero"`
+}
+
+func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+	return readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+}
+
+func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {
+	written := *entry
+	written.Format = entryFormat
+	return writeEntry(ctx, storage, storageBulk, &written)
 }
 
 func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {

@@ -194,14 +194,14 @@ type modelAPI struct {
 }
 
 func (a *modelAPI) SetSecret(ctx context.Context, clientID, secret string) error {
-	a.model.sending(clientID, secret)
+	a.model.sending(clientID)
 	err := a.managementAPI.SetSecret(ctx, clientID, secret)
 	a.model.answered(clientID, secret, err)
 	return err
 }
 
 func (a *modelAPI) RotateSecret(ctx context.Context, clientID string) (string, error) {
-	a.model.sending(clientID, "")
+	a.model.sending(clientID)
 	secret, err := a.managementAPI.RotateSecret(ctx, clientID)
 	a.model.answered(clientID, "", err)
 	return secret, err
@@ -218,7 +218,7 @@ func (m *model) role(clientID string) *modelRole {
 }
 
 // sending asks what is about to be sent for a reason.
-func (m *model) sending(clientID, secret string) {
+func (m *model) sending(clientID string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	role := m.role(clientID)
@@ -271,7 +271,7 @@ func (m *model) scheduled(role *roleEntry) bool {
 		due := role.schedule.Next(now.Add(-role.RotationWindow))
 		return !due.After(now)
 	default:
-		return !role.schedule.Next(later(last, role.Rotation.ScheduledFrom())).After(now)
+		return !role.schedule.Next(latest(last, role.Rotation.ScheduledFrom())).After(now)
 	}
 }
 
@@ -528,7 +528,8 @@ func (m *model) hold(role *modelRole) {
 	stored := m.stored(role.Name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	secrets := leased.Data[fieldClientSecrets].([]string)
+	secrets, seconds := leased.Data[fieldClientSecrets].([]string), static.Data[fieldTTL].(int64)
+	keep := time.Duration(seconds) * time.Second
 	if role.Foreign && secrets[0] == role.Accepted {
 		role.Foreign = false
 	}
@@ -538,7 +539,7 @@ func (m *model) hold(role *modelRole) {
 	m.tell("%s: a lease of %s with %d secrets", role.Name, leased.Secret.TTL, len(secrets))
 	role.Holders = append(slices.Clone(role.Holders),
 		modelHolder{secrets, twoFields(leased.Data), m.clock().Add(leased.Secret.TTL)},
-		modelHolder{secrets, twoFields(static.Data), m.clock().Add(2 * time.Duration(static.Data[fieldTTL].(int64)) * time.Second)})
+		modelHolder{secrets, twoFields(static.Data), m.clock().Add(2 * keep)})
 }
 
 func (m *model) revoke(name string, resp *logical.Response) error {

@@ -175,7 +175,7 @@ func TestStagedRotationThatMissesItsWindowWaits(t *testing.T) {
 	d := decide(set, st, clk)
 	assert.Equal(t, doNothing, d.action)
 	assert.Equal(t, began.Add(27*time.Hour), d.wake)
-	assert.Len(t, d.record.served(), 2)
+	assert.Len(t, d.served(), 2)
 	// asked for by hand it does not wait
 	byHand := record{Current: st.Current, LastRotation: began}.asked(Ask{By: Operator}).staged(set, "two", began)
 	assert.Equal(t, doSet, decide(set, byHand, clk).action)

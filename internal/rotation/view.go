@@ -15,8 +15,8 @@ type View struct {
 	NextRotation      time.Time // when the next rotation takes effect
 	DriftedAt         time.Time // when the present secret was found, set by somebody else
 
-	LastError string // of the last attempt; "": it did not fail
-	Failures  int    // in a row
+	LastError string    // of the last attempt; "": it did not fail
+	Failures  int       // in a row
 	RetryAt   time.Time // of an attempt that failed: when the next is made, also by schedule
 	Overdue   bool      // a step is due and not done, be it that it failed
 
