@@ -145,3 +145,24 @@ func TestConfigStorageFailureKeepsTheOldConfiguration(t *testing.T) {
 	env.storage.FailPut(false)
 	assert.Equal(t, int64(30), env.read("config")[fieldRequestTimeout])
 }
+
+// TestAConfigurationThatAnotherNodeHasWrittenIsReadAnew.
+func TestAConfigurationThatAnotherNodeHasWrittenIsReadAnew(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("roles/app", map[string]any{fieldClientID: testAppID})
+	require.Equal(t, false, env.read("status")[fieldDisableRotation])
+	config, err := readConfig(t.Context(), env.storage)
+	require.NoError(t, err)
+	config.Disabled = true
+	require.NoError(t, writeConfig(t.Context(), env.storage, config))
+	require.Equal(t, false, env.read("status")[fieldDisableRotation])
+	env.b.InvalidateKey(t.Context(), storageConfig)
+	assert.Equal(t, true, env.read("status")[fieldDisableRotation])
+}
+
+// TestSecretsAreSealWrapped: a prefix is one only if it ends in a slash.
+func TestSecretsAreSealWrapped(t *testing.T) {
+	assert.ElementsMatch(t, []string{"config", "role/"}, newEnv(t).b.PathsSpecial.SealWrapStorage)
+	assert.Equal(t, "config", storageConfig)
+	assert.Equal(t, "role/", storageRoles)
+}

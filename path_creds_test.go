@@ -206,3 +206,31 @@ func TestLoadOvertakenByAChangeIsNotKept(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatAnotherNodeHasChangedIsServedFromThenOn: holders of what was served until
+// then get a whole ttl more.
+func TestWhatAnotherNodeHasChangedIsServedFromThenOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := configuredEnv(t)
+		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "1m"})
+		env.write("rotate/app", nil)
+		sleep(30 * time.Second)
+		env.b.InvalidateKey(t.Context(), storageRoles+"app")
+		assert.Equal(t, inRFC3339(time.Now().Add(time.Minute)), env.read("rotate/app")[fieldReadyAt])
+		sleep(time.Minute)
+		assert.Equal(t, testAppSecret, env.auth0.secret(testAppID))
+		sleep(rotation.HandOutMargin)
+		assert.NotEqual(t, testAppSecret, env.auth0.secret(testAppID))
+	})
+}
+
+// TestALoweredMaximumOfTheMountCountsWithinAMinute.
+func TestALoweredMaximumOfTheMountCountsWithinAMinute(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "1h"})
+	lease := func() time.Duration { return env.must(logical.ReadOperation, "creds/app", nil).Secret.TTL }
+	require.Equal(t, time.Hour, lease())
+	env.system.MaxLeaseTTLVal = 10 * time.Minute
+	require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+	assert.Equal(t, 10*time.Minute, lease())
+}

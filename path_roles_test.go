@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -269,4 +270,45 @@ func TestLoweringTheTTLSaysThatTheNextRotationStillWaits(t *testing.T) {
 		sleep(24 * time.Hour)
 		assert.Equal(t, inRFC3339(time.Now().Add(time.Hour)), env.write("rotate/app", nil).Data[fieldReadyAt])
 	})
+}
+
+// TestAnApplicationGetsOneRoleThoughTwoAreMadeAtOnce: that it is free is looked at
+// again when the role is stored.
+func TestAnApplicationGetsOneRoleThoughTwoAreMadeAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := configuredEnv(t)
+		inTheWay := true
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "get" && inTheWay {
+				inTheWay = false
+				env.write("roles/other", map[string]any{fieldClientID: testAppID})
+			}
+			return nil
+		})
+		env.refused(400, `is under role "other" already`, logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
+		assert.Nil(t, env.must(logical.ReadOperation, "roles/app", nil))
+	})
+}
+
+// TestAnApplicationIsReservedBeforeItsRoleIsStored: a crash in between leaves a
+// reservation, which is void, and never a role without one.
+func TestAnApplicationIsReservedBeforeItsRoleIsStored(t *testing.T) {
+	env := newEnv(t)
+	env.stop()
+	env.hooks = &hookedStorage{}
+	env.start()
+	env.write("config", engineConfig(nil))
+	env.hooks.put = func(key string) error {
+		if key != storageRoles+"app" {
+			return nil
+		}
+		reserved, err := readApplication(t.Context(), env.storage, testAppID)
+		require.NoError(t, err)
+		require.NotNil(t, reserved)
+		return errors.New("storage fails")
+	}
+	_, err := env.request(logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
+	require.Error(t, err)
+	env.hooks.put = nil
+	env.write("roles/other", map[string]any{fieldClientID: testAppID})
 }

@@ -485,3 +485,24 @@ func TestAnAnswerThatComesTooLateIsStored(t *testing.T) {
 		})
 	}
 }
+
+// TestAFailedTokenRequestHasSentNothing: whatever Auth0 says to it, the attempt has
+// not begun, and a force is still one.
+func TestAFailedTokenRequestHasSentNothing(t *testing.T) {
+	for name, class := range map[string]auth0.Class{"refused": auth0.Refused, "no answer": auth0.Ambiguous} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				env := minuteRole(t, nil)
+				env.failing("set", &auth0.Error{Class: class, Op: auth0.OpToken, Status: 401, Code: "access_denied", Message: "Unauthorized"})
+				_, err := env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
+				require.Error(t, err)
+				role, err := readRole(t.Context(), env.storage, "app")
+				require.NoError(t, err)
+				assert.False(t, role.Rotation.Unsettled())
+				env.auth0.interfereWith(nil)
+				sleep(10 * time.Second)
+				assert.NotEqual(t, testAppSecret, env.auth0.secret(testAppID), "no lease is waited for")
+			})
+		})
+	}
+}

@@ -160,3 +160,24 @@ func TestRootIsRotatedBySchedule(t *testing.T) {
 		assert.True(t, env.canLogIn())
 	})
 }
+
+// TestAKeyThatIsNotProvenReplacesNone: the old one is removed only once a login with
+// the new one has succeeded.
+func TestAKeyThatIsNotProvenReplacesNone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env, key := keyedEnv(t)
+		env.auth0.whenLogin(func(c auth0.Config) error {
+			if len(c.Secrets) == 1 && c.Secrets[0] != key {
+				return refusal("token", 401, "access_denied", "Unauthorized")
+			}
+			return nil
+		})
+		env.refused(502, "a login with it failed", logical.UpdateOperation, "rotate-root", nil)
+		assert.Zero(t, env.auth0.count("retire"))
+		assert.Contains(t, env.keys(), key)
+		env.auth0.whenLogin(nil)
+		sleep(time.Hour)
+		assert.Equal(t, 1, env.auth0.count("retire"))
+		assert.NotContains(t, env.keys(), key)
+	})
+}

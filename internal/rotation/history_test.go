@@ -117,7 +117,7 @@ func (w *world) takes(secret Secret) { w.live, w.seen = secret, false }
 func (w *world) Send(_ context.Context, request Request) Outcome {
 	w.elapsed += time.Duration(w.random.IntN(10)) * time.Second
 	st := w.state()
-	require.True(w.t, st.r.Attempt != notBegun, "it is on record")
+	require.NotEqual(w.t, notBegun, st.r.Attempt, "it is on record")
 	if request.Kind == Set {
 		w.leasesAreOver(st, request.Secret)
 	}

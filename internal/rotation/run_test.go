@@ -338,8 +338,8 @@ func TestTheFirstAttemptIsTheOneThatNothingIsKnownBefore(t *testing.T) {
 			_, err := Run(context.Background(), f, Ask{})
 			assert.ErrorContains(t, err, "no")
 			after := f.state()
-			switch {
-			case result == Rejected:
+			switch result {
+			case Rejected:
 				assert.Nil(t, after.Next)
 				assert.Equal(t, how != notBegun, State{after}.Holds("two"), "%s", how)
 			default:

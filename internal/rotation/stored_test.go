@@ -403,7 +403,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 		"view":    Imported(secret, 0, epoch).View(vaultSettings(), at(0)),
 	} {
 		assertHidden(t, everyFormat(value), name)
-		assertHidden(t, fmt.Sprint(value)+fmt.Sprintln(value)+fmt.Errorf("no: %v", value).Error(), name) //nolint:errorlint // it is no error
+		assertHidden(t, fmt.Sprint(value)+fmt.Sprintln(value)+fmt.Errorf("no: %v", value).Error(), name)
 	}
 	assert.Equal(t, redacted, secret.String())
 	assert.Equal(t, redacted, fmt.Sprintf("%#v", secret))
@@ -437,7 +437,7 @@ func TestASecretIsNotLoggedAsText(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	log.Info("secret", "secret", hush, slog.Any("list", []Secret{hush}),
-		slog.Any("view", View{Served: []Secret{hush}}), slog.Any("error", fmt.Errorf("no: %v", hush))) //nolint:errorlint // it is no error
+		slog.Any("view", View{Served: []Secret{hush}}), slog.Any("error", fmt.Errorf("no: %v", hush)))
 	assert.Contains(t, out.String(), redacted)
 	assertHidden(t, out.String(), "text")
 }
