@@ -136,14 +136,15 @@ func TestStoredEntriesOfEarlierVersions(t *testing.T) {
 		for _, fixture := range storedFixtures(t) {
 			require.NoError(t, env.storage.Put(t.Context(), &logical.StorageEntry{Key: fixture.key, Value: []byte(fixture.value)}))
 		}
-		for _, id := range []string{"client-steady", "client-staged", "client-settling", "client-drifted", "client-asked"} {
+		for _, id := range []string{"client-steady", "client-staged", "client-settling", "client-drifted", "client-asked", "client-sent"} {
 			env.auth0.add(id, "stored-current-of-"+id)
 		}
+		env.failing("set", limited("set secret"))
 		env.start()
 		synctest.Wait()
 		assert.Equal(t, testDomain, env.read("config")[fieldDomain])
 		assert.Equal(t, "720h", fmt.Sprint(env.read("roles/steady")[fieldRotationPeriod].(int64)/3600)+"h")
-		for role, secrets := range map[string]int{"steady": 1, "staged": 2, "settling": 2, "drifted": 2, "asked": 1} {
+		for role, secrets := range map[string]int{"steady": 1, "staged": 2, "settling": 2, "drifted": 2, "asked": 1, "sent": 4} {
 			creds := env.read("creds/" + role)
 			assert.Equal(t, "stored-current-of-client-"+role, creds[fieldClientSecret], role)
 			assert.Len(t, creds[fieldClientSecrets], secrets, role)
@@ -152,5 +153,6 @@ func TestStoredEntriesOfEarlierVersions(t *testing.T) {
 		assert.NotEmpty(t, env.read("roles/drifted")[fieldDriftDetectedAt])
 		assert.Equal(t, []string{"read:users"}, env.read("token-roles/reader")[fieldScopes])
 		assert.NotEmpty(t, env.read("rotate-all")[fieldFinishedAt])
+		assert.Equal(t, 1, env.auth0.count("set"), "what was sent when the process ended is settled, whatever its window")
 	})
 }
