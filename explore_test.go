@@ -29,7 +29,7 @@ import (
 const exploreStates = 600
 
 // healEvery is how many new worlds there are for each one that is healed.
-const healEvery = 10
+const healEvery = 4
 
 // steps is a driver that does what is due itself, one thing after the other, so that
 // all of an engine is in its hands: it can be put back to where it was.
@@ -389,11 +389,11 @@ func exploredWorlds() map[string]exploredWorld {
 		"a period": {roles: 1, applications: 1, role: map[string]any{fieldRotationPeriod: "1h"}, moves: with(crashes[:3], failovers, pause,
 			[]move{requestMove(0), faultMove("limited"), driftMove(0), timeMove(55 * time.Minute)})},
 		"secrets that Auth0 makes": {roles: 1, applications: 1, role: map[string]any{fieldSecretSource: "auth0", fieldRotationPeriod: "1h"}, moves: with(crashes, pause,
-			[]move{requestMove(0), driftMove(0), faultMove("limited"), failoverMove(0), timeMove(time.Hour),
+			[]move{requestMove(0), bulkMove(false), driftMove(0), faultMove("limited"), failoverMove(0), timeMove(time.Hour),
 				settingsMove("by vault", "roles/app0", map[string]any{fieldSecretSource: "vault"})})},
 		"secrets that Auth0 makes and hides": {roles: 1, applications: 2, role: map[string]any{fieldSecretSource: "auth0"},
 			scopes: []string{scopeUpdateClientKeys, scopeReadClients}, moves: with(crashes, []move{
-				requestMove(0), faultMove("limited"), failoverMove(0), deleteMove(1),
+				requestMove(0), faultMove("sets limited"), failoverMove(0), deleteMove(1),
 				createMove(1, map[string]any{fieldSecretSource: "auth0", fieldSkipImport: true})})},
 		"all roles": {roles: 2, applications: 3, moves: with(crashes[:2], []move{
 			bulkMove(false), bulkMove(true), callOffMove(), requestMove(0), driftMove(0), createMove(2, nil), deleteMove(1),

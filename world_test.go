@@ -152,6 +152,10 @@ func (m *model) interfere(op, clientID string, commit func()) error {
 		return noAnswer(op)
 	case "limited":
 		return &auth0.Error{Class: auth0.Limited, Op: op, Status: 429, RetryAfter: time.Minute}
+	case "sets limited":
+		if op == "set" {
+			return &auth0.Error{Class: auth0.Limited, Op: op, Status: 429, RetryAfter: time.Minute}
+		}
 	case "refused":
 		return refusal(op, 403, codeInsufficientScope, "Insufficient scope")
 	case "rejected":
@@ -683,7 +687,7 @@ func (m *model) heal() {
 
 func (m *model) waitOut(d time.Duration) {
 	for end := m.clock().Add(d); m.clock().Before(end) && m.broken == ""; {
-		m.pass(5 * time.Minute)
+		m.pass(20 * time.Minute)
 		m.check()
 	}
 }
