@@ -46,8 +46,9 @@ type Index struct {
 
 // entry is what is known of a key.
 type entry struct {
-	attended bool      // at this moment
-	again    time.Time // when to attend to it at the latest, by what was set meanwhile; zero: nothing was
+	attended  bool      // at this moment
+	again     time.Time // when to attend to it at the latest, by what was set meanwhile; zero: nothing was
+	forgotten bool      // meanwhile, and not set again
 }
 
 // reading is a time by both clocks.
@@ -100,16 +101,20 @@ func (x *Index) Set(key string, at time.Time) {
 		x.keys[key] = k
 	}
 	if k.attended {
-		k.again = earlier(k.again, at)
+		k.again, k.forgotten = earlier(k.again, at), false
 		return
 	}
 	x.place(key, at)
 }
 
-// Forget drops a key.
+// Forget drops a key. What is being done for it goes on.
 func (x *Index) Forget(key string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if k := x.keys[key]; k != nil && k.attended {
+		k.forgotten, k.again = true, time.Time{}
+		return
+	}
 	delete(x.keys, key)
 	_, _ = x.queue.PopByKey(key)
 }
@@ -118,7 +123,13 @@ func (x *Index) Forget(key string) {
 func (x *Index) Len() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.keys)
+	n := 0
+	for _, k := range x.keys {
+		if !k.forgotten {
+			n++
+		}
+	}
+	return n
 }
 
 // Again has every key attended to, because something has changed for all.
@@ -127,9 +138,11 @@ func (x *Index) Again() {
 	defer x.mu.Unlock()
 	now := x.now()
 	for key, k := range x.keys {
-		if k.attended {
+		switch {
+		case k.forgotten:
+		case k.attended:
 			k.again = earlier(k.again, now)
-		} else {
+		default:
 			x.place(key, now)
 		}
 	}
@@ -228,17 +241,19 @@ func (x *Index) loop() {
 func (x *Index) attendTo(key string) {
 	x.mu.Lock()
 	k := x.keys[key]
+	forgotten := k.forgotten
 	x.mu.Unlock()
-	if k == nil {
-		return // forgotten meanwhile
+	var next time.Time
+	if !forgotten {
+		next = x.attend(x.running, key)
 	}
-	next := x.attend(x.running, key)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.keys[key] != k {
+	k.attended = false
+	if k.forgotten {
+		delete(x.keys, key)
 		return
 	}
-	k.attended = false
 	x.place(key, earlier(k.again, next))
 	k.again = time.Time{}
 }

@@ -101,7 +101,7 @@ func TestWhatWasStagedBeforeABulkRotationIsReplacedOnceMore(t *testing.T) {
 			assert.True(t, State{st}.Carries(1))
 			assert.False(t, State{st}.Concerned(1, force))
 			assert.Equal(t, byBulk, st.Cause)
-			assert.Equal(t, force, st.Force)
+			assert.Equal(t, force, st.forced())
 			assert.True(t, State{st}.View(set, at(time.Hour)).UnderWay)
 
 			d := decide(set, st, at(time.Hour))

@@ -80,7 +80,7 @@ func (w *world) Save(_ context.Context, st State) error {
 		w.since = w.elapsed
 		w.staged[next] = w.elapsed
 	}
-	if st.Unsettled() && st.r.Force {
+	if st.Unsettled() && st.r.forced() {
 		w.tried[st.Next()] = true
 	}
 	if st.Version() != before.Version() {
@@ -149,7 +149,7 @@ func (w *world) Send(_ context.Context, request Request) Outcome {
 // leasesAreOver says whether all leases that lack the next secret are, when it is
 // sent for the first time, and never was to be without waiting.
 func (w *world) leasesAreOver(st State, next Secret) {
-	if !w.tried[next] && !st.r.Force && st.r.held(w.set) {
+	if !w.tried[next] && !st.r.forced() && st.r.held(w.set) {
 		require.GreaterOrEqual(w.t, w.elapsed-w.staged[next], w.set.TTL+HandOutMargin)
 	}
 	w.tried[next] = true

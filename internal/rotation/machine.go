@@ -116,7 +116,7 @@ func decide(set Settings, r record, clk Clock) decision {
 			return decision{record: r, wake: at}
 		}
 		return r.upstream(doSet, set, clk)
-	case !r.FallbackUntil.IsZero() && !r.Force:
+	case !r.FallbackUntil.IsZero() && !r.forced():
 		return decision{record: r, wake: r.fallbackEnd(clk)}
 	}
 	due, planned := r.due(set, clk.Now)
@@ -174,14 +174,14 @@ func (r record) asked(a Ask) record {
 	}
 	if a.By == BulkRotation {
 		r.BulkForce = a.Force || (r.Bulk == a.Bulk && r.BulkForce)
-		r.Bulk = a.Bulk
+		r.Bulk, r.BulkWaits = a.Bulk, false
 	}
-	if a.By == Operator {
-		r.Cause = byOperator
-	} else if r.Cause != byOperator {
+	switch {
+	case a.By == Operator:
+		r.Cause, r.Force = byOperator, r.Force || a.Force
+	case r.Cause != byOperator && r.Next == nil:
 		r.Cause = byBulk
 	}
-	r.Force = r.Force || a.Force
 	r.RetryAt = time.Time{}
 	return r
 }
@@ -220,15 +220,12 @@ func (r record) rotated(set Settings, current version, now time.Time) record {
 		Current: &current, Previous: r.Current, Rejected: r.Rejected,
 		FallbackUntil: now.Add(set.PropagationDelay), LastRotation: now, ScheduledFrom: r.ScheduledFrom,
 		LongestTTL: r.LongestTTL, LongestUntil: r.LongestUntil,
-		Bulk: r.Bulk, BulkForce: r.BulkForce,
+		Bulk: r.Bulk, BulkForce: r.BulkForce, BulkWaits: r.BulkWaits,
 	}
-	if after.Bulk > 0 && !after.madeSince(after.Bulk) {
-		after.Cause, after.Force = byBulk, after.BulkForce
+	if after.inBulk() {
+		after.Cause = byBulk
 	}
-	if set.PropagationDelay <= 0 {
-		after.Previous, after.Rejected, after.FallbackUntil = nil, nil, time.Time{}
-	}
-	return after
+	return after.propagated(Clock{Now: now, Since: now.Add(-set.PropagationDelay)})
 }
 
 // hidden takes in that Auth0 has made a secret and does not show it.
@@ -257,7 +254,7 @@ func (r record) compared(set Settings, secret Secret, clk Clock) (record, bool) 
 		r.Next = &next
 	}
 	if r.Cause == byBulk && r.Next == nil { // it concerned the secret that is gone
-		r.Cause, r.Force = byNobody, false
+		r.Cause = byNobody
 	}
 	return r, true
 }
@@ -333,7 +330,7 @@ func (r record) refused(set Settings) record {
 		return r
 	}
 	if r.held(set) {
-		r.Force = false
+		r.Force, r.BulkWaits = false, r.BulkForce
 	}
 	return r
 }

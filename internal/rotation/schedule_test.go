@@ -204,6 +204,7 @@ func TestPauseHoldsWhatTheScheduleBegan(t *testing.T) {
 	set := vaultSettings()
 	set.Period = time.Hour
 	scheduled := steadyState().staged(set, "two", epoch.Add(58*time.Minute))
+	scheduled.Cause = bySchedule
 	set.Paused = true
 	d := decide(set, scheduled, at(100*time.Hour))
 	assert.Equal(t, doNothing, d.action)

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -11,6 +12,9 @@ import (
 // changes one: whatever changes it makes another. What is to be seen of it is in
 // its View.
 type State struct{ r record }
+
+// Format implements fmt.Formatter for every verb and flag: a state holds secrets.
+func (State) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // MarshalJSON gives the stored form, secrets included.
 func (s State) MarshalJSON() ([]byte, error) { return json.Marshal(s.r) }
@@ -77,7 +81,7 @@ type record struct {
 	Previous *version `json:"previous,omitempty"`
 	// Rejected were Next once. Auth0 has refused their form, but only after an
 	// attempt that had no clear answer: they may be accepted against all likelihood,
-	// until another secret has been set and has propagated.
+	// until a secret that was set later has propagated.
 	Rejected versions `json:"rejected,omitempty"`
 
 	StagedAt time.Time `json:"staged_at,omitzero"`
@@ -91,14 +95,17 @@ type record struct {
 	// ScheduledFrom is when the schedule was set: earlier times do not count.
 	ScheduledFrom time.Time `json:"scheduled_from,omitzero"`
 
-	// Cause is kept until the rotation is through, whatever fails on the way.
+	// Cause is kept until the rotation is through, whatever fails on the way, and
+	// also if a bulk rotation then asks for it, too.
 	Cause cause `json:"cause,omitempty"`
-	// Force: leases are not waited for.
+	// Force: an operator has asked not to wait for leases.
 	Force bool `json:"force,omitempty"`
 	// Bulk is the number of the last bulk rotation that this target carries, and
-	// BulkForce its force. It is done when Current is not older than that.
+	// BulkForce its force; BulkWaits: Auth0 has refused that, so leases are waited for.
+	// It is done when no secret of the set is older.
 	Bulk      int  `json:"bulk,omitempty"`
 	BulkForce bool `json:"bulk_force,omitempty"`
+	BulkWaits bool `json:"bulk_waits,omitempty"`
 
 	Attempt attempt `json:"attempt,omitempty"`
 	// AttemptBulk is the number of the last bulk rotation when Auth0 was asked to
@@ -136,15 +143,17 @@ func (r record) number() int {
 	return r.Current.Number
 }
 
-// madeSince says whether no secret of the set is older than a bulk rotation, but
-// for those that are about to be replaced.
+// madeSince says whether neither the present secret nor the next one is older than a
+// bulk rotation.
 func (r record) madeSince(bulk int) bool {
-	oldest := r.Current
-	if oldest == nil {
-		oldest = r.Next
-	}
-	return oldest == nil || oldest.Bulk >= bulk
+	return (r.Current == nil || r.Current.Bulk >= bulk) && (r.Next == nil || r.Next.Bulk >= bulk)
 }
+
+// inBulk says whether a bulk rotation asks for what is under way, or is to begin.
+func (r record) inBulk() bool { return r.Bulk > 0 && !r.madeSince(r.Bulk) }
+
+// forced says whether leases are not waited for.
+func (r record) forced() bool { return r.Force || (r.inBulk() && r.BulkForce && !r.BulkWaits) }
 
 // mayBeLive says whether an attempt may have taken effect without our knowing.
 func (r record) mayBeLive() bool { return r.Attempt != notBegun }
@@ -295,9 +304,9 @@ func (s State) CalledOff(bulk int) (State, bool) {
 	if r.Bulk != bulk || r.madeSince(bulk) || begun {
 		return s, false
 	}
-	r.Bulk, r.BulkForce = 0, false
 	if r.Cause == byBulk && r.Next == nil {
-		r.Cause, r.Force = byNobody, false
+		r.Cause = byNobody
 	}
+	r.Bulk, r.BulkForce, r.BulkWaits = 0, false, false
 	return State{r}, true
 }

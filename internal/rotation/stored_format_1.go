@@ -10,6 +10,9 @@ type versions []version
 
 // UnmarshalJSON takes a list, or one object.
 func (v *versions) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
 	var one version
 	if err := json.Unmarshal(data, &one); err == nil {
 		*v = versions{one}

@@ -76,7 +76,7 @@ func TestTheMachineIsPure(t *testing.T) {
 			continue
 		}
 		for _, path := range imports(t, file) {
-			assert.Contains(t, []string{"encoding/json", "fmt", "math", "reflect", "slices", "time"}, path, name)
+			assert.Contains(t, []string{"encoding/json", "fmt", "log/slog", "math", "reflect", "slices", "time"}, path, name)
 		}
 		ast.Inspect(file, func(node ast.Node) bool {
 			if selector, ok := node.(*ast.SelectorExpr); ok {
@@ -180,7 +180,7 @@ func TestTheStoredNamesStay(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []string{
 		"current", "next", "previous", "rejected", "staged_at", "staged_ttl", "fallback_until", "last_rotation",
-		"scheduled_from", "cause", "force", "bulk", "bulk_force", "attempt", "attempt_bulk", "hidden", "drifted_at",
+		"scheduled_from", "cause", "force", "bulk", "bulk_force", "bulk_waits", "attempt", "attempt_bulk", "hidden", "drifted_at",
 		"longest_ttl", "longest_until", "longest_kept", "failures", "last_error", "retry_at",
 	}, names)
 	var secret map[string]any

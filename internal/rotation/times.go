@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -88,7 +89,11 @@ func (r record) fallbackEnd(clk Clock) time.Time {
 // written: it follows from what is stored.
 func (r record) propagated(clk Clock) record {
 	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
-		r.Previous, r.Rejected, r.FallbackUntil = nil, nil, time.Time{}
+		r.Previous, r.FallbackUntil = nil, time.Time{}
+		r.Rejected = slices.DeleteFunc(slices.Clone(r.Rejected), func(v version) bool { return v.Number <= r.number() })
+		if len(r.Rejected) == 0 {
+			r.Rejected = nil
+		}
 	}
 	return r
 }
@@ -96,7 +101,7 @@ func (r record) propagated(clk Clock) record {
 // due is when the next rotation has to begin: now for one that was asked for, else
 // early enough that it takes effect on schedule. False: never by itself.
 func (r record) due(set Settings, now time.Time) (time.Time, bool) {
-	if r.Cause == byOperator || r.Cause == byBulk {
+	if r.Cause == byOperator || r.Cause == byBulk || r.inBulk() {
 		return now, true
 	}
 	at, ok := r.nextRotation(set, now)
@@ -146,13 +151,13 @@ func (r record) takesEffect(set Settings, earliest time.Time) (time.Time, bool) 
 // until the settings change.
 func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 	at := clk.Now
-	if r.held(set) && !r.Force {
+	if r.held(set) && !r.forced() {
 		// Relative to now, by the monotonic clock: a step of the wall clock, by which
 		// the schedule goes, must not shorten the wait for leases.
 		at = clk.Now.Add(r.readyAt(clk).Add(HandOutMargin).Sub(clk.Now))
 	}
 	scheduled := set.Period > 0 || set.Schedule != nil
-	if r.Cause != bySchedule || r.Hidden || (!scheduled && !set.Paused) {
+	if r.Cause != bySchedule || r.inBulk() || r.Hidden || (!scheduled && !set.Paused) {
 		return at, true // a schedule that was taken away leaves what has begun
 	}
 	return r.takesEffect(set, later(at, clk.Now))
@@ -199,7 +204,7 @@ func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
 		at = clk.Now
 	case r.Next != nil:
 		at, planned = r.activation(set, clk)
-	case !r.FallbackUntil.IsZero():
+	case !r.FallbackUntil.IsZero() && !r.forced():
 		at = r.fallbackEnd(clk)
 	default:
 		at, planned = r.due(set, clk.Now)
