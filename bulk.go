@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -101,27 +102,33 @@ func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (
 	return bulk.Number, nil
 }
 
-// callOffBulk calls off what has not begun: roles whose next secret is handed out
-// already, or is being set, go on.
-func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	bulk, err := b.storeCallOff(ctx, storage)
+// callOffBulk calls off what has not begun: a role whose next secret Auth0 may have
+// goes on. It says for how many roles. Nil: nothing is under way.
+func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bulk *bulkEntry, roles int, err error) {
+	bulk, err = b.storeCallOff(ctx, storage)
 	if err != nil || bulk == nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return bulk, b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
+	var count atomic.Int64
+	err = b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
 		_, ok := state.CalledOff(bulk.Number)
 		return ok
 	}, func(role *ownedRole) error {
-		entry := *role.entry
-		var ok bool
-		if entry.Rotation, ok = entry.Rotation.CalledOff(bulk.Number); !ok {
+		state, ok := role.entry.Rotation.CalledOff(bulk.Number)
+		if !ok {
 			return nil
 		}
-		if err := b.save(ctx, role, &entry); err != nil {
+		mount, err := b.loadMount(ctx, role.storage)
+		if err != nil {
 			return err
 		}
+		if err := b.saveRotation(ctx, role, mount, state); err != nil {
+			return err
+		}
+		count.Add(1)
 		return b.askRole(ctx, role, rotation.Ask{}) // what the schedule says counts again
 	})
+	return bulk, int(count.Load()), err
 }
 
 // storeCallOff has no role asked any more. Nil: nothing is under way.
@@ -278,12 +285,12 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 		}
 		count.total++
 		view := set.view(mount, now)
-		if view.LastError != "" {
+		if view.Failures > 0 { // the rate limit alone is no failure
 			count.failed[name] = failureData(view)
 		} else {
 			count.waiting++
 		}
-		count.left = max(count.left, timeLeft(set, view, mount, bulk, now))
+		count.left = max(count.left, view.NextRotation.Sub(now))
 	})
 	if err != nil {
 		return count, err
@@ -292,21 +299,6 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 	maps.Copy(count.failed, unreadable)
 	count.left = max(count.left, timeAtPace(count.total-count.done, count.done, now.Sub(bulk.StartedAt)))
 	return count, nil
-}
-
-// timeLeft is how long one role still takes.
-func timeLeft(set *servedSet, view rotation.View, mount mountSettings, bulk *bulkEntry, now time.Time) time.Duration {
-	retry := max(view.RetryAt.Sub(now), 0)
-	switch {
-	case bulk.Force && view.LastError == "":
-		return retry
-	case view.Phase == rotation.Staged && !view.NextRotation.IsZero():
-		return max(view.NextRotation.Sub(now), retry)
-	case view.Phase == rotation.Staged:
-		return 0
-	default:
-		return set.role.Rotation.LeadTime(set.role.settings(mount), now)
-	}
 }
 
 // lowestRate is the lowest rate limit that Auth0 has, in requests a second.

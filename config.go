@@ -154,10 +154,24 @@ func credentialsFitDomain(stored, config *configEntry, d *framework.FieldData) e
 		"Send %s or %s along", fieldDomain, fieldClientSecret, fieldPrivateKey)
 }
 
+// concernsConnection says whether a write has to be verified. Rotation can be paused
+// while Auth0 is down.
+func concernsConnection(sent map[string]any) bool {
+	others := []string{
+		fieldRotationPeriod, fieldRotationSchedule, fieldRotationWindow, fieldDisableRotation, fieldPropagationDelay, fieldDriftCheckPeriod,
+	}
+	for field := range sent {
+		if !slices.Contains(others, field) {
+			return true
+		}
+	}
+	return len(sent) == 0
+}
+
 // verifyConfig gets a token with the configuration, and notes what it allows.
 func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]string, error) {
-	config.Scopes = nil
 	if !config.VerifyConnection {
+		config.Scopes = nil
 		return nil, nil
 	}
 	api, err := b.newAPI(b.clientSettings(config))

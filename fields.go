@@ -73,7 +73,7 @@ const (
 	descCACert           = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
 	descRequestTimeout   = "How long one request to Auth0 may take."
 	descPropagationDelay = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
-	descVerifyConnection = "Whether a write of this configuration first gets a Management API token, and is refused if that fails."
+	descVerifyConnection = "Whether a write that concerns the connection first gets a Management API token, and is refused if that fails."
 	descScopes           = "Scopes that Auth0 granted when the configuration was last verified."
 
 	descDriftCheckPeriod = "How often each application's secret is compared with the one that Auth0 has, to notice when it was changed outside Vault: 0 (never) or at least 10s. Needs the scope read:client_keys."

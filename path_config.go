@@ -158,9 +158,11 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 	if err := credentialsFitDomain(stored, config, d); err != nil {
 		return nil, err
 	}
-	warnings, err := b.verifyConfig(ctx, config)
-	if err != nil {
-		return nil, err
+	var warnings []string
+	if stored == nil || concernsConnection(req.Data) {
+		if warnings, err = b.verifyConfig(ctx, config); err != nil {
+			return nil, err
+		}
 	}
 
 	if stored != nil && stored.Rotation.Unsettled() && !config.Rotation.Holds(stored.Rotation.Next()) {

@@ -37,7 +37,7 @@ func hintPath(pattern, suffix, synopsis, hint string, fields fieldSchemas) *fram
 		Fields:          merged(fields, fieldSchemas{fieldForce: boolField(descForce, false)}),
 		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write, logical.ReadOperation: read},
 		HelpSynopsis:    synopsis,
-		HelpDescription: hint + ".",
+		HelpDescription: "Always refused: " + hint + ".",
 	}
 }
 
@@ -51,7 +51,7 @@ func (b *backend) pathRotate() []*framework.Path {
 	return []*framework.Path{hintPath("rotate/?$", "rotation-without-name", pathRotateNoNameSynopsis,
 		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName, nil,
 	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", "rotation-of-role", pathRotateRoleSynopsis,
-		"roles are rotated at rotate/<name>", fieldSchemas{fieldName: nameField()},
+		"roles are rotated at rotate/<name>, without -role", fieldSchemas{fieldName: nameField()},
 	), {
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: named("rotation"),

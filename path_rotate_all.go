@@ -21,8 +21,8 @@ tried again and holds up no other.
 
 Writing again meanwhile changes nothing, but force=true forces the rotation that
 is under way; once each role is done or fails, it is another one. A read says how
-far it is. A delete calls off what has not begun: secrets that are handed out
-already are still set.`
+far it is. A delete calls off what has not begun: a secret that was handed out but
+never sent to Auth0 is dropped.`
 
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
@@ -120,7 +120,7 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 }
 
 func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	bulk, err := b.callOffBulk(ctx, req.Storage)
+	bulk, calledOff, err := b.callOffBulk(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +130,11 @@ func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *
 		return resp, nil
 	}
 	count, err := b.countBulk(ctx, req.Storage, bulk)
-	goOn := count.total - count.done
-	if err != nil || goOn == 0 {
+	if err != nil {
 		return nil, err
 	}
-	resp.AddWarning(fmt.Sprintf("%d roles go on: their next secret is handed out already, or is being set", goOn))
+	resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated, and %d go on, since Auth0 may have their next secret already",
+		calledOff, calledOff+count.total, count.done, count.total-count.done))
 	return resp, nil
 }
 

@@ -60,7 +60,7 @@ func (c *roleCount) add(name string, set *servedSet) {
 	if view.Overdue {
 		c.overdue++
 	}
-	if view.LastError != "" {
+	if view.Failures > 0 { // the rate limit alone is no failure
 		c.failing[name] = failureData(view)
 	}
 	if !view.DriftedAt.IsZero() {

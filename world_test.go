@@ -463,28 +463,42 @@ func forceMove(i int) move {
 
 func bulkMove(force bool) move {
 	return move{fmt.Sprintf("rotate-all force=%t", force), func(m *model) {
-		before, _ := readBulk(context.Background(), m.storage)
-		_, err := m.try(logical.UpdateOperation, "rotate-all", map[string]any{fieldForce: force})
-		after, readErr := readBulk(context.Background(), m.storage)
-		if readErr != nil || after == nil || (err != nil && before != nil && before.Number == after.Number && before.Force == after.Force) {
-			return // it was not stored
-		}
+		before := m.expectBulk(force)
+		_, _ = m.try(logical.UpdateOperation, "rotate-all", map[string]any{fieldForce: force})
+		last, err := readBulk(context.Background(), m.storage)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for i := range m.roles {
-			role := &m.roles[i]
-			stored := m.stored(role.Name)
-			if stored == nil {
-				continue
-			}
-			if !stored.Rotation.Done(after.Number) {
-				role.Bulk = after.Number
-			}
-			if force || stored.SecretSource == rotation.Auth0 {
-				role.Unpromised, role.Holders = true, nil
+			if err == nil && (last == nil || last.Number != before+1) && m.roles[i].Bulk == before+1 {
+				m.roles[i].Bulk = 0 // none was ordered, and what was under way is done by now, or its number is in storage
+				if stored := m.stored(m.roles[i].Name); stored != nil && last != nil && stored.Rotation.Carries(last.Number) && (!stored.Rotation.Done(last.Number) || stored.Rotation.Next() != "") {
+					m.roles[i].Bulk = last.Number
+				}
 			}
 		}
 	}}
+}
+
+// expectBulk notes that all roles that there are may be rotated from now on, and
+// says which was the last rotation of all.
+func (m *model) expectBulk(force bool) (last int) {
+	if bulk, err := readBulk(context.Background(), m.storage); err == nil && bulk != nil {
+		last = bulk.Number
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.roles {
+		role := &m.roles[i]
+		stored := m.stored(role.Name)
+		if stored == nil {
+			continue
+		}
+		role.Bulk = last + 1
+		if force || stored.SecretSource == rotation.Auth0 {
+			role.Unpromised, role.Holders = true, nil
+		}
+	}
+	return last
 }
 
 func callOffMove() move {
@@ -712,7 +726,7 @@ func (m *model) checkHealed() {
 	if len(failing) > 0 || status[fieldOverdue] != 0 {
 		m.breaks(oracleHealed, "failing %v, overdue %v", failing, status[fieldOverdue])
 	}
-	if config := m.read("config"); config[fieldLastError] != nil {
+	if config := m.read("config"); config[fieldRetryAt] != nil { // one that was refused is over
 		m.breaks(oracleHealed, "the engine's own secret: %v", config[fieldLastError])
 	}
 	for i := range m.roles {

@@ -332,10 +332,8 @@ func TestAKeyForgottenBeforeItsTurnIsNotAttendedTo(t *testing.T) {
 	})
 }
 
-// TestAKeySetAgainAfterItWasForgottenIsAttendedToOnceAtATime.
-//
-// FAILS: Forget drops what is known of a key that is attended to, so that Set takes
-// it for one that is not. (The same befalls a key that waits for a slot.)
+// TestAKeySetAgainAfterItWasForgottenIsAttendedToOnceAtATime: while it is attended to
+// for the last time it is not begun again.
 func TestAKeySetAgainAfterItWasForgottenIsAttendedToOnceAtATime(t *testing.T) {
 	bubble(t, func(t *testing.T, a *attendance) {
 		a.attend = func(context.Context, string) time.Time {
@@ -347,8 +345,45 @@ func TestAKeySetAgainAfterItWasForgottenIsAttendedToOnceAtATime(t *testing.T) {
 		a.until(15 * time.Minute)
 		a.Forget("key")
 		a.Set("key", a.at(0))
+		assert.Equal(t, 1, a.Len())
 		a.until(10 * time.Hour)
 		assert.Equal(t, hours(0, 1), a.timesOf("key"))
+		assert.Equal(t, 1, a.Len())
+	})
+	// what was set before it was forgotten counts no more
+	bubble(t, func(t *testing.T, a *attendance) {
+		a.attend = func(context.Context, string) time.Time {
+			time.Sleep(time.Hour)
+			return time.Time{}
+		}
+		a.Start()
+		a.Set("key", a.at(0))
+		a.until(15 * time.Minute)
+		a.Set("key", a.at(2*time.Hour))
+		a.Forget("key")
+		a.Set("key", a.at(5*time.Hour))
+		a.until(10 * time.Hour)
+		assert.Equal(t, hours(0, 5), a.timesOf("key"))
+	})
+	// nor is one begun twice that waited for a slot
+	bubble(t, func(t *testing.T, a *attendance) {
+		a.attend = func(context.Context, string) time.Time {
+			time.Sleep(time.Hour)
+			return time.Time{}
+		}
+		a.Start()
+		for i := range 2*concurrency - 2 {
+			a.Set(fmt.Sprint("slow", i), a.at(0))
+		}
+		a.until(time.Minute)
+		a.Set("key", a.at(0))
+		a.until(2 * time.Minute)
+		a.Forget("key")
+		a.Set("key", a.at(0))
+		a.until(10 * time.Hour)
+		times := a.timesOf("key")
+		require.NotEmpty(t, times)
+		assert.Equal(t, time.Hour, times[0])
 	})
 }
 

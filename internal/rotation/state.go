@@ -296,16 +296,18 @@ func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool { return s.r.madeSince(bulk) }
 
-// CalledOff takes a bulk rotation back that has not begun. False: there is nothing
-// to take back.
+// CalledOff takes a bulk rotation back where nothing was sent to Auth0 for it. A
+// secret that was staged for it is dropped: that it was never sent is on record.
+// What was under way before goes on as if nothing had been asked. False: there is
+// nothing to take back.
 func (s State) CalledOff(bulk int) (State, bool) {
 	r := s.r
-	begun := (r.Next != nil && r.Next.Bulk >= bulk) || (r.Next == nil && (r.mayBeLive() || r.Hidden))
-	if r.Bulk != bulk || r.madeSince(bulk) || begun {
+	if r.Bulk != bulk || !r.inBulk() || s.Unsettled() {
 		return s, false
 	}
-	if r.Cause == byBulk && r.Next == nil {
-		r.Cause = byNobody
+	if r.Cause == byBulk {
+		r.Next, r.StagedAt, r.StagedTTL = nil, time.Time{}, 0
+		r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
 	}
 	r.Bulk, r.BulkForce, r.BulkWaits = 0, false, false
 	return State{r}, true

@@ -330,8 +330,6 @@ func TestStoredRolesOfFormat1AreRead(t *testing.T) {
 }
 
 // TestNothingIsReadFromNothing: null is how JSON says that there is none.
-//
-// FAILS: "rejected":null becomes one empty secret, which would be served.
 func TestNothingIsReadFromNothing(t *testing.T) {
 	assert.Equal(t, record{}, read(t, `{"current":null,"next":null,"previous":null,"staged_at":null}`))
 	assert.Equal(t, record{}, read(t, `null`))
@@ -414,12 +412,8 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	assert.Contains(t, string(data), "hush-hush", "that is how it is stored")
 }
 
-// TestAStateIsNeverPrinted: its secrets are in a field that fmt looks into without
-// asking it how.
-//
-// FAILS: State has one unexported field, and fmt calls no methods of what is in such
-// a field. With the usual verbs that are the secrets in Rejected, which are no
-// pointers; by %s it is all of them. A method Format of State would hide them.
+// TestAStateIsNeverPrinted: its secrets are in an unexported field, of which fmt
+// calls no methods.
 func TestAStateIsNeverPrinted(t *testing.T) {
 	st := State{record{
 		Current: &version{Value: hush}, Next: &version{Value: hush}, Previous: &version{Value: hush}, Rejected: versions{{Value: hush}},
@@ -442,11 +436,7 @@ func TestASecretIsNotLoggedAsText(t *testing.T) {
 	assertHidden(t, out.String(), "text")
 }
 
-// TestASecretIsNotLoggedAsJSON.
-//
-// FAILS: a handler that writes JSON takes the value as it would be stored. LogValue
-// would keep it out of slog's. (hclog's, by which a plugin logs, knows nothing of that:
-// it would take a MarshalText, and storage another way.)
+// TestASecretIsNotLoggedAsJSON, though it is stored as that.
 func TestASecretIsNotLoggedAsJSON(t *testing.T) {
 	var out bytes.Buffer
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("secret", "secret", hush)

@@ -101,7 +101,7 @@ func (r record) propagated(clk Clock) record {
 // due is when the next rotation has to begin: now for one that was asked for, else
 // early enough that it takes effect on schedule. False: never by itself.
 func (r record) due(set Settings, now time.Time) (time.Time, bool) {
-	if r.Cause == byOperator || r.Cause == byBulk || r.inBulk() {
+	if r.asksNow() {
 		return now, true
 	}
 	at, ok := r.nextRotation(set, now)
@@ -110,6 +110,9 @@ func (r record) due(set Settings, now time.Time) (time.Time, bool) {
 	}
 	return at.Add(-r.leadTime(set, now)), true
 }
+
+// asksNow says whether somebody asks for a rotation that is not begun yet.
+func (r record) asksNow() bool { return r.Cause == byOperator || r.Cause == byBulk || r.inBulk() }
 
 // nextRotation is when the next rotation by schedule takes effect, if it is not
 // begun yet.
@@ -183,14 +186,21 @@ func (r record) earlierTTL(now time.Time) time.Duration {
 // nextEffect is when the next rotation takes effect, begun or not. False: none is
 // planned.
 func (r record) nextEffect(set Settings, clk Clock) (time.Time, bool) {
-	if r.Next != nil {
-		if r.mayBeLive() {
-			return later(clk.Now, r.RetryAt), true
-		}
+	begins := later(clk.Now, r.RetryAt)
+	switch {
+	case r.mayBeLive(), r.Hidden:
+		return begins, true
+	case r.Next != nil:
 		at, planned := r.activation(set, clk)
 		return later(at, r.RetryAt), planned
+	case r.forced():
+		return begins, r.asksNow()
 	}
-	return r.nextRotation(set, clk.Now)
+	begins = later(begins, r.fallbackEnd(clk))
+	if r.asksNow() {
+		return begins.Add(r.leadTime(set, clk.Now)), true
+	}
+	return r.nextRotation(set, begins)
 }
 
 // untilChange is how long the served set stays as it is, as far as is known. False:

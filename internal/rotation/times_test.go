@@ -153,6 +153,8 @@ func TestOverdueChangeShowsAShortTimeNeverTheNextPeriods(t *testing.T) {
 	propagating := staged.accepted(set, "two", epoch)
 	left, _ = State{propagating}.UntilChange(set, at(10*time.Second))
 	assert.Equal(t, set.PropagationDelay-10*time.Second, left)
+	left, _ = State{propagating}.UntilChange(set, at(set.PropagationDelay))
+	assert.Equal(t, time.Hour-set.TTL-HandOutMargin-set.PropagationDelay, left)
 	hidden := steadyState()
 	hidden.Hidden = true
 	left, planned = State{hidden}.UntilChange(set, at(0))
@@ -164,9 +166,6 @@ func TestOverdueChangeShowsAShortTimeNeverTheNextPeriods(t *testing.T) {
 }
 
 // TestAForcedRotationIsNotPutOffByTheLastOne: nor is what readers are told of it.
-//
-// FAILS: untilChange looks at the end of the fallback before it looks at what is
-// due, while decide passes over the fallback when the rotation is forced.
 func TestAForcedRotationIsNotPutOffByTheLastOne(t *testing.T) {
 	set := auth0Settings()
 	set.PropagationDelay = time.Hour
@@ -196,6 +195,35 @@ func TestTheViewTellsWhenTheNextRotationTakesEffect(t *testing.T) {
 	set.Paused = true
 	assert.True(t, State{steadyState()}.View(set, at(0)).NextRotation.IsZero())
 	assert.True(t, State{stagedState(set, bySchedule)}.View(set, at(0)).NextRotation.IsZero())
+}
+
+// TestTheViewTellsWhenARotationThatIsAskedForTakesEffect, though it has not begun yet.
+func TestTheViewTellsWhenARotationThatIsAskedForTakesEffect(t *testing.T) {
+	set := vaultSettings()
+	set.Paused = true
+	propagates, lead := set.PropagationDelay, set.TTL+HandOutMargin
+	last := steadyState().accepted(set, "two", epoch)
+	for _, ask := range []Ask{byHand(false), inBulk(1, false)} {
+		assert.Equal(t, epoch.Add(lead), State{steadyState().asked(ask)}.View(set, at(0)).NextRotation)
+		assert.Equal(t, epoch.Add(propagates+lead), State{last.asked(ask)}.View(set, at(0)).NextRotation, "the last one propagates first")
+		failed := last.asked(ask).failed(set, ended(NotSent), true, at(propagates))
+		assert.Equal(t, epoch.Add(propagates+backoffMin+lead), State{failed}.View(set, at(propagates)).NextRotation)
+	}
+	for _, ask := range []Ask{byHand(true), inBulk(1, true)} {
+		st := last.asked(ask)
+		assert.Equal(t, epoch.Add(time.Second), State{st}.View(set, at(time.Second)).NextRotation)
+		assert.True(t, State{st}.View(set, at(0)).Forced)
+		failed := st.failed(set, ended(NotSent), true, at(0))
+		assert.Equal(t, epoch.Add(backoffMin), State{failed}.View(set, at(time.Second)).NextRotation)
+	}
+	hidden := last.hidden()
+	assert.Equal(t, epoch.Add(time.Second), State{hidden}.View(set, at(time.Second)).NextRotation)
+	mayBeLive := last
+	mayBeLive.Attempt, mayBeLive.RetryAt = unclear, epoch.Add(time.Minute)
+	assert.Equal(t, epoch.Add(time.Minute), State{mayBeLive}.View(set, at(time.Second)).NextRotation)
+	// one by schedule begins when the last has propagated, too
+	set.Paused, set.Period = false, 10*time.Second
+	assert.Equal(t, epoch.Add(propagates+lead), State{last}.View(set, at(0)).NextRotation)
 }
 
 func TestTheViewTellsOfFailuresAndOfWhatIsUnderWay(t *testing.T) {

@@ -31,7 +31,7 @@ func (s State) View(set Settings, clk Clock) View {
 		Version: r.number(), Served: r.served(),
 		FallbackUntil: r.fallbackEnd(clk), LastRotation: r.LastRotation, DriftedAt: r.DriftedAt,
 		LastError: r.LastError, Failures: r.Failures,
-		Forced: r.forced(), UnderWay: r.Next != nil || r.Cause == byOperator || r.Cause == byBulk || r.inBulk() || s.Unsettled(),
+		Forced: r.forced(), UnderWay: r.Next != nil || r.asksNow() || s.Unsettled(),
 	}
 	switch {
 	case r.Next != nil:
