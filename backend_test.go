@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -365,7 +366,6 @@ func (env *testEnv) backendConfig() *logical.BackendConfig {
 func (env *testEnv) engineStorage() logical.Storage {
 	switch {
 	case env.hooks != nil:
-		env.hooks.Storage = env.storage
 		return env.hooks
 	case env.inWorld != nil:
 		return &worldStorage{env.storage, env.inWorld}
@@ -377,23 +377,34 @@ func (env *testEnv) engineStorage() logical.Storage {
 // hookedStorage calls a function before each read and each write.
 type hookedStorage struct {
 	logical.Storage
-	get, put func(key string) error
+	get, put hook
+}
+
+// hook is a function that is called with a key; none: nothing happens.
+type hook struct {
+	atomic.Pointer[func(key string) error]
+}
+
+func (h *hook) set(fn func(key string) error) { h.Store(&fn) }
+func (h *hook) unset()                        { h.Store(nil) }
+
+func (h *hook) call(key string) error {
+	if fn := h.Load(); fn != nil {
+		return (*fn)(key)
+	}
+	return nil
 }
 
 func (h *hookedStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
-	if h.get != nil {
-		if err := h.get(key); err != nil {
-			return nil, err
-		}
+	if err := h.get.call(key); err != nil {
+		return nil, err
 	}
 	return h.Storage.Get(ctx, key)
 }
 
 func (h *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
-	if h.put != nil {
-		if err := h.put(entry.Key); err != nil {
-			return err
-		}
+	if err := h.put.call(entry.Key); err != nil {
+		return err
 	}
 	return h.Storage.Put(ctx, entry)
 }

@@ -24,9 +24,8 @@ const (
 	// bulkConcurrency is how many roles are asked at a time. The client holds to the
 	// tenant's rate limit.
 	bulkConcurrency = 32
-	// bulkPause is the time between two looks at roles that are still to be asked, or
-	// to be done.
-	bulkPause = 15 * time.Second
+	// bulkPause is how long after a role is done it is looked whether all are.
+	bulkPause = time.Second
 )
 
 // underWay says whether there is something to do, or to wait for.
@@ -37,7 +36,7 @@ func (e *bulkEntry) underWay() bool {
 // concerns says whether a role is to be asked. What format 1 ordered does not
 // concern secrets that are newer by the clock: it did not number imports.
 func (e *bulkEntry) concerns(state rotation.State) bool {
-	if e.Format < 2 && state.LastRotation().After(e.StartedAt) {
+	if e.Unnumbered && state.KnownSince().After(e.StartedAt) {
 		return false
 	}
 	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
@@ -60,6 +59,7 @@ func (b *backend) storeBulk(
 ) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
+	defer func() { b.due.Set(dueBulk, b.now()) }() // a write that failed may have taken effect
 	bulk, err = readBulk(ctx, storage)
 	if err != nil {
 		return nil, false, false, err
@@ -81,9 +81,7 @@ func (b *backend) storeBulk(
 		b.bulkNumber.Store(unknownBulkNumber) // it may have been stored all the same
 		return nil, false, false, err
 	}
-	bulk.Format = entryFormat
 	b.bulkNumber.Store(int64(bulk.Number))
-	b.due.Set(dueBulk, b.now())
 	return bulk, isNew, forcedNow, nil
 }
 
@@ -92,7 +90,7 @@ func (b *backend) storeBulk(
 // may have been ordered.
 func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (int, error) {
 	bulk, err := readBulk(ctx, storage)
-	if err != nil || !bulk.underWay() {
+	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
 		return 0, err
 	}
 	count, err := b.countBulk(ctx, storage, bulk)
@@ -103,12 +101,36 @@ func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (
 }
 
 // callOffBulk calls off what has not begun: a role whose next secret Auth0 may have
-// goes on. It says for how many roles. Nil: nothing is under way.
+// goes on. It says for how many roles. What it cannot reach is done in the
+// background. Nil: nothing is under way.
 func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bulk *bulkEntry, roles int, err error) {
 	bulk, err = b.storeCallOff(ctx, storage)
 	if err != nil || bulk == nil {
 		return nil, 0, err
 	}
+	roles, err = b.takeBack(ctx, storage, bulk)
+	return bulk, roles, err
+}
+
+// storeCallOff has no role asked any more. Nil: there is nothing to call off.
+func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+	b.commitLock.Lock()
+	defer b.commitLock.Unlock()
+	defer func() { b.due.Set(dueBulk, b.now()) }() // a write that failed may have taken effect
+	bulk, err := readBulk(ctx, storage)
+	if err != nil || bulk == nil || !bulk.FinishedAt.IsZero() {
+		return nil, err
+	}
+	if !bulk.CalledOffAt.IsZero() {
+		return bulk, nil // again, for what could not be reached
+	}
+	bulk.CalledOffAt = b.now().UTC()
+	return bulk, writeBulk(ctx, storage, bulk)
+}
+
+// takeBack takes the request back from each role that has not begun, and says from
+// how many.
+func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (roles int, err error) {
 	var count atomic.Int64
 	err = b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
 		_, ok := state.CalledOff(bulk.Number)
@@ -126,72 +148,51 @@ func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bul
 			return err
 		}
 		count.Add(1)
-		return b.askRole(ctx, role, rotation.Ask{}) // what the schedule says counts again
+		b.due.Set(role.name, b.now()) // what the schedule says counts again
+		return nil
 	})
-	return bulk, int(count.Load()), err
+	return int(count.Load()), err
 }
 
-// storeCallOff has no role asked any more. Nil: nothing is under way.
-func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	b.commitLock.Lock()
-	defer b.commitLock.Unlock()
-	bulk, err := readBulk(ctx, storage)
-	if err != nil || !bulk.underWay() {
-		return nil, err
-	}
-	bulk.CalledOffAt = b.now().UTC()
-	return bulk, writeBulk(ctx, storage, bulk)
-}
-
-// attendBulk asks the roles that a rotation of all concerns, and notes when they
-// are done. It says when to look again.
+// attendBulk asks the roles that a rotation of all concerns, or takes that back, and
+// notes when they are done. It says when to look again: what roles do sets it, too.
 func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next time.Time) {
 	bulk, err := readBulk(ctx, storage)
+	switch {
+	case err != nil:
+	case bulk == nil || !bulk.FinishedAt.IsZero():
+	case !bulk.CalledOffAt.IsZero():
+		_, err = b.takeBack(ctx, storage, bulk)
+	default:
+		if bulk.AskedAt.IsZero() {
+			err = b.askAll(ctx, storage, bulk)
+		}
+		err = errors.Join(err, b.finishBulk(ctx, storage))
+	}
 	if err != nil {
 		return b.retryLater(ctx, storageBulk, err)
 	}
-	if !bulk.underWay() {
-		return time.Time{}
-	}
-	if bulk.AskedAt.IsZero() {
-		err = b.askAll(ctx, storage, bulk)
-	}
-	if err == nil {
-		err = b.finishBulk(ctx, storage, bulk)
-	}
-	switch {
-	case err != nil:
-		return b.retryLater(ctx, storageBulk, err)
-	case bulk.underWay():
-		return b.now().Add(bulkPause)
-	default:
-		return time.Time{}
-	}
+	return time.Time{}
 }
 
-// askAll asks every role that is concerned, and notes that it has.
+// askAll has every role that is concerned carry the request, and notes that they do.
+// They go on by themselves: none waits for another.
 func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
 	err := b.eachOfBulk(ctx, storage, bulk.concerns, func(role *ownedRole) error {
-		if !bulk.concerns(role.entry.Rotation) {
-			return nil
+		present, err := readBulk(ctx, storage) // it may have been called off, or forced
+		if err != nil || present == nil || !present.underWay() || !present.concerns(role.entry.Rotation) {
+			return err
 		}
-		err := b.askRole(ctx, role, rotation.Ask{By: rotation.BulkRotation, Bulk: bulk.Number, Force: bulk.Force})
-		if err != nil && bulk.concerns(role.entry.Rotation) {
+		err = b.advance(ctx, role, rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force, OnRecord: true})
+		if err != nil && present.concerns(role.entry.Rotation) {
 			return err // it does not carry the request
 		}
-		return nil // that Auth0 refuses it is the role's to show and to retry
+		return nil // that it makes no secret is the role's to show and to retry
 	})
 	if err != nil {
 		return err
 	}
 	return b.updateBulk(ctx, storage, bulk, func(stored *bulkEntry) { stored.AskedAt = b.now().UTC() })
-}
-
-// askRole is requestRotation for one of many.
-func (b *backend) askRole(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	return b.advance(work, role, ask)
 }
 
 // bulkLockPatience is how long a role that somebody else is busy with is waited for.
@@ -226,7 +227,11 @@ func (b *backend) eachOfBulk(
 }
 
 // finishBulk notes that all roles are done, if they are.
-func (b *backend) finishBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
+func (b *backend) finishBulk(ctx context.Context, storage logical.Storage) error {
+	bulk, err := readBulk(ctx, storage)
+	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
+		return err
+	}
 	count, err := b.countBulk(ctx, storage, bulk)
 	if err != nil || count.done < count.total {
 		return err

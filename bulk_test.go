@@ -63,12 +63,14 @@ func TestRotateAllCanBeOrderedAgainAtOnce(t *testing.T) {
 			env.write("rotate-all", map[string]any{fieldForce: true})
 			synctest.Wait()
 			assert.Equal(t, 5*order, env.auth0.count("set"))
-			assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
+			assert.Equal(t, 5, env.read("rotate-all")[fieldDone])
 		}
+		sleep(time.Second)
+		assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
 		sleep(time.Minute) // until they have settled
 		staged := env.write("rotate-all", nil)
 		assert.Empty(t, staged.Warnings)
-		sleep(62 * time.Second) // between the rotation and the next pass
+		sleep(61 * time.Second) // between the rotation and the look whether all are done
 		assert.Equal(t, 20, env.auth0.count("set"))
 		require.NotContains(t, env.read("rotate-all"), fieldFinishedAt)
 		again := env.write("rotate-all", nil)

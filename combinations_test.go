@@ -252,13 +252,13 @@ func TestABulkRotationThatIsReadLateRotatesOnce(t *testing.T) {
 		sleep(time.Minute)
 		refused = false
 		once := true
-		env.hooks.get = func(key string) error {
+		env.hooks.get.set(func(key string) error {
 			if key == storageBulk && once {
 				once = false
 				return errors.New("storage hiccup")
 			}
 			return nil
-		}
+		})
 		env.start()
 		sleep(5 * time.Minute)
 		assert.Equal(t, 2, env.read("roles/app")[fieldVersion], "rotated more than once for one order")
@@ -479,7 +479,7 @@ func hookedEnv(t *testing.T, role map[string]any) *testEnv {
 	t.Helper()
 	env := newEnv(t)
 	env.stop()
-	env.hooks = &hookedStorage{}
+	env.hooks = &hookedStorage{Storage: env.storage}
 	env.start()
 	env.write("config", engineConfig(nil))
 	env.write("roles/app", merged(map[string]any{fieldClientID: testAppID, fieldTTL: "15m"}, role))
@@ -493,7 +493,7 @@ func TestDriftIsLookedForAfterTheConnectionWasMadeAnew(t *testing.T) {
 		env := hookedEnv(t, map[string]any{fieldTTL: "1m"})
 		sleep(time.Second)
 		written, armed := make(chan struct{}), true
-		env.hooks.put = func(key string) error {
+		env.hooks.put.set(func(key string) error {
 			if key == storageRoles+"app" && armed {
 				armed = false
 				go func() {
@@ -503,17 +503,18 @@ func TestDriftIsLookedForAfterTheConnectionWasMadeAnew(t *testing.T) {
 				time.Sleep(20 * time.Millisecond) // a write takes a while
 			}
 			return nil
-		}
-		env.hooks.get = func(key string) error {
+		})
+		env.hooks.get.set(func(key string) error {
 			if key == storageConfig {
 				time.Sleep(50 * time.Millisecond)
 			}
 			return nil
-		}
+		})
 		env.write("rotate/app", map[string]any{fieldForce: true})
 		<-written
 		sleep(time.Minute)
-		env.hooks.put, env.hooks.get = nil, nil
+		env.hooks.put.unset()
+		env.hooks.get.unset()
 		require.Equal(t, string(rotation.Steady), env.read("roles/app")[fieldPhase])
 		env.setForeign(foreignSecret)
 		sleep(25 * time.Hour)

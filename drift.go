@@ -61,7 +61,7 @@ func (w *driftWatch) next(name, clientID string, period time.Duration, now time.
 		return time.Time{}
 	}
 	check := w.roles[name]
-	if check.period != period {
+	if check.period != period || check.next.After(now.Add(period+time.Hour)) { // the clock was put back
 		check.period, check.next = period, driftSlot(clientID, period, now)
 		w.roles[name] = check
 	}
@@ -128,19 +128,21 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 	}
 	again := driftSlot(role.entry.ClientID, mount.DriftCheckPeriod, now)
 	found, err := b.readPresentSecret(ctx, role)
+	if err == nil {
+		if err := b.takeInFound(ctx, role, mount, found); err != nil {
+			b.drift.done(role.name, err, now, now.Add(storageRetry))
+			return err
+		}
+	}
 	var upstream *auth0.Error
 	if errors.As(err, &upstream) && upstream.Class != auth0.Refused {
 		again = now.Add(min(mount.DriftCheckPeriod, driftRetry))
 	}
 	b.drift.done(role.name, err, now, again)
-	switch {
-	case errors.Is(err, errDriftUnavailable): // which every read of the role says
-		return nil
-	case err != nil:
+	if err != nil && !errors.Is(err, errDriftUnavailable) { // which every read of the role says
 		b.Logger().Warn("drift was not looked for", "role", role.name, "reason", err)
-		return nil
 	}
-	return b.takeInFound(ctx, role, mount, found)
+	return nil
 }
 
 // takeInFound has the rotation take in the secret that Auth0 has.

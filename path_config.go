@@ -196,12 +196,13 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, badRequest("the configuration cannot be deleted while roles exist (there are %d): delete them first", len(roles))
 	}
 	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
-	if err := req.Storage.Delete(ctx, storageConfig); err != nil {
+	err = req.Storage.Delete(ctx, storageConfig)
+	b.disconnect() // a deletion that failed may have taken effect
+	if err != nil {
 		return nil, err
 	}
-	b.disconnect()
 	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
-	if unreadable == nil && config != nil && config.Rotation.Version() > 1 {
+	if unreadable == nil && config != nil && (config.Rotation.Version() > 1 || config.Rotation.Unsettled()) {
 		return &logical.Response{Warnings: []string{"only Vault knew the credential of application " + config.ClientID +
 			", since " + pathRotateRootName + " had replaced it: set a new one in Auth0's dashboard before you configure the engine again"}}, nil
 	}

@@ -295,10 +295,10 @@ func TestAnApplicationGetsOneRoleThoughTwoAreMadeAtOnce(t *testing.T) {
 func TestAnApplicationIsReservedBeforeItsRoleIsStored(t *testing.T) {
 	env := newEnv(t)
 	env.stop()
-	env.hooks = &hookedStorage{}
+	env.hooks = &hookedStorage{Storage: env.storage}
 	env.start()
 	env.write("config", engineConfig(nil))
-	env.hooks.put = func(key string) error {
+	env.hooks.put.set(func(key string) error {
 		if key != storageRoles+"app" {
 			return nil
 		}
@@ -306,9 +306,9 @@ func TestAnApplicationIsReservedBeforeItsRoleIsStored(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, reserved)
 		return errors.New("storage fails")
-	}
+	})
 	_, err := env.request(logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
 	require.Error(t, err)
-	env.hooks.put = nil
+	env.hooks.put.unset()
 	env.write("roles/other", map[string]any{fieldClientID: testAppID})
 }

@@ -255,6 +255,9 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if entry.TTL != role.entry.TTL {
 		entry.Rotation = entry.Rotation.TTLChanged(role.entry.TTL, b.now())
 	}
+	if entry.SecretSource != role.entry.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
+		warnings = append(warnings, "Auth0 was asked for a secret and has not answered yet: that is settled first, and holders of credentials may fail until they read again")
+	}
 	if entry.TTL < role.entry.TTL {
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
 			fieldTTL, role.entry.TTL))
@@ -281,6 +284,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	}
 	view := role.view(b.mountInMemory(), b.now())
 	if err := role.storage.Delete(ctx, storageRoles+role.name); err != nil {
+		b.due.Set(role.name, b.now().Add(storageRetry)) // it may be gone all the same
 		return err
 	}
 	b.forgetRole(role.name)
@@ -293,6 +297,7 @@ func (b *backend) forgetRole(name string) {
 	b.served.forget(name)
 	b.drift.forget(name)
 	b.due.Forget(name)
+	b.due.Set(dueBulk, b.now().Add(bulkPause)) // it may have been the last that was left
 }
 
 // deleteUnreadable forgets a role whose entry cannot be read. What it reserved

@@ -42,8 +42,7 @@ const (
 // rotateRoot rotates the engine's own secret, on request or if it is due, and sets
 // when to look again.
 func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) error {
-	next, err := b.advanceRoot(ctx, storage, ask)
-	b.due.Set(dueRoot, next)
+	_, err := b.advanceRoot(ctx, storage, ask)
 	return err
 }
 
@@ -60,6 +59,7 @@ func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask 
 		return b.retryLater(ctx, dueRoot, err), err
 	}
 	defer unlock()
+	defer func() { b.due.Set(dueRoot, next) }() // while nobody else can
 	config, err := readConfig(ctx, storage)
 	switch {
 	case err != nil:
@@ -101,11 +101,12 @@ func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
 	before, after := t.config.Rotation.View(t.config.settings(), t.Clock()), s.View(t.config.settings(), t.Clock())
 	t.b.commitLock.Lock()
 	defer t.b.commitLock.Unlock()
-	if err := writeConfig(ctx, t.storage, &changed); err != nil {
+	err := writeConfig(ctx, t.storage, &changed)
+	t.b.disconnect() // a write that failed may have taken effect
+	if err != nil {
 		return err
 	}
 	t.config = &changed
-	t.b.disconnect()
 	if _, err := t.b.connect(ctx, t.storage); err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (t *rootTarget) Generate(ctx context.Context) (rotation.Secret, error) {
 func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.storage)
 	if err != nil {
-		return failedAttempt(err)
+		return notSent(err)
 	}
 	if t.config.SigningAlgorithm == "" {
 		err = conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret))

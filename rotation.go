@@ -93,9 +93,11 @@ func sameEntry(a, b *roleEntry) bool {
 	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
 }
 
-// save makes a changed role durable, and only then serves it.
+// save makes a changed role durable, and only then serves it. A write that failed may
+// have taken effect: then the role is looked at again.
 func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) error {
 	if err := writeRole(ctx, role.storage, role.name, entry); err != nil {
+		b.due.Set(role.name, b.now().Add(storageRetry))
 		return err
 	}
 	role.entry, role.set = entry, b.served.publish(role.name, entry)
@@ -118,6 +120,9 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	failed := after.LastError != "" && (after.RetryAt != before.RetryAt || after.Failures != before.Failures)
 	if failed {
 		b.Logger().Warn("rotation failed", "role", role.name, "version", after.Version, "error", after.LastError)
+	}
+	if number := b.bulkNumber.Load(); after.Version != before.Version && next.Carries(int(number)) {
+		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
 	switch {
 	case !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt: // has an event of its own
@@ -176,7 +181,7 @@ func (t *roleTarget) Prove(context.Context, rotation.Secret) error { return nil 
 func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.role.storage)
 	if err != nil {
-		return failedAttempt(err)
+		return notSent(err)
 	}
 	clientID := t.role.entry.ClientID
 	if request.Kind == rotation.Set {
@@ -245,6 +250,11 @@ func failedAttempt(err error) rotation.Outcome {
 		o.Result = rotation.Refused
 	}
 	return o
+}
+
+// notSent is an attempt that failed before anything was sent.
+func notSent(err error) rotation.Outcome {
+	return rotation.Outcome{Result: rotation.NotSent, Err: err}
 }
 
 // generateSecret makes a client secret, by the role's password policy if it has
@@ -322,7 +332,7 @@ func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name 
 	}
 	defer role.release()
 	if role.entry == nil {
-		b.due.Forget(name)
+		b.forgetRole(name)
 		return time.Time{}
 	}
 	work, done := b.detached(ctx, upstreamPatience)

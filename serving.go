@@ -94,7 +94,11 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	set := s.newSet(role, s.roles[name])
+	before := s.roles[name]
+	set := s.newSet(role, before)
+	if before == nil && role.Rotation.Next() != "" {
+		set = s.newSetSince(role, s.now()) // another node's change came in between
+	}
 	s.roles[name] = set
 	return set
 }
@@ -103,13 +107,18 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 // staged secret starts the wait again; a change of settings does not. Holders from
 // before another node changed some role, this one maybe, are waited for.
 func (s *servedSets) newSet(role *roleEntry, before *servedSet) *servedSet {
-	set := &servedSet{role: role, since: latest(s.servingSince, s.invalidated)}
+	since := latest(s.servingSince, s.invalidated)
 	if before != nil {
-		set.since = before.since
+		since = before.since
 		if next := role.Rotation.Next(); next != "" && next != before.role.Rotation.Next() {
-			set.since = s.now()
+			since = s.now()
 		}
 	}
+	return s.newSetSince(role, since)
+}
+
+func (s *servedSets) newSetSince(role *roleEntry, since time.Time) *servedSet {
+	set := &servedSet{role: role, since: since}
 	clock := set.clock(s.now())
 	served, until := role.Rotation.Served(clock)
 	set.data = credentials(role, served)

@@ -214,10 +214,16 @@ type bulkEntry struct {
 	Total      int       `json:"total,omitempty"`
 	// CalledOffAt is when it was called off.
 	CalledOffAt time.Time `json:"called_off_at,omitzero"`
+	// Unnumbered: it was ordered by format 1, which did not number what was imported.
+	Unnumbered bool `json:"unnumbered,omitempty"`
 }
 
 func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	return readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+	bulk, err := readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+	if bulk != nil && bulk.Format < 2 {
+		bulk.Unnumbered = true
+	}
+	return bulk, err
 }
 
 func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {

@@ -551,7 +551,9 @@ func (m *model) hold(role *modelRole) {
 	if role.Foreign && secrets[0] == role.Accepted {
 		role.Foreign = false
 	}
-	if role.Foreign || role.Unpromised || stored == nil || stored.SecretSource == rotation.Auth0 {
+	byAuth0 := stored == nil || stored.SecretSource == rotation.Auth0 ||
+		(stored.Rotation.Unsettled() && stored.Rotation.Next() == "") // what Auth0 was asked for is settled as it began
+	if role.Foreign || role.Unpromised || byAuth0 {
 		return
 	}
 	m.tell("%s: a lease of %s with %d secrets", role.Name, leased.Secret.TTL, len(secrets))

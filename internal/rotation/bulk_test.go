@@ -76,7 +76,9 @@ func TestABulkRotationRotatesATargetOnce(t *testing.T) {
 			assert.True(t, State{st}.Done(1))
 			assert.False(t, State{st}.Concerned(1, true))
 			assert.Equal(t, byNobody, st.Cause)
-			assert.False(t, st.Force)
+			assert.False(t, State{st}.View(set, at(time.Hour)).Forced)
+			later := st.asked(byHand(false)).staged(set, "three", epoch.Add(time.Hour))
+			assert.Equal(t, doNothing, decide(set, later, at(time.Hour)).action, "its force ends with it")
 			for _, when := range []time.Duration{time.Hour, 2 * time.Hour, 1000 * time.Hour} {
 				d := decide(set, st, at(when))
 				assert.Equal(t, doNothing, d.action, "%s: it is rotated once", name)
@@ -272,6 +274,14 @@ func TestARefusedForceOfABulkRotationWaitsForLeasesFromThenOn(t *testing.T) {
 	assert.Equal(t, doNothing, decide(set, refused, at(backoffMin)).action)
 	assert.Equal(t, doSet, decide(set, refused, at(time.Hour)).action)
 	assert.False(t, State{refused}.Concerned(1, true))
+	off, ok := State{refused}.CalledOff(1)
+	require.True(t, ok)
+	assert.Equal(t, steadyState(), off.r)
+	// also the secret that replaces what had been staged before
+	older := stagedState(vaultSettings(), byOperator).asked(inBulk(1, true))
+	older = onRecord(t, set, older, 0).failed(set, ended(Refused), true, at(0)).accepted(set, "two", epoch.Add(time.Hour))
+	older = older.staged(set, "three", epoch.Add(2*time.Hour))
+	assert.Equal(t, doNothing, decide(set, older, at(2*time.Hour)).action)
 	again := refused.asked(inBulk(2, true))
 	assert.Equal(t, doSet, decide(set, again, at(0)).action)
 	// a plain one leaves no trace of a force

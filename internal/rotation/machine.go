@@ -28,7 +28,10 @@
 // and then the request is sent.
 package rotation
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Phase is where a target stands in a rotation.
 type Phase string
@@ -100,6 +103,11 @@ type decision struct {
 	wake time.Time
 }
 
+// sends says whether the action is a request to Auth0.
+func (d decision) sends() bool {
+	return d.action == doSet || d.action == doMake || d.action == doReadBack
+}
+
 // decide is the machine's only decision. It has no side effects.
 func decide(set Settings, r record, clk Clock) decision {
 	r = r.propagated(clk).pinned(clk)
@@ -163,6 +171,9 @@ type Ask struct {
 	By    By
 	Force bool // without waiting for leases
 	Bulk  int  // number of the bulk rotation
+	// OnRecord: it is only put on record. What is to be sent to Auth0 is left to the
+	// next Run.
+	OnRecord bool
 }
 
 // asked takes in who wants a rotation, which also ends the wait after a failure.
@@ -246,8 +257,15 @@ func (r record) compared(set Settings, secret Secret, clk Clock) (record, bool) 
 	case secret == r.Current.Value:
 		return r, false
 	}
-	r.Previous, r.DriftedAt = r.Current, clk.Now
-	r.Current = &version{Number: r.number() + 1, Value: secret, Bulk: set.Bulk}
+	if i := slices.IndexFunc(r.Rejected, func(v version) bool { return v.Value == secret }); i >= 0 {
+		return r.rotated(set, r.Rejected[i], clk.Now), true // it was accepted, against all likelihood
+	}
+	found := version{Value: secret, Bulk: set.Bulk}
+	if r.Previous != nil && r.Previous.Value == secret {
+		found = *r.Previous
+	}
+	found.Number = r.number() + 1
+	r.Previous, r.Current, r.DriftedAt = r.Current, &found, clk.Now
 	if r.Next != nil {
 		next := *r.Next
 		next.Number++

@@ -154,6 +154,8 @@ func TestForceSendsWithoutWaitingAndOnlyThen(t *testing.T) {
 	forced := decide(set, staged.asked(byHand(true)), at(0))
 	assert.Equal(t, doSet, forced.action)
 	assert.Equal(t, "two", string(forced.Next.Value))
+	again := staged.asked(byHand(true)).asked(byHand(false))
+	assert.Equal(t, doSet, decide(set, again, at(0)).action, "it is not taken back by who asks for less")
 }
 
 func TestAcceptedSecretPropagatesThenIsAlone(t *testing.T) {
@@ -465,7 +467,7 @@ func TestARejectedSecretIsReplacedByAnother(t *testing.T) {
 	st = first.failed(set, ended(Rejected), false, at(set.TTL))
 	assert.Equal(t, []string{"one", "two"}, served(st))
 	assert.True(t, State{st}.Holds("two"))
-	assert.False(t, State{st}.Unsettled(), "what matters is the next one")
+	assert.True(t, State{st}.Unsettled(), "Auth0 may have it, against all likelihood")
 	st = st.staged(set, "three", epoch.Add(time.Hour))
 	assert.Equal(t, []string{"one", "three", "two"}, served(st))
 	assert.Equal(t, doNothing, decide(set, st, at(time.Hour)).action, "leases lack the new one")
@@ -502,11 +504,22 @@ func TestTheEndOfAnEarlierRotationLosesNothingOfThisOne(t *testing.T) {
 	st := steadyState().accepted(set, "two", epoch).asked(byHand(true)).staged(set, "three", epoch)
 	st = onRecord(t, set, st, 0).failed(set, ended(Unclear), true, at(0)).failed(set, ended(Rejected), false, at(0))
 	assert.Equal(t, []string{"two", "one", "three"}, served(st))
+	before := st
 	st = st.propagated(at(set.PropagationDelay))
 	assert.Equal(t, []string{"two", "three"}, served(st))
+	assert.Equal(t, []string{"two", "one", "three"}, served(before), "a state never changes")
 	st = st.staged(set, "four", epoch).accepted(set, "four", epoch.Add(time.Hour))
 	assert.Equal(t, []string{"four", "two", "three"}, served(st))
 	assert.Equal(t, []string{"four"}, served(st.propagated(at(time.Hour+set.PropagationDelay))))
+	assert.Nil(t, st.propagated(at(time.Hour+set.PropagationDelay)).Rejected)
+	assert.Nil(t, steadyState().accepted(set, "two", epoch).propagated(at(set.PropagationDelay)).Rejected)
+
+	// what was rejected before goes, and what was rejected since stays
+	st = steadyState().accepted(set, "two", epoch)
+	st.Rejected = versions{{Number: 2, Value: "before"}, {Number: 3, Value: "since"}, {Number: 3, Value: "since too"}}
+	before = st
+	assert.Equal(t, []string{"two", "since", "since too"}, served(st.propagated(at(set.PropagationDelay))))
+	assert.Equal(t, []string{"two", "one", "before", "since", "since too"}, served(before), "a state never changes")
 }
 
 // TestAFailureToMakeASecretIsWaitedOut, like any other.

@@ -57,6 +57,7 @@ const storePatience = 30 * time.Second
 // ctx should not end with a caller's patience: an answer of Auth0 that nobody waits
 // for is an unclear one.
 func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
+	onRecord := ask.OnRecord
 	for {
 		set, state, err := t.Load(ctx)
 		if err != nil {
@@ -79,13 +80,17 @@ func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 				d.wake = clk.Now // to be decided again: it is served only now
 			}
 		}
-		if !d.equal(stored) {
+		if onRecord && d.sends() {
+			d.Attempt, d.AttemptBulk = wanted.Attempt, wanted.AttemptBulk
+			return clk.Now, t.Save(ctx, State{d.record})
+		}
+		if !d.equal(stored) || d.sends() { // a repeated attempt, too, needs storage that can be written
 			if err := t.Save(ctx, State{d.record}); err != nil {
 				return time.Time{}, err
 			}
 		}
-		switch d.action {
-		case doSet, doMake, doReadBack:
+		switch {
+		case d.sends():
 			if wake, err := attempted(ctx, t, set, d, wanted.Attempt == notBegun); err != nil {
 				return wake, err
 			}

@@ -155,6 +155,12 @@ func (r record) inBulk() bool { return r.Bulk > 0 && !r.madeSince(r.Bulk) }
 // forced says whether leases are not waited for.
 func (r record) forced() bool { return r.Force || (r.inBulk() && r.BulkForce && !r.BulkWaits) }
 
+// doubtful says whether a rejected secret may be what Auth0 accepts: none was set
+// since. Then the next one waits for no window.
+func (r record) doubtful() bool {
+	return slices.ContainsFunc(r.Rejected, func(v version) bool { return v.Number > r.number() })
+}
+
 // mayBeLive says whether an attempt may have taken effect without our knowing.
 func (r record) mayBeLive() bool { return r.Attempt != notBegun }
 
@@ -243,7 +249,16 @@ func (s State) DriftedAt() time.Time { return s.r.DriftedAt }
 
 // Unsettled says whether Auth0 may accept a secret that is not the current one, by
 // an attempt whose outcome is not known, or one that it does not show.
-func (s State) Unsettled() bool { return s.r.mayBeLive() || s.r.Hidden }
+func (s State) Unsettled() bool { return s.r.mayBeLive() || s.r.Hidden || s.r.doubtful() }
+
+// KnownSince is when the present secret was made; if it was imported or found, when
+// that was.
+func (s State) KnownSince() time.Time {
+	if s.r.Current != nil && !s.r.Current.MadeAt.IsZero() {
+		return s.r.Current.MadeAt
+	}
+	return later(s.r.LastRotation, s.r.DriftedAt)
+}
 
 // Leases is how long leases may live that were given out before now.
 type Leases struct {

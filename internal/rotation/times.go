@@ -39,10 +39,16 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// ahead says whether a time lies further ahead than clocks may differ, by either
+// clock: schedules go by the wall clock, which may have been put back.
+func ahead(at, now time.Time) bool {
+	return at.Sub(now) > clockSkew || at.Round(0).Sub(now.Round(0)) > clockSkew
+}
+
 // pinned replaces times that lie ahead, which a node has stored whose clock was:
 // nothing waits for them, and nothing that they stood for is cut short.
 func (r record) pinned(clk Clock) record {
-	if r.LastRotation.After(clk.Now) {
+	if ahead(r.LastRotation, clk.Now) {
 		if !r.FallbackUntil.IsZero() {
 			r.FallbackUntil = r.fallbackEnd(clk)
 		}
@@ -51,7 +57,7 @@ func (r record) pinned(clk Clock) record {
 	if r.StagedAt.After(clk.Now) {
 		r.StagedAt = clk.Since
 	}
-	if r.ScheduledFrom.After(clk.Now) {
+	if ahead(r.ScheduledFrom, clk.Now) {
 		r.ScheduledFrom = clk.Now
 	}
 	if r.DriftedAt.After(clk.Now) {
@@ -112,7 +118,9 @@ func (r record) due(set Settings, now time.Time) (time.Time, bool) {
 }
 
 // asksNow says whether somebody asks for a rotation that is not begun yet.
-func (r record) asksNow() bool { return r.Cause == byOperator || r.Cause == byBulk || r.inBulk() }
+func (r record) asksNow() bool {
+	return r.Cause == byOperator || r.Cause == byBulk || r.inBulk() || r.doubtful()
+}
 
 // nextRotation is when the next rotation by schedule takes effect, if it is not
 // begun yet.
@@ -160,10 +168,10 @@ func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 		at = clk.Now.Add(r.readyAt(clk).Add(HandOutMargin).Sub(clk.Now))
 	}
 	scheduled := set.Period > 0 || set.Schedule != nil
-	if r.Cause != bySchedule || r.inBulk() || r.Hidden || (!scheduled && !set.Paused) {
+	if r.Cause != bySchedule || r.inBulk() || r.Hidden || r.doubtful() || (!scheduled && !set.Paused) {
 		return at, true // a schedule that was taken away leaves what has begun
 	}
-	return r.takesEffect(set, later(at, clk.Now))
+	return r.takesEffect(set, later(later(at, clk.Now), r.RetryAt))
 }
 
 // readyAt is when no live lease lacks Next any more: this process has served the
