@@ -204,7 +204,7 @@ func TestAPeriodOfTheEnginesOwnSecretIsKeptThoughItWasJustRotated(t *testing.T) 
 		env.write("config", map[string]any{fieldPropagationDelay: 0})
 		sleep(time.Second)
 		raced := false
-		env.b.due = &racingDue{env.b.index, func(key string, at time.Time) {
+		env.b.due = &racingDue{env.b.index, func(key string, _ time.Time) {
 			if key == dueRoot && !raced {
 				raced = true // the lock is free here
 				go env.write("config", map[string]any{fieldRotationPeriod: "1h"})
@@ -269,7 +269,7 @@ func TestABulkRotationThatHasJustBegunIsNotOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 1)
 		fail := true
-		env.auth0.interfereWith(func(op, id string, _ func()) error {
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			if op == "set" && fail {
 				return refusal(op, 403, codeInsufficientScope, "no")
 			}
@@ -393,7 +393,7 @@ func TestAnInvalidationDuringAWriteShortensNoWait(t *testing.T) {
 		sleep(time.Second)
 		armed := true
 		var last holder
-		env.hooks.get.set(func(key string) error {
+		env.hooks.get.set(func(_ string) error {
 			return nil
 		})
 		env.hooks.put.set(func(key string) error {

@@ -52,7 +52,7 @@ func (r *watchedReader) Read(ctx context.Context) (reread.Answer, error) {
 	r.reads = append(r.reads, time.Now())
 	r.mu.Unlock()
 	r.engine.RLock()
-	resp, err := r.env.request(logical.ReadOperation, r.path, nil) //nolint:contextcheck // requests of tests have none
+	resp, err := r.env.request(logical.ReadOperation, r.path, nil)
 	r.engine.RUnlock()
 	if err != nil {
 		return reread.Answer{}, err

@@ -446,6 +446,10 @@ func TestAuth0MakesTheSecretOnlyUnderAnIntent(t *testing.T) {
 	assert.Equal(t, byNobody, found.Cause)
 	made := d.accepted(set, "two", epoch)
 	assert.Equal(t, &version{Number: 2, Value: "two", MadeAt: epoch}, made.Current)
+	assert.Equal(t, epoch, State{made}.KnownSince())
+	assert.Equal(t, epoch.Add(time.Hour), State{d.found(set, "two", epoch.Add(time.Hour))}.KnownSince())
+	staged := stagedState(vaultSettings(), byOperator).accepted(set, "two", epoch.Add(time.Hour))
+	assert.Equal(t, epoch, State{staged}.KnownSince(), "it was made when it was staged")
 }
 
 // TestARejectedSecretIsReplacedByAnother: what Auth0 refuses for its form it would
@@ -520,6 +524,67 @@ func TestTheEndOfAnEarlierRotationLosesNothingOfThisOne(t *testing.T) {
 	before = st
 	assert.Equal(t, []string{"two", "since", "since too"}, served(st.propagated(at(set.PropagationDelay))))
 	assert.Equal(t, []string{"two", "one", "before", "since", "since too"}, served(before), "a state never changes")
+}
+
+// TestWhereARejectedSecretMayBeLiveTheNextOneWaitsForNoWindow, nor while paused; but
+// for leases it does.
+func TestWhereARejectedSecretMayBeLiveTheNextOneWaitsForNoWindow(t *testing.T) {
+	for name, set := range map[string]Settings{"vault": vaultSettings(), "engine": engineSettings()} {
+		set.Schedule, set.Window = daily{}, time.Hour
+		st := onRecord(t, set, steadyState(), untilThree-set.TTL-HandOutMargin, untilThree)
+		rejected := st.failed(set, ended(Rejected), true, at(untilThree))
+		later := untilThree + 2*time.Hour
+		set.Paused = true
+		assert.Equal(t, doNothing, decide(set, rejected, at(later)).action, "%s: of the first attempt nothing is left", name)
+
+		rejected = st.failed(set, ended(Unclear), true, at(untilThree)).failed(set, ended(Rejected), false, at(untilThree))
+		assert.True(t, State{rejected}.Unsettled(), name)
+		d := decide(set, rejected, at(later))
+		require.Equal(t, doGenerate, d.action, name)
+		st = d.staged(set, "three", epoch.Add(later))
+		if set.TTL > 0 {
+			assert.Equal(t, doNothing, decide(set, st, at(later)).action, name)
+		}
+		st = onRecord(t, set, st, later+set.TTL+HandOutMargin)
+		st = st.accepted(set, "three", epoch.Add(later+set.TTL+HandOutMargin))
+		assert.False(t, State{st}.Unsettled(), "%s: another one is set", name)
+		assert.True(t, State{st}.Holds("two"), name)
+	}
+}
+
+// TestARejectedSecretReadInAuth0IsOurs: it was accepted, against all likelihood.
+func TestARejectedSecretReadInAuth0IsOurs(t *testing.T) {
+	set := vaultSettings()
+	st := stagedState(set, byOperator).failed(set, ended(Unclear), true, at(0)).failed(set, ended(Rejected), false, at(0))
+	for _, st := range []record{st, st.staged(set, "three", epoch)} {
+		found, changed := st.compared(after(set, 1), "two", at(time.Minute))
+		require.True(t, changed)
+		assert.Equal(t, "two", string(found.Current.Value))
+		assert.Equal(t, 2, found.number())
+		assert.True(t, found.DriftedAt.IsZero())
+		assert.Equal(t, epoch, found.Current.MadeAt)
+		assert.Equal(t, []string{"two", "one"}, served(found))
+		assert.Equal(t, byNobody, found.Cause)
+		assert.False(t, State{found}.Unsettled())
+		assert.False(t, State{found}.Done(1), "it is older than the bulk rotation")
+	}
+}
+
+// TestASecretOfOursThatIsSetBackIsAsOldAsItWas: somebody has undone what somebody else
+// had set.
+func TestASecretOfOursThatIsSetBackIsAsOldAsItWas(t *testing.T) {
+	set := vaultSettings()
+	ours := stagedState(set, byOperator).accepted(set, "two", epoch).propagated(at(time.Hour))
+	theirs, drifted := ours.compared(after(set, 1), "theirs", at(time.Hour))
+	require.True(t, drifted)
+	require.True(t, State{theirs}.Done(1))
+	back, drifted := theirs.compared(after(set, 1), "two", at(2*time.Hour))
+	require.True(t, drifted)
+	assert.Equal(t, []string{"two", "theirs"}, served(back))
+	assert.Equal(t, 4, back.number())
+	assert.Equal(t, epoch, back.Current.MadeAt)
+	assert.True(t, State{back}.Concerned(1, false))
+	assert.Equal(t, 2, ours.number(), "a state never changes")
 }
 
 // TestAFailureToMakeASecretIsWaitedOut, like any other.
@@ -637,6 +702,7 @@ func TestAnImportedSecretIsCurrentAndCountsFromItsImport(t *testing.T) {
 	assert.Empty(t, string(st.Next()))
 	assert.Equal(t, epoch, st.LastRotation())
 	assert.Equal(t, epoch, st.ScheduledFrom())
+	assert.Equal(t, epoch, st.KnownSince())
 	assert.Equal(t, epoch.Add(time.Hour), st.View(set, at(0)).NextRotation)
 }
 
@@ -687,6 +753,7 @@ func TestASecretThatSomebodyElseHasSetIsAdopted(t *testing.T) {
 	assert.Equal(t, 2, st.Version())
 	assert.True(t, st.r.Current.MadeAt.IsZero(), "nobody knows when it was made")
 	assert.Equal(t, epoch, st.LastRotation(), "that was no rotation")
+	assert.Equal(t, epoch.Add(time.Hour), st.KnownSince())
 	assert.Equal(t, []string{"theirs", "one"}, served(st.r))
 	d := decide(set, st.r, at(1000*time.Hour))
 	assert.Equal(t, []string{"theirs", "one"}, served(d.record), "until the next rotation")

@@ -318,6 +318,33 @@ func TestWhatLiesAheadIsReplacedByTheTimeItIs(t *testing.T) {
 	assert.Equal(t, usual, decide(set, usual, clk).record)
 }
 
+// TestClocksMayDifferALittle: a schedule is not moved, and nothing is written, because
+// another node has rotated whose clock was ahead by less.
+func TestClocksMayDifferALittle(t *testing.T) {
+	set := vaultSettings()
+	set.Period = 30 * day
+	for _, change := range []func(*record, time.Time){
+		func(r *record, at time.Time) { r.LastRotation = at },
+		func(r *record, at time.Time) { r.ScheduledFrom = at },
+	} {
+		st := steadyState()
+		change(&st, epoch.Add(clockSkew))
+		assert.Equal(t, st, decide(set, st, at(0)).record)
+		change(&st, epoch.Add(clockSkew+time.Nanosecond))
+		assert.NotEqual(t, st, decide(set, st, at(0)).record)
+	}
+	st := steadyState()
+	st.LastRotation = epoch.Add(time.Minute)
+	assert.Equal(t, epoch.Add(time.Minute+30*day-set.TTL-HandOutMargin), decide(set, st, at(0)).wake)
+	// what it has replaced is served for its whole time, and no longer
+	st = steadyState().accepted(set, "two", epoch.Add(10*time.Minute))
+	clk := Clock{Now: epoch.Add(set.PropagationDelay - time.Nanosecond), Since: epoch}
+	assert.Equal(t, []string{"two", "one"}, served(decide(set, st, clk).record))
+	assert.Equal(t, st, decide(set, st, clk).record)
+	clk.Now = epoch.Add(set.PropagationDelay)
+	assert.Equal(t, []string{"two"}, served(decide(set, st, clk).record))
+}
+
 // TestAScheduleGoesOnFromNowIfTheClockWasAhead: a rotation that a clock dated a year
 // ahead is due a period from now, and not again and again a period from then.
 func TestAScheduleGoesOnFromNowIfTheClockWasAhead(t *testing.T) {
