@@ -299,6 +299,7 @@ type testEnv struct {
 	wrapAPI func(managementAPI) managementAPI // nil: as it is
 	hooks   *hookedStorage                    // to see and delay the engine's use of storage; nil: none
 
+	noJitter bool // retries come as early as they can
 	keysMade int
 	log      *bytes.Buffer
 	events   *logical.MockEventSender
@@ -333,6 +334,9 @@ func (env *testEnv) start() {
 	}
 	env.b = newPluginBackend(env.now)
 	env.b.newAPI = env.newAPI
+	if env.noJitter {
+		env.b.jitter = func() float64 { return 0 }
+	}
 	env.b.newKey = func() (string, error) {
 		env.keysMade++
 		return testKeys()[env.keysMade%len(testKeys())], nil
@@ -419,6 +423,12 @@ func (env *testEnv) stop() {
 		fmt.Fprintln(&events, event.Type, event.Event)
 	}
 	env.noSecretIn("an event", events.String())
+}
+
+// withoutJitter starts a fresh engine whose retries come at the same time always.
+func (env *testEnv) withoutJitter() {
+	env.noJitter = true
+	env.restart()
 }
 
 // restart starts a fresh engine on what is stored.

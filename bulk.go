@@ -116,7 +116,7 @@ func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bul
 func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
-	defer func() { b.due.Set(dueBulk, b.now()) }() // a write that failed may have taken effect
+	defer func() { b.due.Set(dueBulk, b.now().Add(bulkLockPatience)) }() // for what the request does not reach
 	bulk, err := readBulk(ctx, storage)
 	if err != nil || bulk == nil || !bulk.FinishedAt.IsZero() {
 		return nil, err

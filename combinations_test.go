@@ -402,7 +402,7 @@ func TestALimitedRotationOfTheEnginesOwnSecretCanBePaused(t *testing.T) {
 func TestAnUnclearAttemptIsSettledOutsideOfItsWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := driftEnv(t, map[string]any{fieldRotationSchedule: "0 3 1 1,4,7,10 *", fieldRotationWindow: "1h"})
-		env.b.jitter = func() float64 { return 0 }
+		env.withoutJitter()
 		applied := false
 		at := time.Date(2000, 1, 1, 3, 0, 0, 0, time.UTC)
 		if !time.Now().Before(at.Add(-time.Hour)) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,12 +40,15 @@ type steps struct {
 	times    map[string]time.Time // by the engine's clock
 	attended string               // at this moment; "": nothing
 	again    time.Time            // what was set for it meanwhile
+	mu       sync.Mutex           // for times and again: a rotation of all roles works on several
 }
 
 func (s *steps) clock() time.Time { return s.at }
 
 // Set, Forget and Again are the engine's dueTimes.
 func (s *steps) Set(key string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if key == s.attended {
 		if s.again.IsZero() || (!at.IsZero() && at.Before(s.again)) {
 			s.again = at
@@ -54,10 +58,14 @@ func (s *steps) Set(key string, at time.Time) {
 	s.times[key] = at
 }
 
-func (s *steps) Forget(key string) { delete(s.times, key) }
+func (s *steps) Forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.times, key)
+}
 
 func (s *steps) Again() {
-	for key := range s.times {
+	for _, key := range slices.Sorted(maps.Keys(s.times)) {
 		s.Set(key, s.m.engineNow())
 	}
 }

@@ -307,6 +307,11 @@ func TestOfAKeyForgottenWhileItIsAttendedToNothingIsLeft(t *testing.T) {
 		assert.Equal(t, hours(0), a.timesOf("key"))
 		assert.Zero(t, a.Len())
 		assert.Zero(t, a.queue.Len())
+		assert.Empty(t, a.keys)
+		a.Set("key", a.at(30*time.Hour))
+		assert.Equal(t, 1, a.Len())
+		a.until(30*time.Hour + time.Minute)
+		assert.Equal(t, hours(0, 30), a.timesOf("key"), "it can be known again")
 	})
 }
 
@@ -361,6 +366,7 @@ func TestAKeySetAgainAfterItWasForgottenIsAttendedToOnceAtATime(t *testing.T) {
 		a.until(15 * time.Minute)
 		a.Set("key", a.at(2*time.Hour))
 		a.Forget("key")
+		a.Again()
 		a.Set("key", a.at(5*time.Hour))
 		a.until(10 * time.Hour)
 		assert.Equal(t, hours(0, 5), a.timesOf("key"))

@@ -213,7 +213,9 @@ func (w *world) step(wake time.Time) time.Time {
 		return w.run(byHand(w.random.IntN(2) == 0))
 	case 1:
 		w.set.Bulk++
-		return w.run(inBulk(w.set.Bulk, w.random.IntN(2) == 0))
+		ask := inBulk(w.set.Bulk, w.random.IntN(2) == 0)
+		ask.OnRecord = w.random.IntN(2) == 0
+		return w.run(ask)
 	case 2:
 		if off, ok := w.state().CalledOff(w.set.Bulk); ok {
 			w.store(off)

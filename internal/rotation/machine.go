@@ -176,7 +176,8 @@ type Ask struct {
 	OnRecord bool
 }
 
-// asked takes in who wants a rotation, which also ends the wait after a failure.
+// asked takes in who wants a rotation, which also ends the wait after a failure: what
+// fails from now on is counted anew.
 // While one is under way that changes nothing else, but that it no longer depends
 // on the schedule, and with force no longer on leases.
 func (r record) asked(a Ask) record {
@@ -193,7 +194,7 @@ func (r record) asked(a Ask) record {
 	case r.Cause != byOperator && r.Next == nil:
 		r.Cause = byBulk
 	}
-	r.RetryAt = time.Time{}
+	r.RetryAt, r.Failures = time.Time{}, 0
 	return r
 }
 

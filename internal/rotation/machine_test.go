@@ -631,7 +631,10 @@ func TestARequestEndsTheWaitAfterAFailure(t *testing.T) {
 	for _, ask := range []Ask{byHand(false), {By: BulkRotation, Bulk: 1}} {
 		st := onRecord(t, set, stagedState(set, bySchedule), time.Hour).failed(set, ended(Unclear), true, at(time.Hour))
 		require.Equal(t, doNothing, decide(set, st, at(time.Hour)).action)
-		assert.Equal(t, doSet, decide(set, st.asked(ask), at(time.Hour)).action)
+		asked := st.asked(ask)
+		assert.Equal(t, doSet, decide(set, asked, at(time.Hour)).action)
+		again := asked.failed(set, ended(Unclear), false, at(time.Hour))
+		assert.Equal(t, epoch.Add(time.Hour+backoffMin), again.RetryAt, "it is counted anew")
 	}
 }
 

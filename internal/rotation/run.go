@@ -82,7 +82,10 @@ func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 		}
 		if onRecord && d.sends() {
 			d.Attempt, d.AttemptBulk = wanted.Attempt, wanted.AttemptBulk
-			return clk.Now, t.Save(ctx, State{d.record})
+			if err := t.Save(ctx, State{d.record}); err != nil {
+				return time.Time{}, err
+			}
+			return clk.Now, nil
 		}
 		if !d.equal(stored) || d.sends() { // a repeated attempt, too, needs storage that can be written
 			if err := t.Save(ctx, State{d.record}); err != nil {

@@ -320,10 +320,8 @@ func TestAnAskThatIsOnlyPutOnRecordSendsNothing(t *testing.T) {
 	assert.Equal(t, []string{"save"}, f.log)
 }
 
-// TestAnAskThatCannotBePutOnRecordIsAnError, with no time at which it would go on.
-//
-// FAILS: Run returns the time at which it would have gone on together with the error
-// of Save. With a time an error is one that is stored.
+// TestAnAskThatCannotBePutOnRecordIsAnError, with no time at which it would go on: with
+// a time an error is one that is stored.
 func TestAnAskThatCannotBePutOnRecordIsAnError(t *testing.T) {
 	f := newTarget(t, auth0Settings(), steadyState())
 	f.onSave = func(int, record) error { return errNo }
@@ -339,9 +337,9 @@ func TestARepeatedAttemptNeedsStorageThatCanBeWritten(t *testing.T) {
 	next.Attempt = unclear
 	made := steadyState()
 	made.Cause, made.Attempt = byOperator, sent
-	for set, st := range map[Source]record{Vault: next, Auth0: made} {
+	for source, st := range map[Source]record{Vault: next, Auth0: made} {
 		settings := vaultSettings()
-		settings.Source = set
+		settings.Source = source
 		f := newTarget(t, settings, st)
 		f.onSave = func(int, record) error { return errNo }
 		wake, err := Run(context.Background(), f, Ask{})
