@@ -230,14 +230,14 @@ func (r record) rotated(set Settings, current version, now time.Time) record {
 	current.Number = r.number() + 1
 	after := record{
 		Current: &current, Previous: r.Current, Rejected: r.Rejected,
-		FallbackUntil: now.Add(set.PropagationDelay), LastRotation: now, ScheduledFrom: r.ScheduledFrom,
+		FallbackUntil: now.Add(set.PropagationDelay), FallbackFor: set.PropagationDelay, LastRotation: now, ScheduledFrom: r.ScheduledFrom,
 		LongestTTL: r.LongestTTL, LongestUntil: r.LongestUntil,
 		Bulk: r.Bulk, BulkForce: r.BulkForce, BulkWaits: r.BulkWaits,
 	}
 	if after.inBulk() {
 		after.Cause = byBulk
 	}
-	return after.propagated(Clock{Now: now, Since: now.Add(-set.PropagationDelay)})
+	return after.propagated(Clock{Now: now, Since: now})
 }
 
 // hidden takes in that Auth0 has made a secret and does not show it.

@@ -202,7 +202,7 @@ func TestTheServedOrderIsTheOneInWhichItIsTried(t *testing.T) {
 		Previous: &version{Number: 2, Value: "previous"},
 		Rejected: versions{{Number: 3, Value: "rejected"}, {Number: 3, Value: "rejected too"}},
 		Cause:    byOperator, LastRotation: epoch, StagedAt: epoch,
-		FallbackUntil: epoch.Add(30 * time.Second),
+		FallbackUntil: epoch.Add(30 * time.Second), FallbackFor: 30 * time.Second,
 	}
 	assert.Equal(t, []string{"current", "next", "previous", "rejected", "rejected too"}, served(r))
 	assert.Equal(t, []string{"next", "current", "previous", "rejected", "rejected too"}, plain(State{r}.Logins(at(0))),
@@ -715,7 +715,7 @@ func TestASecretReadInAuth0ThatIsTheNextOneIsAccepted(t *testing.T) {
 	for _, how := range []attempt{notBegun, sent, unclear} {
 		for name, change := range map[string]func(*record){
 			"steady":      func(*record) {},
-			"propagating": func(r *record) { r.FallbackUntil = epoch.Add(time.Minute) },
+			"propagating": func(r *record) { r.FallbackUntil, r.FallbackFor = epoch.Add(time.Minute), time.Minute },
 			"hidden":      func(r *record) { r.Hidden = true },
 			"unknown":     func(r *record) { r.Current = nil },
 			"failed": func(r *record) {
@@ -788,7 +788,7 @@ func TestNoDriftIsSeenWhereASecretMayBeOurs(t *testing.T) {
 		"an attempt with a secret was sent":    func(r *record) { *r = stagedState(set, bySchedule); r.Attempt = sent },
 		"an attempt with a secret was unclear": func(r *record) { *r = stagedState(set, bySchedule); r.Attempt = unclear },
 		"Auth0 shows nothing":                  func(r *record) { r.Hidden = true },
-		"the last one propagates":              func(r *record) { r.FallbackUntil = epoch.Add(time.Minute) },
+		"the last one propagates":              func(r *record) { r.FallbackUntil, r.FallbackFor = epoch.Add(time.Minute), time.Minute },
 	} {
 		st := steadyState()
 		change(&st)
@@ -798,7 +798,7 @@ func TestNoDriftIsSeenWhereASecretMayBeOurs(t *testing.T) {
 	}
 	// but afterwards
 	st := steadyState()
-	st.FallbackUntil = epoch.Add(time.Minute)
+	st.FallbackUntil, st.FallbackFor = epoch.Add(time.Minute), time.Minute
 	_, changed := st.compared(set, "read", at(time.Minute))
 	assert.True(t, changed)
 }

@@ -91,7 +91,9 @@ type record struct {
 	// FallbackUntil is when the previous secret stops being served, by the clock of
 	// the node that rotated: see fallbackEnd. That it has passed is not written.
 	FallbackUntil time.Time `json:"fallback_until,omitzero"`
-	LastRotation  time.Time `json:"last_rotation,omitzero"`
+	// FallbackFor is how long it is served, by whichever clock.
+	FallbackFor  time.Duration `json:"fallback_for,omitempty"`
+	LastRotation time.Time     `json:"last_rotation,omitzero"`
 	// ScheduledFrom is when the schedule was set: earlier times do not count.
 	ScheduledFrom time.Time `json:"scheduled_from,omitzero"`
 

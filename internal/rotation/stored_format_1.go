@@ -52,8 +52,8 @@ type format1 struct {
 // upgrade is the record with what format 1 said. Of a later one it changes
 // nothing.
 func (f format1) upgrade(r record) record {
-	if r.FallbackUntil.IsZero() {
-		r.FallbackUntil = f.SettledAt
+	if !f.SettledAt.IsZero() {
+		r.FallbackUntil, r.FallbackFor = f.SettledAt, min(max(f.SettledAt.Sub(r.LastRotation), 0), MaxPropagationDelay)
 	}
 	r.Force = r.Force || f.Forced
 	r.Hidden = r.Hidden || f.OwnSecret

@@ -179,7 +179,7 @@ func TestTheStoredNamesStay(t *testing.T) {
 		names = append(names, name)
 	}
 	assert.ElementsMatch(t, []string{
-		"current", "next", "previous", "rejected", "staged_at", "staged_ttl", "fallback_until", "last_rotation",
+		"current", "next", "previous", "rejected", "staged_at", "staged_ttl", "fallback_until", "fallback_for", "last_rotation",
 		"scheduled_from", "cause", "force", "bulk", "bulk_force", "bulk_waits", "attempt", "attempt_bulk", "hidden", "drifted_at",
 		"longest_ttl", "longest_until", "longest_kept", "failures", "last_error", "retry_at",
 	}, names)
@@ -222,7 +222,7 @@ func TestFormat1IsRead(t *testing.T) {
 		`{"asked":true,"order":4}`:                           {Cause: byOperator, Attempt: sent, AttemptBulk: 4},
 		`{"own_secret":true,"requested":true}`:               {Cause: byOperator, Hidden: true},
 		`{"own_secret":true}`:                                {Cause: byOperator, Hidden: true},
-		`{"settled_at":"2026-03-01T12:00:00Z"}`:              {FallbackUntil: epoch},
+		`{"settled_at":"2026-03-01T12:00:00Z"}`:              {FallbackUntil: epoch, FallbackFor: time.Hour},
 		`{"rejected":{"version":1,"value":"one"}}`:           {Rejected: versions{one}},
 		`{"rejected":{"version":1,"value":"one","order":2}}`: {Rejected: versions{{Number: 1, Value: "one", Bulk: 2}}},
 		`{"current":{"version":2,"value":"two","order":3,"made_at":"2026-03-01T12:00:00Z"}}`: {Current: &version{
@@ -295,8 +295,8 @@ func TestStoredRolesOfFormat1AreRead(t *testing.T) {
 				Number: 2, Value: "stored-current-of-client-settling", MadeAt: midnight.Add(-time.Hour), Bulk: 1,
 			},
 			Previous:      &version{Number: 1, Value: "stored-previous-of-client-settling"},
-			FallbackUntil: midnight.Add(-30 * time.Second),
-			LastRotation:  midnight.Add(-time.Minute),
+			FallbackUntil: midnight.Add(-30 * time.Second), FallbackFor: 30 * time.Second,
+			LastRotation: midnight.Add(-time.Minute),
 		},
 		"role+drifted.json": {
 			Current:      &version{Number: 3, Value: "stored-current-of-client-drifted"},

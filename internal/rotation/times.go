@@ -48,10 +48,10 @@ func ahead(at, now time.Time) bool {
 // pinned replaces times that lie ahead, which a node has stored whose clock was:
 // nothing waits for them, and nothing that they stood for is cut short.
 func (r record) pinned(clk Clock) record {
+	if r.fallbackAhead(clk) {
+		r.FallbackUntil = r.fallbackEnd(clk)
+	}
 	if ahead(r.LastRotation, clk.Now) {
-		if !r.FallbackUntil.IsZero() {
-			r.FallbackUntil = r.fallbackEnd(clk)
-		}
 		r.LastRotation = clk.Now
 	}
 	if r.StagedAt.After(clk.Now) {
@@ -79,10 +79,9 @@ func (r record) fallbackEnd(clk Clock) time.Time {
 	if r.FallbackUntil.IsZero() {
 		return time.Time{}
 	}
-	lasts := min(max(r.FallbackUntil.Sub(r.LastRotation), 0), MaxPropagationDelay)
-	here := clk.Since.Add(lasts)
+	here := clk.Since.Add(r.fallbackLasts())
 	switch {
-	case r.LastRotation.After(clk.Now):
+	case r.fallbackAhead(clk):
 		return here
 	case clk.Now.Sub(r.FallbackUntil) > clockSkew:
 		return r.FallbackUntil
@@ -91,11 +90,19 @@ func (r record) fallbackEnd(clk Clock) time.Time {
 	}
 }
 
+func (r record) fallbackLasts() time.Duration { return min(r.FallbackFor, MaxPropagationDelay) }
+
+// fallbackAhead says whether the end of the fallback is further ahead than it can be,
+// by this node's clock.
+func (r record) fallbackAhead(clk Clock) bool {
+	return !r.FallbackUntil.IsZero() && r.FallbackUntil.Sub(clk.Now) > r.fallbackLasts()
+}
+
 // propagated drops the previous secret when its time has come. It need not be
 // written: it follows from what is stored.
 func (r record) propagated(clk Clock) record {
 	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
-		r.Previous, r.FallbackUntil = nil, time.Time{}
+		r.Previous, r.FallbackUntil, r.FallbackFor = nil, time.Time{}, 0
 		r.Rejected = slices.DeleteFunc(slices.Clone(r.Rejected), func(v version) bool { return v.Number <= r.number() })
 		if len(r.Rejected) == 0 {
 			r.Rejected = nil
