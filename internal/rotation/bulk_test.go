@@ -221,6 +221,10 @@ func TestABulkRotationThatAuth0MayHaveIsNotCalledOff(t *testing.T) {
 	refused := made.failed(set, ended(Refused), true, at(0))
 	_, ok := State{refused}.CalledOff(1)
 	assert.True(t, ok)
+	// what an earlier one has staged is not this one's
+	off, ok := State{staged.asked(inBulk(2, false))}.CalledOff(2)
+	assert.True(t, ok)
+	assert.Equal(t, staged.Next, off.r.Next)
 }
 
 // TestAForceThatIsCalledOffCutsNoLeasesShort: what the schedule had staged before

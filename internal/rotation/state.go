@@ -322,7 +322,7 @@ func (s State) CalledOff(bulk int) (State, bool) {
 	if r.Bulk != bulk || !r.inBulk() || s.Unsettled() {
 		return s, false
 	}
-	if r.Cause == byBulk {
+	if r.Cause == byBulk && (r.Next == nil || r.Next.Bulk >= bulk) {
 		r.Next, r.StagedAt, r.StagedTTL = nil, time.Time{}, 0
 		r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
 	}
