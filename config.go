@@ -205,24 +205,20 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 // commitConfig stores a configuration, unless roles contradict it by now, and has
 // everything that depends on it looked at again.
 // A write that failed may have taken effect.
-func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) (err error) {
+func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
-	changed := stored == nil || stored.Disabled != config.Disabled || stored.DriftCheckPeriod != config.DriftCheckPeriod
-	defer func() {
-		b.due.Set(dueRoot, b.now())
-		if changed || err != nil {
-			b.due.Again()
-		}
-	}()
 	if err := b.configFitsRoles(ctx, storage, stored, config); err != nil {
 		return err
 	}
-	err = writeConfig(ctx, storage, config)
+	err := writeConfig(ctx, storage, config)
 	b.disconnect()
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = b.connect(ctx, storage)
 	}
-	_, err = b.connect(ctx, storage)
+	b.due.Set(dueRoot, b.now())
+	if err != nil || stored == nil || stored.Disabled != config.Disabled || stored.DriftCheckPeriod != config.DriftCheckPeriod {
+		b.due.Again()
+	}
 	return err
 }

@@ -121,7 +121,7 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	if failed {
 		b.Logger().Warn("rotation failed", "role", role.name, "version", after.Version, "error", after.LastError)
 	}
-	if number := b.bulkNumber.Load(); after.Version != before.Version && next.Carries(int(number)) {
+	if number := b.bulkNumber.Load(); number > 0 && after.Version != before.Version && next.Carries(int(number)) {
 		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
 	switch {
