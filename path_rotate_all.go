@@ -124,17 +124,22 @@ func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *
 	if err != nil {
 		return nil, err
 	}
-	resp := &logical.Response{}
-	if bulk == nil {
+	var count bulkCount
+	if bulk != nil {
+		if count, err = b.countBulk(ctx, req.Storage, bulk); err != nil {
+			return nil, err
+		}
+	}
+	resp, goOn := &logical.Response{}, count.total-count.done
+	switch all := calledOff + count.total; {
+	case all == 0:
 		resp.AddWarning("no rotation of all roles is under way: nothing was called off")
-		return resp, nil
+	case goOn > 0:
+		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated, and %d go on, since Auth0 may have their next secret already",
+			calledOff, all, count.done, goOn))
+	default:
+		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated", calledOff, all, count.done))
 	}
-	count, err := b.countBulk(ctx, req.Storage, bulk)
-	if err != nil {
-		return nil, err
-	}
-	resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated, and %d go on, since Auth0 may have their next secret already",
-		calledOff, calledOff+count.total, count.done, count.total-count.done))
 	return resp, nil
 }
 
