@@ -36,7 +36,7 @@ never sent to Auth0 is dropped.`
 	descTotal       = "How many roles the rotation concerns, or did when it was finished. 0 when there never was one."
 	descDone        = "How many of them have a secret that was made since."
 	descWaiting     = "How many of them are still to be rotated, or staged and waiting for leases to end."
-	descFailed      = "How many of them failed at their last attempt; they will be tried again."
+	descFailed      = "How many of them failed at their last attempt, the rate limit aside; they will be tried again."
 	descFailedRoles = "Of each failed role: last_error, failures and retry_at."
 	descStartedAt   = "When the rotation of all roles was asked for. Absent when it never was."
 	descFinishedAt  = "When all roles were done. Absent until then."

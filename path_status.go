@@ -32,7 +32,7 @@ const (
 	descRoles         = "How many roles there are."
 	descPhases        = "How many roles are in each phase."
 	descOverdue       = "How many roles have a step of a rotation that is due and not done."
-	descFailing       = "Of each role whose last attempt at Auth0 failed: last_error, failures and retry_at."
+	descFailing       = "Of each role whose last attempt at Auth0 failed, the rate limit aside: last_error, failures and retry_at."
 	descNextOfAll     = "When the next rotation of any role takes effect. Absent when none is planned."
 	descDrifted       = "Of each role whose present secret was set outside Vault: when it was found."
 	descServingSince  = "When this process began to serve the mount. Staged rotations wait a whole ttl from then."

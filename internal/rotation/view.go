@@ -45,7 +45,10 @@ func (s State) View(set Settings, clk Clock) View {
 		v.NextRotation = at
 	}
 	if v.LastError != "" {
-		v.RetryAt = decide(set, r, clk).wake
+		d := decide(set, r, clk)
+		if v.RetryAt = d.wake; d.action != doNothing {
+			v.RetryAt = clk.Now
+		}
 	}
 	r.RetryAt = time.Time{}
 	v.Overdue = decide(set, r, clk).action != doNothing
