@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -235,11 +236,10 @@ type redactor []string
 func (r redactor) clean(text string) string {
 	text = withoutControls(text)
 	for _, secret := range r {
-		secret = withoutControls(secret)
-		if len(secret) < shortestHidden {
+		if len(withoutControls(secret)) < shortestHidden {
 			continue
 		}
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+		for _, form := range forms(secret) {
 			text = strings.ReplaceAll(text, form, redacted)
 		}
 	}
@@ -248,6 +248,29 @@ func (r redactor) clean(text string) string {
 		text = string(chars[:maxMessage-1]) + "…"
 	}
 	return text
+}
+
+// forms are those in which a message may quote a secret: as it is, escaped for a URL,
+// and escaped for JSON, with and without that for HTML, once and twice.
+func forms(secret string) []string {
+	plain := withoutControls(secret)
+	once, forHTML := inJSON(secret, false), inJSON(secret, true)
+	all := []string{plain, url.QueryEscape(plain), url.PathEscape(plain), once, inJSON(once, false), forHTML, inJSON(forHTML, true)}
+	// the longest first: a shorter one may be a part of it
+	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
+}
+
+// inJSON is a text as it stands within a string of JSON.
+func inJSON(text string, html bool) string {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(html)
+	if encoder.Encode(text) != nil {
+		return text
+	}
+	quoted := strings.TrimSuffix(out.String(), "\n")
+	return quoted[1 : len(quoted)-1]
 }
 
 // withoutControls drops what could move a terminal's cursor, break a line or

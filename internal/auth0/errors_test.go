@@ -2,14 +2,17 @@ package auth0
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestErrorText(t *testing.T) {
@@ -71,6 +74,25 @@ func TestUpstreamTextHoldsNoSecret(t *testing.T) {
 			if op == opSet {
 				assert.NotContains(t, text, "s3cret-new", op)
 			}
+		}
+	}
+}
+
+// TestASecretThatIsQuotedAsJSONIsHidden: a validation error that quotes what was sent,
+// in a message that is JSON itself.
+func TestASecretThatIsQuotedAsJSONIsHidden(t *testing.T) {
+	const tail = "7RtY4wZpLw9sD3fG6hJ1kL5z"
+	for _, between := range []string{`"`, "<", `\`, "&", "\t", "\u2028"} {
+		secret := "Kx8vN2mQ" + between + tail
+		payload, err := json.Marshal(map[string]string{"client_secret": secret})
+		require.NoError(t, err)
+		for _, quoted := range []string{string(payload), strconv.Quote(string(payload)), inJSON(secret, false)} {
+			body, err := json.Marshal(map[string]any{
+				"statusCode": 400, "error": "Bad Request", "errorCode": "invalid_body",
+				"message": "Payload validation error: " + quoted + " is not valid",
+			})
+			require.NoError(t, err)
+			assert.NotContains(t, judge(answer{op: opSet, status: 400, body: body}, redactor{secret}).Error(), tail, quoted)
 		}
 	}
 }
