@@ -53,6 +53,8 @@ func (b *backend) attendRoot(ctx context.Context, storage logical.Storage) (next
 	return next
 }
 
+// advanceRoot brings the engine's own secret forward as far as is due or asked for, and
+// sets when to look at it again, which it returns as well.
 func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {

@@ -302,7 +302,7 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask)
 		return b.retryLater(ctx, role.name, err), err
 	}
 	after := role.entry.Rotation
-	if after.Next() != "" && staged == "" && !target.role.view(target.mount, b.now()).Forced {
+	if after.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
 		b.drift.want(role.name, b.now())
 	}
 	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())

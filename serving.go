@@ -94,10 +94,11 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	before := s.roles[name]
-	set := s.newSet(role, before)
-	if before == nil && role.Rotation.Next() != "" {
+	var set *servedSet
+	if before := s.roles[name]; before == nil && role.Rotation.Next() != "" {
 		set = s.newSetSince(role, s.now()) // another node's change came in between
+	} else {
+		set = s.newSet(role, before)
 	}
 	s.roles[name] = set
 	return set

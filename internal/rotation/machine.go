@@ -112,7 +112,7 @@ func (d decision) sends() bool {
 func decide(set Settings, r record, clk Clock) decision {
 	r = r.propagated(clk).pinned(clk)
 	switch {
-	case r.mayBeLive() && r.Next != nil, r.Hidden && r.Next != nil:
+	case r.Next != nil && (r.mayBeLive() || r.Hidden):
 		return r.upstream(doSet, set, clk)
 	case r.mayBeLive():
 		return r.upstream(doReadBack, set, clk)

@@ -68,9 +68,9 @@ func TestAnEarlierTTLCountsAnHourLonger(t *testing.T) {
 	st := stagedState(set, byOperator).ttlChanged(time.Hour, epoch).accepted(set, "two", epoch) // nobody goes by what was told first
 	require.False(t, st.LongestKept)
 	assert.Equal(t, time.Hour, st.staged(set, "three", epoch.Add(end-time.Nanosecond)).StagedTTL)
-	assert.Equal(t, time.Hour+HandOutMargin, State{st}.LeadTime(set, epoch.Add(end-time.Nanosecond)))
+	assert.Equal(t, time.Hour+HandOutMargin, st.leadTime(set, epoch.Add(end-time.Nanosecond)))
 	assert.Equal(t, set.TTL, st.staged(set, "three", epoch.Add(end)).StagedTTL)
-	assert.Equal(t, set.TTL+HandOutMargin, State{st}.LeadTime(set, epoch.Add(end)))
+	assert.Equal(t, set.TTL+HandOutMargin, st.leadTime(set, epoch.Add(end)))
 
 	// a later target for the same secret waits as long
 	other := Imported("one", 0, epoch).WithLeases(State{steadyState()}.LeasesAt(time.Hour, epoch)).r
@@ -82,10 +82,10 @@ func TestAnEarlierTTLCountsAnHourLonger(t *testing.T) {
 
 func TestLeadTimeIsForLeasesOnly(t *testing.T) {
 	now := epoch.Add(time.Hour)
-	assert.Equal(t, time.Minute+HandOutMargin, State{steadyState()}.LeadTime(vaultSettings(), now))
-	assert.Zero(t, State{steadyState()}.LeadTime(auth0Settings(), now), "there is nothing to stage")
-	assert.Zero(t, State{steadyState()}.LeadTime(engineSettings(), now), "nobody holds it")
-	assert.Zero(t, Unknown(now).LeadTime(vaultSettings(), now), "nobody can log in")
+	assert.Equal(t, time.Minute+HandOutMargin, steadyState().leadTime(vaultSettings(), now))
+	assert.Zero(t, steadyState().leadTime(auth0Settings(), now), "there is nothing to stage")
+	assert.Zero(t, steadyState().leadTime(engineSettings(), now), "nobody holds it")
+	assert.Zero(t, Unknown(now).r.leadTime(vaultSettings(), now), "nobody can log in")
 }
 
 func TestRetryBackoffStaysBetweenTenSecondsAndAnHour(t *testing.T) {

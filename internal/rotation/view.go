@@ -69,9 +69,6 @@ func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 	return s.r.propagated(clk).pinned(clk).untilChange(set, clk)
 }
 
-// LeadTime is how long a rotation has to begin before it takes effect.
-func (s State) LeadTime(set Settings, now time.Time) time.Duration { return s.r.leadTime(set, now) }
-
 // LastRotation is when the current secret was set in Auth0, or imported; and
 // ScheduledFrom, since when the schedule counts.
 func (s State) LastRotation() time.Time { return s.r.LastRotation }
