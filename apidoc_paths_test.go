@@ -224,6 +224,7 @@ func configRefusals() []apiRefusal {
 		{Sent: map[string]any{fieldDomain: "https://" + exampleDomain}},
 		{Sent: map[string]any{fieldDomain: "other.eu.auth0.com"}},
 		{Sent: map[string]any{fieldDomain: "other.eu.auth0.com"}, When: "no roles, and no credentials along", Given: withoutRole},
+		{Sent: map[string]any{fieldAudience: "https://other.eu.auth0.com/api/v2/"}},
 		{Sent: map[string]any{fieldClientID: exampleAppID}},
 		{Sent: map[string]any{fieldClientSecret: "...", fieldPrivateKey: "..."}},
 		{Sent: map[string]any{fieldClientSecret: apiEngineSecret}, When: "a secret that rotate-root has replaced", Given: func(_ *testing.T, env *testEnv) {
@@ -233,7 +234,7 @@ func configRefusals() []apiRefusal {
 		{Sent: map[string]any{fieldPrivateKey: "no key"}},
 		{Sent: map[string]any{fieldSigningAlgorithm: "RS256"}},
 		{Sent: map[string]any{fieldPrivateKey: "...", fieldSigningAlgorithm: "HS256"}},
-		{Sent: map[string]any{fieldCACert: "no certificate"}},
+		{Sent: map[string]any{fieldClientSecret: "...", fieldCACert: "no certificate"}},
 		{Sent: map[string]any{fieldRequestTimeout: "2m"}},
 		{Sent: map[string]any{fieldPropagationDelay: "2h"}},
 		{Sent: map[string]any{fieldDriftCheckPeriod: "1s"}},
@@ -274,10 +275,17 @@ func roleRefusals() []apiRefusal {
 		newRole("a new role", map[string]any{fieldClientID: exampleAppID, fieldClientSecret: "wrong"}),
 		newRole("a new role, without the scope to read secrets", map[string]any{fieldClientID: exampleAppID},
 			granted(scopeUpdateClientKeys, scopeReadClients)),
-		newRole("a new role", map[string]any{fieldClientID: exampleAppID, fieldPasswordPolicy: "missing"}),
-		newRole("a policy that makes nothing", map[string]any{fieldClientID: exampleAppID, fieldPasswordPolicy: "empty"},
+		newRole("a new role, without the scope to read secrets", map[string]any{fieldClientID: exampleAppID, fieldClientSecret: "wrong"},
+			granted(scopeUpdateClientKeys, scopeReadClients)),
+		unfitRole("a new role, of an application without a secret", func(app *auth0.Application) { app.ClientSecret = nil }),
+		newRole("a new role, where allowed_applications is pay-*", map[string]any{fieldClientID: exampleAppID},
 			func(_ *testing.T, env *testEnv) {
-				env.system.PasswordPolicies = map[string]logical.PasswordGenerator{"empty": func() (string, error) { return "", nil }}
+				env.write("config", map[string]any{fieldAllowedApplications: "pay-*"})
+			}),
+		newRole("a new role", map[string]any{fieldClientID: exampleAppID, fieldPasswordPolicy: "missing"}),
+		newRole("a policy that makes short secrets", map[string]any{fieldClientID: exampleAppID, fieldPasswordPolicy: "pin"},
+			func(_ *testing.T, env *testEnv) {
+				env.system.PasswordPolicies = map[string]logical.PasswordGenerator{"pin": func() (string, error) { return "7341", nil }}
 			}),
 		{Sent: map[string]any{fieldClientID: "another"}},
 		{Sent: map[string]any{fieldClientSecret: "another"}},

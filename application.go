@@ -15,13 +15,6 @@ const (
 	scopeReadClientKeys   = requirements.ScopeReadClientKeys
 )
 
-// Auth0's codes of refusals that mean something to the engine.
-const (
-	codeUnknownApplication = "inexistent_client"
-	codeInsufficientScope  = "insufficient_scope"
-	codeInvalidBody        = "invalid_body"
-)
-
 // examineApplication reads the application that a role is to be made of, and
 // says whether it can be one. What could not be seen is in the warnings, never
 // taken for a no. The application is nil if the token may not read any. One
@@ -34,9 +27,9 @@ func examineApplication(
 		app, err = api.Application(ctx, clientID)
 	}
 	switch {
-	case auth0.HasCode(err, codeUnknownApplication):
+	case auth0.HasCode(err, auth0.CodeUnknownApplication):
 		return nil, nil, badRequest("application %q does not exist in the tenant: check %s", clientID, fieldClientID)
-	case auth0.HasCode(err, codeInsufficientScope):
+	case auth0.HasCode(err, auth0.CodeInsufficientScope):
 		return nil, []string{"the application could not be checked: the engine's grant has neither " +
 			scopeReadClients + " nor " + scopeReadClientKeys}, nil
 	case err != nil:

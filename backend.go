@@ -69,7 +69,7 @@ type managementAPI interface {
 	// says what it allows.
 	Grant(ctx context.Context) (auth0.Grant, error)
 	// Application reads an application. What the token's scopes do not cover is
-	// absent.
+	// hidden.
 	Application(ctx context.Context, clientID string) (*auth0.Application, error)
 	// SetSecret sets an application's client secret.
 	SetSecret(ctx context.Context, clientID, secret string) error
@@ -77,10 +77,12 @@ type managementAPI interface {
 	Applications(ctx context.Context, page, perPage int) (auth0.ApplicationPage, error)
 	// NewToken gets a Management API token to hand out, and asks for scopes.
 	NewToken(ctx context.Context, scopes []string) (auth0.AccessToken, error)
-	// EnableKey registers and enables a key of an application; RetireKeys removes
-	// all others.
+	// EnableKey registers and enables a key of an application; RetireKey disables
+	// and removes one. Others stay as they are.
 	EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error
-	RetireKeys(ctx context.Context, clientID, privateKey string) error
+	RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error)
+	// Accepts says whether Auth0 accepts a client secret as an application's.
+	Accepts(ctx context.Context, clientID, secret string) (bool, error)
 	// RotateSecret has Auth0 make a new client secret. It is empty if Auth0 did
 	// not show it.
 	RotateSecret(ctx context.Context, clientID string) (string, error)
@@ -310,6 +312,15 @@ func (b *backend) askMaxLeaseTTL() time.Duration {
 	asked := b.System().MaxLeaseTTL()
 	b.maxLease.Store(int64(asked))
 	return asked
+}
+
+// upstreamContext is a context for requests to Auth0. Where the operator has asked
+// not to wait, one is sent though the rate limit holds requests back.
+func upstreamContext(ctx context.Context, request rotation.Request) context.Context {
+	if request.Force {
+		return auth0.Urgent(ctx)
+	}
+	return ctx
 }
 
 // detached is a context for work that goes on even if the caller has gone: an

@@ -167,7 +167,7 @@ func (f *fakeAuth0) request(ctx context.Context, op, clientID string, commit fun
 	_, known := f.apps[clientID]
 	f.mu.Unlock()
 	if !known {
-		return refusal(op, 404, codeUnknownApplication, "The client does not exist")
+		return refusal(op, 404, auth0.CodeUnknownApplication, "The client does not exist")
 	}
 	locked()
 	return nil
@@ -182,17 +182,9 @@ func (f *fakeAuth0) Grant(context.Context) (auth0.Grant, error) {
 
 func (f *fakeAuth0) Application(ctx context.Context, clientID string) (*auth0.Application, error) {
 	var app auth0.Application
-	readable := f.has(scopeReadClientKeys)
-	err := f.request(ctx, "get", clientID, func() {
-		app = *f.apps[clientID]
-		secret := *app.ClientSecret
-		app.ClientSecret = &secret
-		if !readable {
-			app.ClientSecret = nil
-		}
-	})
-	if err == nil && !readable && !f.has(scopeReadClients) {
-		return nil, refusal("get application", 403, codeInsufficientScope, "Insufficient scope, expected any of: read:clients")
+	err := f.request(ctx, "get", clientID, func() { app = f.seen(*f.apps[clientID]) })
+	if err == nil && !f.has(scopeReadClientKeys) && !f.has(scopeReadClients) {
+		return nil, refusal("get application", 403, auth0.CodeInsufficientScope, "Insufficient scope, expected any of: read:clients")
 	}
 	return &app, err
 }
@@ -231,8 +223,29 @@ func (f *fakeAuth0) EnableKey(ctx context.Context, clientID, key, _ string) erro
 	})
 }
 
-func (f *fakeAuth0) RetireKeys(ctx context.Context, clientID, key string) error {
-	return f.request(ctx, "retire", clientID, func() { f.keys = []string{key} })
+func (f *fakeAuth0) RetireKey(ctx context.Context, clientID, key string) (found bool, err error) {
+	err = f.request(ctx, "retire", clientID, func() {
+		found = slices.Contains(f.keys, key)
+		f.keys = slices.DeleteFunc(f.keys, func(k string) bool { return k == key })
+	})
+	return found, err
+}
+
+func (f *fakeAuth0) Accepts(ctx context.Context, clientID, secret string) (accepted bool, err error) {
+	err = f.request(ctx, "accepts", clientID, func() { accepted = *f.apps[clientID].ClientSecret == secret })
+	return accepted, err
+}
+
+// seen is an application as a token with the scopes granted sees it. f.mu is held.
+func (f *fakeAuth0) seen(app auth0.Application) auth0.Application {
+	if app.ClientSecret != nil {
+		secret := *app.ClientSecret
+		app.ClientSecret = &secret
+	}
+	if !slices.Contains(f.scopes, scopeReadClientKeys) {
+		app.ClientSecret, app.Hidden = nil, append(slices.Clone(app.Hidden), fieldClientSecret)
+	}
+	return app
 }
 
 func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessToken, error) {
@@ -253,16 +266,12 @@ func (f *fakeAuth0) Applications(_ context.Context, page, perPage int) (auth0.Ap
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "list")
 	if !slices.Contains(f.scopes, scopeReadClients) && !slices.Contains(f.scopes, scopeReadClientKeys) {
-		return auth0.ApplicationPage{}, refusal("list applications", 403, codeInsufficientScope, "Insufficient scope, expected any of: read:clients")
+		return auth0.ApplicationPage{}, refusal("list applications", 403, auth0.CodeInsufficientScope, "Insufficient scope, expected any of: read:clients")
 	}
 	ids := slices.Sorted(maps.Keys(f.apps))
 	found := auth0.ApplicationPage{Total: len(ids)}
 	for _, id := range ids[min(page*perPage, len(ids)):min((page+1)*perPage, len(ids))] {
-		app := *f.apps[id]
-		if !slices.Contains(f.scopes, scopeReadClientKeys) {
-			app.ClientSecret = nil
-		}
-		found.Applications = append(found.Applications, app)
+		found.Applications = append(found.Applications, f.seen(*f.apps[id]))
 	}
 	return found, nil
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
 // manyRoles is an engine with roles r0, r1, ... of a minute's ttl.
@@ -88,7 +90,7 @@ func TestRotateAllForcedSurvivesARestartAndFailures(t *testing.T) {
 		env.auth0.interfereWith(func(op, clientID string, _ func()) error {
 			switch clientID {
 			case "r3":
-				return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+				return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 			case "r4":
 				return noAnswer(op)
 			}
@@ -160,7 +162,7 @@ func TestARoleThatFailsDoesNotKeepTheOthersFromTheNextOrder(t *testing.T) {
 		env := manyRoles(t, 2)
 		env.auth0.interfereWith(func(_, clientID string, _ func()) error {
 			if clientID == "r1" {
-				return refusal("set secret", 404, codeUnknownApplication, "The client does not exist")
+				return refusal("set secret", 404, auth0.CodeUnknownApplication, "The client does not exist")
 			}
 			return nil
 		})
@@ -180,7 +182,7 @@ func TestAForcedOrderIsForcedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 3)
 		env.auth0.interfereWith(func(string, string, func()) error {
-			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+			return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 		})
 		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)
@@ -214,7 +216,7 @@ func TestTwoOrdersAtOnceAreOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 1)
 		env.auth0.interfereWith(func(string, string, func()) error {
-			return refusal("set secret", 404, codeUnknownApplication, "The client does not exist")
+			return refusal("set secret", 404, auth0.CodeUnknownApplication, "The client does not exist")
 		})
 		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Second)

@@ -48,7 +48,7 @@ func TestTwoFieldsAreEnoughAfterARejectedSecret(t *testing.T) {
 		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			if op == "set" && first {
 				first = false
-				return refusal("set secret", 400, codeInvalidBody, "Payload validation error")
+				return refusal("set secret", 400, auth0.CodeInvalidBody, "Payload validation error")
 			}
 			return nil
 		})
@@ -109,7 +109,7 @@ func TestARefusedRotationKeepsItsWindow(t *testing.T) {
 				}
 				env.auth0.interfereWith(func(op, _ string, _ func()) error {
 					if (op == "set" || op == "rotate") && time.Now().Before(day.Add(4*time.Hour+30*time.Minute)) {
-						return refusal("rotate", 403, codeInsufficientScope, "Insufficient scope")
+						return refusal("rotate", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 					}
 					return nil
 				})
@@ -151,7 +151,7 @@ func TestARejectedRotationKeepsItsWindow(t *testing.T) {
 		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			if op == "set" && first {
 				first = false
-				return refusal("set secret", 400, codeInvalidBody, "Payload validation error")
+				return refusal("set secret", 400, auth0.CodeInvalidBody, "Payload validation error")
 			}
 			return nil
 		})
@@ -242,7 +242,7 @@ func TestABulkRotationThatIsReadLateRotatesOnce(t *testing.T) {
 		refused := true
 		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			if op == "rotate" && refused {
-				return refusal("rotate secret", 403, codeInsufficientScope, "Insufficient scope")
+				return refusal("rotate secret", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 			}
 			return nil
 		})

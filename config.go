@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/ryanuber/go-glob"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
@@ -54,6 +55,9 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	}
 	if value, ok := sentBool(d, fieldVerifyConnection); ok {
 		config.VerifyConnection = value
+	}
+	if value, ok := sentStrings(d, fieldAllowedApplications); ok {
+		config.AllowedApplications = append([]string{}, value...) // not nil: none, if there are none
 	}
 	plan := readSentPlan(d)
 	if err := plan.apply(&config.rotationPlan, &config.Rotation, now); err != nil {
@@ -142,16 +146,43 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 	return nil
 }
 
-// credentialsFitDomain refuses to send stored credentials to another domain: who
-// may write the configuration may still not be one who may know them.
-func credentialsFitDomain(stored, config *configEntry, d *framework.FieldData) error {
+// credentialsFitConnection refuses to send stored credentials to another domain, to
+// whoever another CA vouches for, or for another API: who may write the
+// configuration may still not be one who may know them.
+func credentialsFitConnection(stored, config *configEntry, d *framework.FieldData) error {
 	_, secretSent := sentString(d, fieldClientSecret)
 	_, keySent := sentString(d, fieldPrivateKey)
-	if stored == nil || stored.Domain == config.Domain || secretSent || keySent {
+	if stored == nil || secretSent || keySent {
 		return nil
 	}
-	return badRequest("%s cannot be changed without credentials for the new one: the stored ones are not sent there. "+
-		"Send %s or %s along", fieldDomain, fieldClientSecret, fieldPrivateKey)
+	for _, field := range []struct{ name, before, after string }{
+		{fieldDomain, stored.Domain, config.Domain},
+		{fieldCACert, stored.CACert, config.CACert},
+		{fieldAudience, stored.audience(), config.audience()},
+	} {
+		if field.before != field.after {
+			return badRequest("%s cannot be changed without the credential: the stored one is sent nowhere new. "+
+				"Send %s or %s along", field.name, fieldClientSecret, fieldPrivateKey)
+		}
+	}
+	return nil
+}
+
+// allows says whether an application may become a role. A name that the engine may
+// not read matches only *.
+func (c *configEntry) allows(clientID string, app *auth0.Application) bool {
+	return slices.ContainsFunc(c.allowedApplications(), func(pattern string) bool {
+		return pattern == "*" || pattern == clientID ||
+			app != nil && app.Name != "" && glob.Glob(strings.ToLower(pattern), strings.ToLower(app.Name))
+	})
+}
+
+// allowedApplications is AllowedApplications, with its default.
+func (c *configEntry) allowedApplications() []string {
+	if c.AllowedApplications == nil {
+		return []string{"*"}
+	}
+	return c.AllowedApplications
 }
 
 // concernsConnection says whether a write has to be verified. Rotation can be paused
@@ -159,6 +190,7 @@ func credentialsFitDomain(stored, config *configEntry, d *framework.FieldData) e
 func concernsConnection(sent map[string]any) bool {
 	others := []string{
 		fieldRotationPeriod, fieldRotationSchedule, fieldRotationWindow, fieldDisableRotation, fieldPropagationDelay, fieldDriftCheckPeriod,
+		fieldAllowedApplications,
 	}
 	for field := range sent {
 		if !slices.Contains(others, field) {

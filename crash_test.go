@@ -163,8 +163,12 @@ func (a *worldAPI) EnableKey(ctx context.Context, clientID, key, algorithm strin
 	return lost(a.world.pass("enable key", func() error { return a.managementAPI.EnableKey(ctx, clientID, key, algorithm) }))
 }
 
-func (a *worldAPI) RetireKeys(ctx context.Context, clientID, key string) error {
-	return lost(a.world.pass("retire keys", func() error { return a.managementAPI.RetireKeys(ctx, clientID, key) }))
+func (a *worldAPI) RetireKey(ctx context.Context, clientID, key string) (found bool, err error) {
+	err = a.world.pass("retire key", func() error {
+		found, err = a.managementAPI.RetireKey(ctx, clientID, key)
+		return err
+	})
+	return found, lost(err)
 }
 
 // crashScenario is a rotation that is interrupted.
@@ -225,6 +229,9 @@ type crashEnv struct {
 	set map[string][]string // by client ID: the secrets that were set, each once
 }
 
+// foreignKey is a key of somebody else that the engine's application may use.
+const foreignKey = "a key that is not ours"
+
 func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 	t.Helper()
 	env := &crashEnv{testEnv: newEnv(t), world: &world{}, scenario: c, holders: map[string][]holder{}, set: map[string][]string{}}
@@ -234,7 +241,7 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 	config := engineConfig(map[string]any{fieldPropagationDelay: "10s", fieldDriftCheckPeriod: "1h"})
 	if c.keyed {
 		key := testKeys()[0]
-		env.auth0.keys, env.auth0.every = []string{key}, append(env.auth0.every, key)
+		env.auth0.keys, env.auth0.every = []string{key, foreignKey}, append(env.auth0.every, key)
 		delete(config, fieldClientSecret)
 		config[fieldPrivateKey] = key
 		env.auth0.grantScopes(append([]string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys}, auth0.KeyScopes...)...)
@@ -342,7 +349,8 @@ func (env *crashEnv) healed() {
 	require.True(env.t, env.canLogIn())
 	require.NotContains(env.t, env.read("config"), fieldLastError)
 	if env.scenario.keyed {
-		require.Len(env.t, env.auth0.keys, 1)
+		require.Len(env.t, env.auth0.keys, 2)
+		require.Contains(env.t, env.auth0.keys, foreignKey)
 	}
 }
 

@@ -184,8 +184,12 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole) (rotat
 	if reason := requirements.Unfit(app); reason != "" { // since it became a role
 		return "", errors.New("the application can no longer be a role: " + reason)
 	}
-	if app.ClientSecret == nil {
+	switch {
+	case app.ClientSecret != nil:
+	case app.Hides("client_secret"):
 		return "", errDriftUnavailable
+	default:
+		return "", errors.New("Auth0 shows no client secret of the application")
 	}
 	return rotation.Secret(*app.ClientSecret), nil
 }

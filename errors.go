@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -112,6 +113,33 @@ type unfinishedError struct {
 // Error tells the cause and what follows.
 func (e *unfinishedError) Error() string {
 	return e.what + ": " + e.cause.Error() + ". Both are kept, and it will be tried again"
+}
+
+// caught is deferred around work whose panic is to be an error of that work alone,
+// not the end of the process and of every mount in it. The log has where it was,
+// without values: an argument could be a secret.
+func (b *backend) caught(failed func(error), doing string) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	what := fmt.Sprintf("%T", cause)
+	if fault, ok := cause.(runtime.Error); ok {
+		what = fault.Error()
+	}
+	b.Logger().Error("this is a defect of the plugin: please report it", "panic", what, "in", doing, "at", callers())
+	failed(logical.CodedError(http.StatusInternalServerError, "the plugin met a defect of its own: see Vault's log, and please report it"))
+}
+
+// callers names the functions and lines that led to a panic.
+func callers() string {
+	var at strings.Builder
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)])
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
+		fmt.Fprintf(&at, "%s:%d ", frame.Function, frame.Line)
+	}
+	return strings.TrimSpace(at.String())
 }
 
 // edgeError gives an error the only forms that keep their meaning over the

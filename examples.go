@@ -23,6 +23,7 @@ var (
 		fieldDomain: exampleDomain, fieldClientID: exampleEngineID, fieldAuthMethod: "client_secret_post",
 		fieldAudience: "https://" + exampleDomain + "/api/v2/", fieldCACert: "", fieldRequestTimeout: 30,
 		fieldPropagationDelay: 30, fieldDriftCheckPeriod: 86400, fieldVerifyConnection: true,
+		fieldAllowedApplications: []string{"*"},
 		fieldScopes:            []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	})

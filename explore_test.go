@@ -403,6 +403,9 @@ func exploredWorlds() map[string]exploredWorld {
 			scopes: []string{scopeUpdateClientKeys, scopeReadClients}, moves: with(crashes, []move{
 				requestMove(0), faultMove("sets limited"), failoverMove(0), deleteMove(1),
 				createMove(1, map[string]any{fieldSecretSource: "auth0", fieldSkipImport: true})})},
+		"secrets that cannot be read": {roles: 1, applications: 2, scopes: []string{scopeUpdateClientKeys}, moves: with(crashes, []move{
+			requestMove(0), forceMove(0), deleteMove(1), importMove(1), plantMove(1), allowMove(""), allowMove("*"),
+			failoverMove(0)})},
 		"all roles": {roles: 2, applications: 3, moves: with(crashes[:2], []move{
 			bulkMove(false), bulkMove(true), callOffMove(), requestMove(0), driftMove(0), createMove(2, nil), deleteMove(1),
 			failoverMove(0), invalidateMove("rotate-all")})},

@@ -94,14 +94,16 @@ func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.R
 	if err := checkSecretForm(req); err != nil {
 		return false, false, errutil.UserError{Err: err.Error()}
 	}
+	defer e.caught(func(failure error) { err = failure }, "existence check of "+req.Path)
 	return e.Backend.HandleExistenceCheck(ctx, req)
 }
 
 // HandleRequest is explained at HandleExistenceCheck.
-func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return nil, err
 	}
+	defer e.caught(func(failure error) { resp, err = nil, failure }, string(req.Operation)+" of "+req.Path)
 	return e.Backend.HandleRequest(ctx, req)
 }
 
@@ -143,6 +145,7 @@ func (e *pluginBackend) start(storage logical.Storage) {
 
 // attend does what is due for one key, and says when to come back.
 func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time) {
+	defer e.caught(func(error) { next = e.now().Add(unreadableRetry) }, "background work for "+key)
 	switch key {
 	case dueRoot:
 		return e.attendRoot(ctx, e.storage)

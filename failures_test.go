@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
 // Failures of storage, of clocks and of orders to rotate all, where they meet the
@@ -151,7 +153,7 @@ func TestDeletingSaysIfAuth0MayHaveARejectedSecret(t *testing.T) {
 				commit()
 				return noAnswer(op)
 			}
-			return refusal(op, 400, codeInvalidBody, "Payload validation error")
+			return refusal(op, 400, auth0.CodeInvalidBody, "Payload validation error")
 		})
 		_, err := env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
 		require.Error(t, err)
@@ -242,7 +244,7 @@ func TestABulkRotationOfFormat1ConcernsNothingNewer(t *testing.T) {
 		env := manyRoles(t, 2)
 		env.auth0.interfereWith(func(op, id string, _ func()) error {
 			if op == "set" && id == "r0" {
-				return refusal(op, 403, codeInsufficientScope, "no")
+				return refusal(op, 403, auth0.CodeInsufficientScope, "no")
 			}
 			return nil
 		})
@@ -267,7 +269,7 @@ func TestABulkRotationOfFormat1ConcernsNothingNewer(t *testing.T) {
 func TestABulkRotationThatHasJustBegunIsNotOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 1)
-		env.failing("set", refusal("set", 403, codeInsufficientScope, "no"))
+		env.failing("set", refusal("set", 403, auth0.CodeInsufficientScope, "no"))
 		_, err := env.request(logical.UpdateOperation, "rotate/r0", map[string]any{fieldForce: true})
 		require.Error(t, err)
 		env.auth0.interfereWith(nil)
@@ -292,7 +294,7 @@ func TestARetryIsToldOfWhereTheWindowAllowsIt(t *testing.T) {
 				if told.Load() {
 					next.CompareAndSwap(0, time.Now().Unix())
 				}
-				return refusal(op, 403, codeInsufficientScope, "no")
+				return refusal(op, 403, auth0.CodeInsufficientScope, "no")
 			}
 			return nil
 		})
@@ -375,7 +377,7 @@ func TestAfterADoubtfulRejectionNoWindowIsWaitedFor(t *testing.T) {
 				commit()
 				return noAnswer(op)
 			case 2:
-				return refusal(op, 400, codeInvalidBody, "Payload validation error")
+				return refusal(op, 400, auth0.CodeInvalidBody, "Payload validation error")
 			}
 			return nil
 		})
@@ -520,7 +522,7 @@ func TestARoleThatIsCalledOffDoesNotFailForEver(t *testing.T) {
 		env := driftEnv(t, map[string]any{fieldSecretSource: "auth0"})
 		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			if op == "rotate" {
-				return refusal(op, 403, codeInsufficientScope, "no")
+				return refusal(op, 403, auth0.CodeInsufficientScope, "no")
 			}
 			return nil
 		})

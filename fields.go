@@ -24,6 +24,9 @@ const (
 	fieldRequestTimeout   = "request_timeout"
 	fieldPropagationDelay = "propagation_delay"
 	fieldVerifyConnection = "verify_connection"
+
+	fieldAllowedApplications = "allowed_applications"
+
 	fieldScopes           = "scopes"
 	fieldDriftCheckPeriod = "drift_check_period"
 
@@ -63,23 +66,24 @@ const (
 const (
 	descName = "Name of the role. One role stands for one Auth0 application."
 
-	descDomain           = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist, and only together with the credentials for it."
-	descEngineClientID   = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
-	descEngineSecret     = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it by one that nobody knows."
-	descPrivateKey       = "RSA private key (PEM, at least 2048 bits) of the machine-to-machine application, if it authenticates by private_key_jwt. Excludes client_secret. Never returned. rotate-root replaces it by one that nobody knows."
-	descSigningAlgorithm = "Algorithm with which private_key signs: RS256 (default), RS384 or PS256, as registered in Auth0."
-	descAuthMethod       = "How the engine authenticates: client_secret_post or private_key_jwt."
-	descAudience         = "Audience of the Management API. With a custom domain, the tenant's own: https://<tenant>.auth0.com/api/v2/."
-	descCACert           = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
-	descRequestTimeout   = "How long one request to Auth0 may take."
-	descPropagationDelay = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
-	descVerifyConnection = "Whether a write that concerns the connection first gets a Management API token, and is refused if that fails."
-	descScopes           = "Scopes that Auth0 granted when the configuration was last verified."
+	descDomain              = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist, and only together with the credentials for it."
+	descEngineClientID      = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
+	descEngineSecret        = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it by one that nobody knows."
+	descPrivateKey          = "RSA private key (PEM, at least 2048 bits) of the machine-to-machine application, if it authenticates by private_key_jwt. Excludes client_secret. Never returned. rotate-root replaces it by one that nobody knows."
+	descSigningAlgorithm    = "Algorithm with which private_key signs: RS256 (default), RS384 or PS256, as registered in Auth0."
+	descAuthMethod          = "How the engine authenticates: client_secret_post or private_key_jwt."
+	descAudience            = "Audience of the Management API. With a custom domain, the tenant's own: https://<tenant>.auth0.com/api/v2/."
+	descCACert              = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
+	descRequestTimeout      = "How long one request to Auth0 may take."
+	descPropagationDelay    = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
+	descAllowedApplications = "Which applications can become roles: client IDs, and globs of names in Auth0 (such as shop-*; any case). Default *: all. Empty: none. Roles that exist stay."
+	descVerifyConnection    = "Whether a write that concerns the connection first gets a Management API token, and is refused if that fails."
+	descScopes              = "Scopes that Auth0 granted when the configuration was last verified."
 
 	descDriftCheckPeriod = "How often each application's secret is compared with the one that Auth0 has, to notice when it was changed outside Vault: 0 (never) or at least 10s. Needs the scope read:client_keys."
 
 	descRoleClientID       = "Client ID of the Auth0 application. Fixed once the role exists; one role per application in a mount."
-	descImportSecret       = "The application's present client secret, to import it without rotation. Only when the role is created. Never returned by this path."
+	descImportSecret       = "The application's present client secret, to import it without rotation. Only when the role is created. Proven by reading it back, or else by a login with it. Never returned by this path."
 	descTTL                = "Longest time for which a reader may keep credentials before it reads them again: the lease of creds/, and twice the upper bound of ttl of static-creds/. A staged rotation waits this long before it takes effect. At least 10s, at most what the mount allows."
 	descRotationPeriod     = "How often the client secret is rotated: 0 (only by rotate/<name>) or at least twice ttl. Counts from the last rotation, or from the import."
 	descRootRotationPeriod = "How often the engine's own credential is rotated: 0 (only by rotate-root) or at least 20s."
@@ -89,7 +93,7 @@ const (
 	descDisableMount       = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
 
 	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
-	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault. Empty: 48 random bytes in URL-safe base64."
+	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault: of at least 32 characters. Empty: 48 random bytes in URL-safe base64."
 	descSkipImport     = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
 	descForce          = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
 

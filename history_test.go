@@ -126,6 +126,8 @@ func (h *history) everything() []func() move {
 		func() move {
 			return createMove(h.any(), map[string]any{fieldSecretSource: "auth0", fieldSkipImport: h.random.IntN(2) == 0})
 		},
+		func() move { return allowMove([]string{"", "*", "*"}[h.random.IntN(3)]) },
+		func() move { return plantMove(h.any()) },
 		func() move { return failoverMove(h.ahead()) },
 		func() move {
 			return failoverMove(h.ahead() + time.Duration(h.random.Int64N(int64(20*time.Minute))) - 10*time.Minute)

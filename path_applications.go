@@ -17,6 +17,7 @@ const (
 	pathApplicationsDescription = `
 Asks Auth0 for its applications, and lists those whose client secret can be
 rotated: by client ID, with name, app_type and, where there is one, the role.
+Third-party applications are said to be that.
 Public applications and those that authenticate in another way are left out.
 Needs the scope read:clients or read:client_keys.
 
@@ -30,7 +31,7 @@ Without page all are listed, up to 1000; with page, that page of Auth0's list.`
 	descPerPage         = "Applications per page of Auth0's list, 1 to 100."
 	descTotalInTenant   = "How many applications the tenant has, those that cannot be roles included."
 	descApplicationKeys = "Client IDs of the applications."
-	descApplicationInfo = "Of each application its name, app_type and, if it has one, role."
+	descApplicationInfo = "Of each application its name, app_type (not_set where Auth0 has none), role if it has one, and third_party if it is somebody else's."
 
 	defaultPerPage = 50
 	maxPerPage     = 100
@@ -80,7 +81,10 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 		if app.ClientID == conn.config.ClientID || requirements.Unfit(app) != "" {
 			continue
 		}
-		about := map[string]any{"name": app.Name, "app_type": app.AppType}
+		about := map[string]any{"name": app.Name, "app_type": requirements.AppType(app)}
+		if requirements.ThirdParty(app) {
+			about["third_party"] = true
+		}
 		if role := roles[app.ClientID]; role != "" {
 			about["role"] = role
 		}
@@ -140,7 +144,7 @@ func allApplications(ctx context.Context, api managementAPI) (applicationList, e
 }
 
 func listError(err error) error {
-	if auth0.HasCode(err, codeInsufficientScope) {
+	if auth0.HasCode(err, auth0.CodeInsufficientScope) {
 		return badRequest("the engine's grant has none of the scopes that let it list applications: %s or %s", scopeReadClients, scopeReadClientKeys)
 	}
 	return err

@@ -48,6 +48,8 @@ func (b *backend) pathConfig() []*framework.Path {
 			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
 			fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
 			fieldVerifyConnection: boolField(descVerifyConnection, true),
+
+			fieldAllowedApplications: {Type: framework.TypeCommaStringSlice, Description: descAllowedApplications, Default: []string{"*"}},
 		}),
 		ExistenceCheck: b.configExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -81,6 +83,8 @@ func configAnswerFields() fieldSchemas {
 		fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
 		fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
 		fieldScopes:           required(listField(descScopes)),
+
+		fieldAllowedApplications: required(listField(descAllowedApplications)),
 	})
 }
 
@@ -117,6 +121,8 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldDriftCheckPeriod: inSeconds(config.DriftCheckPeriod),
 		fieldVerifyConnection: config.VerifyConnection,
 		fieldScopes:           scopes,
+
+		fieldAllowedApplications: config.allowedApplications(),
 	}
 	if config.SigningAlgorithm != "" {
 		data[fieldAuthMethod], data[fieldSigningAlgorithm] = authMethodKey, config.SigningAlgorithm
@@ -155,7 +161,7 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 	if err := b.configFitsRoles(ctx, req.Storage, stored, config); err != nil {
 		return nil, err // before Auth0 is asked: credentials are not sent to a domain that is refused
 	}
-	if err := credentialsFitDomain(stored, config, d); err != nil {
+	if err := credentialsFitConnection(stored, config, d); err != nil {
 		return nil, err
 	}
 	var warnings []string

@@ -1,6 +1,8 @@
 package auth0secrets
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -26,7 +28,7 @@ func TestConfigShowsEverythingButTheSecret(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		fieldRotationPeriod: int64(0), fieldRotationSchedule: "", fieldRotationWindow: int64(0), fieldFailures: 0,
 		fieldDomain: testDomain, fieldClientID: testEngineID, fieldAudience: "https://" + testDomain + "/api/v2/",
-		fieldAuthMethod: "client_secret_post", fieldDriftCheckPeriod: int64(86400), fieldCACert: "", fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
+		fieldAuthMethod: "client_secret_post", fieldDriftCheckPeriod: int64(86400), fieldCACert: "", fieldAllowedApplications: []string{"*"}, fieldRequestTimeout: int64(30), fieldPropagationDelay: int64(30), fieldVerifyConnection: true,
 		fieldDisableRotation: false, fieldScopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 	}, config)
 }
@@ -107,6 +109,13 @@ func TestConfigChecksScopes(t *testing.T) {
 	assert.Contains(t, resp.Warnings[0], "did not say which scopes")
 }
 
+// someCA is a certificate in PEM.
+func someCA(t *testing.T) string {
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+}
+
 func TestConfigStaysWithItsRoles(t *testing.T) {
 	env := configuredEnv(t)
 	env.write("roles/app", map[string]any{fieldClientID: testAppID})
@@ -119,9 +128,12 @@ func TestConfigStaysWithItsRoles(t *testing.T) {
 
 	env.must(logical.DeleteOperation, "roles/app", nil)
 	asked = env.auth0.count("grant")
-	env.refused(400, "domain cannot be changed without credentials for the new one", logical.UpdateOperation, "config", map[string]any{fieldDomain: "other.auth0.com"})
-	env.refused(400, "domain cannot be changed without credentials for the new one", logical.PatchOperation, "config", map[string]any{fieldDomain: "other.auth0.com", fieldVerifyConnection: false})
-	assert.Equal(t, asked, env.auth0.count("grant"), "stored credentials must not go to another domain")
+	env.refused(400, "domain cannot be changed without the credential", logical.UpdateOperation, "config", map[string]any{fieldDomain: "other.auth0.com"})
+	env.refused(400, "domain cannot be changed without the credential", logical.PatchOperation, "config", map[string]any{fieldDomain: "other.auth0.com", fieldVerifyConnection: false})
+	env.refused(400, "ca_cert cannot be changed without the credential", logical.PatchOperation, "config", map[string]any{fieldCACert: someCA(t)})
+	env.refused(400, "audience cannot be changed without the credential", logical.UpdateOperation, "config", map[string]any{fieldAudience: "https://other/"})
+	assert.Equal(t, asked, env.auth0.count("grant"), "stored credentials must go nowhere new")
+	env.write("config", map[string]any{fieldAudience: "https://" + testDomain + "/api/v2/", fieldCACert: ""}) // no change
 	env.write("config", map[string]any{fieldDomain: "Other.auth0.com", fieldClientSecret: testEngineSecret})
 	assert.Equal(t, "other.auth0.com", env.read("config")[fieldDomain])
 	assert.Nil(t, env.must(logical.DeleteOperation, "config", nil))

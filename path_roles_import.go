@@ -14,7 +14,8 @@ const (
 Makes a role of each application of the tenant that the filters let through, with
 the same settings for all, and imports its present secret: nothing is rotated.
 Roles are named after their applications ("Shop (EU)" becomes shop-eu). What
-cannot be a role, or is one, is skipped, and the answer says why. To send the
+cannot be a role, or is one, is skipped, and the answer says why; so are
+third-party applications, unless third_party=true. To send the
 same request again is safe: it takes in what is new.
 
 Needs the scope read:client_keys. With dry_run=true nothing is made, and the
@@ -23,14 +24,16 @@ answer is what would be.`
 	fieldFilterName    = "filter_name"
 	fieldFilterAppType = "filter_app_type"
 	fieldClientIDs     = "client_ids"
+	fieldThirdParty    = "third_party"
 	fieldRolePrefix    = "role_prefix"
 	fieldDryRun        = "dry_run"
 	fieldImported      = "imported"
 	fieldSkipped       = "skipped"
 
 	descFilterName    = "Only applications whose name matches, case-insensitively; * stands for anything."
-	descFilterAppType = "Only applications of these app_types, such as regular_web and non_interactive."
+	descFilterAppType = "Only applications of these app_types, such as regular_web and non_interactive; not_set for those that have none."
 	descClientIDs     = "Only these applications."
+	descThirdParty    = "Third-party applications, too: those that belong to somebody else (is_first_party false)."
 	descRolePrefix    = "What the names of the roles begin with."
 	descDryRun        = "Only say what would be done."
 	descImported      = "Of each new role: client_id and name of its application, and warnings if there are any."
@@ -53,6 +56,7 @@ func (b *backend) pathRolesImport() []*framework.Path {
 			fieldFilterName:    stringField(descFilterName),
 			fieldFilterAppType: {Type: framework.TypeCommaStringSlice, Description: descFilterAppType},
 			fieldClientIDs:     {Type: framework.TypeCommaStringSlice, Description: descClientIDs},
+			fieldThirdParty:    boolField(descThirdParty, false),
 			fieldRolePrefix:    stringField(descRolePrefix),
 			fieldDryRun:        boolField(descDryRun, false),
 		}),

@@ -36,13 +36,101 @@ func TestRoleImportsThePresentSecretWithoutRotation(t *testing.T) {
 func TestRoleWithoutReadScopesIsImportedByValueWithAWarning(t *testing.T) {
 	env := configuredEnv(t)
 	env.auth0.grantScopes(scopeUpdateClientKeys)
+	env.refused(400, "is not the application's present secret: Auth0 refuses a login with it",
+		logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: "planted-by-somebody"})
 	env.refused(400, "Three ways out: send it as client_secret; grant the engine's application the scope read:client_keys; or replace it at once with skip_import=true",
 		logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
 	resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret})
-	require.Len(t, resp.Warnings, 2)
+	require.Len(t, resp.Warnings, 1, "a login proves the secret")
 	assert.Contains(t, resp.Warnings[0], "the application could not be checked")
-	assert.Contains(t, resp.Warnings[1], "client_secret could not be checked")
 	assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret])
+}
+
+// TestASecretThatCannotBeProvenIsTakenWithAWarning: Auth0 says neither yes nor no.
+func TestASecretThatCannotBeProvenIsTakenWithAWarning(t *testing.T) {
+	for _, failure := range []error{
+		noAnswer("token"), refusal("token", 403, "access_denied", auth0.ReasonNotAuthorized), &auth0.Error{Class: auth0.Limited, Op: "token"},
+	} {
+		env := configuredEnv(t)
+		env.auth0.grantScopes(scopeUpdateClientKeys, scopeReadClients)
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "accepts" {
+				return failure
+			}
+			return nil
+		})
+		resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret})
+		require.Len(t, resp.Warnings, 1)
+		assert.Contains(t, resp.Warnings[0], "client_secret could not be proven")
+	}
+}
+
+func TestAllowedApplications(t *testing.T) {
+	for _, c := range []struct {
+		allowed any
+		fits    bool
+	}{
+		{"*", true}, {[]string{"*"}, true}, {testAppID, true}, {"shop-*", true}, {"SHOP-eu", true}, {"pay-*,*-eu", true},
+		{"", false}, {[]string{}, false}, {"pay-*", false}, {testAppID[:10] + "*", false}, {"shop", false},
+	} {
+		env := configuredEnv(t)
+		env.auth0.apps[testAppID].Name = "Shop-EU"
+		env.write("config", map[string]any{fieldAllowedApplications: c.allowed})
+		if c.fits {
+			env.write("roles/app", map[string]any{fieldClientID: testAppID})
+			env.write("config", map[string]any{fieldAllowedApplications: ""})
+			env.restart()
+			assert.Equal(t, []string{}, env.read("config")[fieldAllowedApplications])
+			assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret], "a role that exists stays")
+			continue
+		}
+		env.refused(400, "may not become a role of this mount: allowed_applications in config does not name it",
+			logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: testAppID})
+		imported := env.write("roles-import", map[string]any{fieldFilterName: "*"}).Data
+		assert.NotContains(t, imported[fieldImported], "shop-eu")
+		assert.Contains(t, imported[fieldSkipped].(map[string]any)[testAppID].(map[string]any)["reason"], "may not become a role")
+	}
+}
+
+// TestANameThatCannotBeReadMatchesNoPattern but *.
+func TestANameThatCannotBeReadMatchesNoPattern(t *testing.T) {
+	env := configuredEnv(t)
+	env.auth0.grantScopes(scopeUpdateClientKeys)
+	sent := map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret}
+	env.write("config", map[string]any{fieldAllowedApplications: "?*,**"})
+	env.refused(400, "may not become a role", logical.UpdateOperation, "roles/app", sent)
+	env.write("config", map[string]any{fieldAllowedApplications: "shop," + testAppID})
+	env.write("roles/app", sent)
+}
+
+func TestThirdPartyApplicationsAreSaidToBeThat(t *testing.T) {
+	env := configuredEnv(t)
+	no := false
+	env.auth0.apps[testAppID].IsFirstParty, env.auth0.apps[testAppID].Name = &no, "Payroll"
+	about := env.must(logical.ListOperation, "applications/", nil).Data["key_info"].(map[string]any)[testAppID].(map[string]any)
+	assert.Equal(t, true, about["third_party"])
+	order := map[string]any{fieldFilterName: "*"}
+	report := env.write("roles-import", order).Data
+	assert.Empty(t, report[fieldImported])
+	assert.Contains(t, report[fieldSkipped].(map[string]any)[testAppID].(map[string]any)["reason"], "third-party")
+	order[fieldThirdParty] = true
+	taken := env.write("roles-import", order).Data[fieldImported].(map[string]any)["payroll"].(map[string]any)
+	assert.Contains(t, taken["warnings"].([]string)[0], "is_first_party false")
+}
+
+// TestAbsentIsNotHidden: most applications that were made by API have none of these
+// fields, whatever the scopes are.
+func TestAbsentIsNotHidden(t *testing.T) {
+	env := configuredEnv(t)
+	env.auth0.apps[testAppID] = &auth0.Application{ClientID: testAppID, Name: "bare", ClientSecret: env.auth0.apps[testAppID].ClientSecret}
+	about := env.must(logical.ListOperation, "applications/", nil).Data["key_info"].(map[string]any)[testAppID].(map[string]any)
+	assert.Equal(t, "not_set", about["app_type"])
+	assert.Empty(t, env.write("roles-import", map[string]any{fieldFilterAppType: "regular_web", fieldDryRun: true}).Data[fieldImported])
+	resp := env.write("roles-import", map[string]any{fieldFilterAppType: "not_set", fieldDryRun: true})
+	assert.Contains(t, resp.Data[fieldImported], "bare")
+	resp = env.write("roles/app", map[string]any{fieldClientID: testAppID})
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "jwt_configuration.alg is not set, which means HS256")
 }
 
 func TestRoleSkipImportRotatesAtOnce(t *testing.T) {
@@ -60,7 +148,7 @@ func TestRoleSkipImportRefusedLeavesNoRole(t *testing.T) {
 	env := configuredEnv(t)
 	env.auth0.interfereWith(func(op, _ string, _ func()) error {
 		if op == "set" {
-			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope, expected any of: update:client_keys")
+			return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope, expected any of: update:client_keys")
 		}
 		return nil
 	})
@@ -102,6 +190,7 @@ func TestRoleRefusesApplicationsThatCannotBeOne(t *testing.T) {
 		"spa":             {func(a *auth0.Application) { a.AppType = "spa" }, "it is public (app_type spa)"},
 		"native":          {func(a *auth0.Application) { a.AppType = "native" }, "it is public (app_type native)"},
 		"none":            {func(a *auth0.Application) { a.TokenEndpointAuthMethod = &none }, "it is public (token_endpoint_auth_method none)"},
+		"keys only":       {func(a *auth0.Application) { a.AppType = "express_configuration" }, "it has no client secret to rotate"},
 		"global":          {func(a *auth0.Application) { a.Global = &yes }, "it is the tenant's global client"},
 		"private_key_jwt": {authenticatesBy("private_key_jwt"), "it authenticates by private_key_jwt"},
 		"tls":             {authenticatesBy("tls_client_auth"), "it authenticates by a TLS client certificate"},
@@ -128,7 +217,7 @@ func TestRoleWarnsOfSideEffectsAndOfWhatItCouldNotSee(t *testing.T) {
 	yes := true
 	app := env.auth0.apps[testAppID]
 	app.JWTConfiguration = &auth0.JWTConfiguration{Alg: "HS256", SecretEncoded: &yes}
-	app.AppType, app.Global = "", nil
+	app.AppType, app.Global, app.Hidden = "", nil, []string{"app_type", "global"}
 	resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldSecretSource: "auth0"})
 	require.Len(t, resp.Warnings, 3)
 	assert.Contains(t, resp.Warnings[0], "did not show app_type, global")
@@ -207,8 +296,8 @@ func TestRoleUpdateChangesOnlyWhatWasSent(t *testing.T) {
 	env.refused(400, "client_id cannot be changed", logical.UpdateOperation, "roles/app", map[string]any{fieldClientID: "other"})
 	env.refused(400, "(twice the ttl)", logical.UpdateOperation, "roles/app", map[string]any{fieldTTL: "45m"})
 	env.refused(400, "client_secret is taken only when a role is created", logical.UpdateOperation, "roles/app", map[string]any{fieldClientSecret: "x"})
-	// writing again what the role was made of is no error
-	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldClientSecret: testAppSecret})
+	env.refused(400, "client_secret is taken only when a role is created", logical.UpdateOperation, "roles/app",
+		map[string]any{fieldClientSecret: testAppSecret}) // or an update would tell whether a guess is right
 	resp := env.write("roles/app", map[string]any{fieldSkipImport: true})
 	assert.Contains(t, resp.Warnings[0], "nothing was rotated")
 	assert.Equal(t, testAppSecret, env.auth0.secret(testAppID))

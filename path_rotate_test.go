@@ -175,7 +175,7 @@ func TestRefusalIsShownAndHeals(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
 		env.auth0.interfereWith(func(_, _ string, _ func()) error {
-			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope, expected any of: update:client_keys")
+			return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope, expected any of: update:client_keys")
 		})
 		env.refused(400, "expected any of: update:client_keys", logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
 		assert.Contains(t, env.read("roles/app")[fieldLastError], "update:client_keys")
@@ -193,7 +193,7 @@ func TestAskingAgainEndsTheWaitAfterAFailure(t *testing.T) {
 		env := minuteRole(t, nil)
 		env.write("rotate/app", nil)
 		env.auth0.interfereWith(func(_, _ string, _ func()) error {
-			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+			return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 		})
 		sleep(24 * time.Hour)
 		require.Contains(t, env.read("rotate/app"), fieldRetryAt)

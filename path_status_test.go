@@ -1,7 +1,9 @@
 package auth0secrets
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,22 +81,26 @@ func TestPatchChangesOnlyWhatExists(t *testing.T) {
 func TestPasswordPolicyMakesTheNextSecret(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.system.SetPasswordPolicy("ours", func() (string, error) { return "made-by-our-policy", nil })
+		env.system.SetPasswordPolicy("ours", func() (string, error) { return "made-by-our-policy-made-by-our-policy", nil })
 		role := map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldPasswordPolicy: "missing"}
 		env.refused(400, `password policy "missing" makes no secret`, logical.UpdateOperation, "roles/app", role)
+		env.system.SetPasswordPolicy("short", func() (string, error) { return strings.Repeat("é", 31), nil })
+		role[fieldPasswordPolicy] = "short"
+		env.refused(400, `password policy "short" makes secrets of 31 characters that could be guessed: it has to make at least 32`,
+			logical.UpdateOperation, "roles/app", role)
 		role[fieldPasswordPolicy] = "ours"
 		env.write("roles/app", role)
 		env.refused(400, "password_policy is only for roles with secret_source=vault", logical.UpdateOperation, "roles/app",
 			map[string]any{fieldSecretSource: "auth0"})
 		env.write("rotate/app", map[string]any{fieldForce: true})
-		assert.Equal(t, "made-by-our-policy", env.auth0.secret(testAppID))
+		assert.Equal(t, "made-by-our-policy-made-by-our-policy", env.auth0.secret(testAppID))
 
 		// a policy that is gone later is an error that is shown, and heals
 		sleep(time.Hour)
 		env.system.DeletePasswordPolicy("ours")
 		env.refused(400, `password policy "ours" makes no secret`, logical.UpdateOperation, "rotate/app", nil)
 		assert.Contains(t, env.read("roles/app")[fieldLastError], "makes no secret")
-		assert.Equal(t, "made-by-our-policy", env.read("creds/app")[fieldClientSecret])
+		assert.Equal(t, "made-by-our-policy-made-by-our-policy", env.read("creds/app")[fieldClientSecret])
 		env.write("roles/app", map[string]any{fieldPasswordPolicy: ""})
 		env.write("rotate/app", nil)
 		assert.Len(t, env.read("creds/app")[fieldFallbackClientSecret], 64)
@@ -105,10 +111,10 @@ func TestPasswordPolicyIsEncodedWhereAuth0Decodes(t *testing.T) {
 	env := configuredEnv(t)
 	yes := true
 	env.auth0.apps[testAppID].JWTConfiguration.SecretEncoded = &yes
-	env.system.SetPasswordPolicy("ours", func() (string, error) { return "made?by?our?policy", nil })
+	env.system.SetPasswordPolicy("ours", func() (string, error) { return "made?by?our?policy?made?by?our?policy", nil })
 	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldPasswordPolicy: "ours"})
 	env.write("rotate/app", map[string]any{fieldForce: true})
-	assert.Equal(t, "bWFkZT9ieT9vdXI/cG9saWN5", env.auth0.secret(testAppID))
+	assert.Equal(t, base64.StdEncoding.EncodeToString([]byte("made?by?our?policy?made?by?our?policy")), env.auth0.secret(testAppID))
 }
 
 // TestEventsTellWhatHappens, without a secret.

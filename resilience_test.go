@@ -44,8 +44,8 @@ func (env *testEnv) restartAtClock(off *atomic.Int64) {
 func TestRootSurvivesACrashAfterItWasSet(t *testing.T) {
 	for name, second := range map[string]error{
 		"429": limited("set secret"),
-		"403": refusal("set secret", 403, codeInsufficientScope, "Insufficient scope"),
-		"400": refusal("set secret", 400, codeInvalidBody, "Payload validation error"),
+		"403": refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope"),
+		"400": refusal("set secret", 400, auth0.CodeInvalidBody, "Payload validation error"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestARequestDoesNotWaitForTheNextWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationSchedule: "0 3 1 * *", fieldRotationWindow: 3600})
-		env.failing("set", refusal("set secret", 403, codeInsufficientScope, "no"))
+		env.failing("set", refusal("set secret", 403, auth0.CodeInsufficientScope, "no"))
 		sleep(time.Until(time.Date(2000, 2, 1, 8, 0, 0, 0, time.UTC)))
 		env.auth0.interfereWith(nil)
 		env.write("rotate/app", nil)
@@ -270,7 +270,7 @@ func TestAPolicyThatFailsIsRetriedLikeAnyFailure(t *testing.T) {
 			if asked.Add(1); gone.Load() {
 				return "", errors.New("gone")
 			}
-			return "password-password-password", nil
+			return "password-password-password-password", nil
 		}}
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationPeriod: 3600, fieldPasswordPolicy: "p"})
 		asked.Store(0)
@@ -288,12 +288,12 @@ func TestAPolicyThatFailsIsRetriedLikeAnyFailure(t *testing.T) {
 func TestASecretWhoseFormAuth0RefusesIsReplaced(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.system.PasswordPolicies = map[string]logical.PasswordGenerator{"p": func() (string, error) { return "tiny-secret-1", nil }}
+		env.system.PasswordPolicies = map[string]logical.PasswordGenerator{"p": func() (string, error) { return "tiny-secret-of-just-thirty-two-c", nil }}
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldPasswordPolicy: "p", fieldRotationPeriod: 3600})
 		env.auth0.interfereWith(func(op, _ string, _ func()) error {
 			role, err := readRole(context.Background(), env.storage, "app")
-			if op == "set" && err == nil && len(role.Rotation.Next()) < 20 {
-				return refusal("set secret", 400, codeInvalidBody, "String is too short")
+			if op == "set" && err == nil && len(role.Rotation.Next()) < 40 {
+				return refusal("set secret", 400, auth0.CodeInvalidBody, "String is too short")
 			}
 			return nil
 		})
@@ -402,7 +402,7 @@ func TestDeletingSaysIfAuth0MayHaveTheNextSecret(t *testing.T) {
 func TestARefusedForceSaysWhatItLeavesBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
-		env.failing("set", refusal("set secret", 403, codeInsufficientScope, "Insufficient scope"))
+		env.failing("set", refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope"))
 		env.refused(400, "The next secret stays staged, and is set at "+inRFC3339(time.Now().Add(time.Minute)),
 			logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
 	})

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"time"
@@ -111,8 +112,12 @@ func (b *backend) prepareRole(
 	if err != nil {
 		return nil, "", nil, err
 	}
+	if !conn.config.allows(entry.ClientID, app) {
+		return nil, "", nil, badRequest("application %q may not become a role of this mount: %s in %s does not name it, by client ID or by its name in Auth0",
+			entry.ClientID, fieldAllowedApplications, storageConfig)
+	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
-	imported, importWarnings, err := importSecret(app, sent)
+	imported, importWarnings, err := importSecret(ctx, conn.api, app, sent)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -138,26 +143,48 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 
 // importSecret is the application's present secret, as given or as read; "" if
 // it is to be replaced at once.
-func importSecret(app *auth0.Application, sent *sentRole) (rotation.Secret, []string, error) {
-	readable := app != nil && app.ClientSecret != nil && *app.ClientSecret != ""
+func importSecret(
+	ctx context.Context, api managementAPI, app *auth0.Application, sent *sentRole,
+) (rotation.Secret, []string, error) {
+	readable := app != nil && app.ClientSecret != nil
 	switch {
 	case sent.skipImport:
 		return "", nil, nil
-	case sent.clientSecretSent && readable && string(sent.clientSecret) != *app.ClientSecret:
+	case sent.clientSecretSent && readable && subtle.ConstantTimeCompare([]byte(sent.clientSecret), []byte(*app.ClientSecret)) == 0:
 		return "", nil, badRequest("%s is not the application's present secret; leave it out and the engine reads the secret itself",
 			fieldClientSecret)
-	case sent.clientSecretSent && !readable:
-		return sent.clientSecret, []string{
-			fieldClientSecret + " could not be checked: the engine's grant lacks " + scopeReadClientKeys +
-				". If it is not the application's present secret, credentials are wrong until the first rotation",
-		}, nil
 	case readable:
 		return rotation.Secret(*app.ClientSecret), nil, nil
+	case sent.clientSecretSent:
+		warnings, err := proveSecret(ctx, api, sent)
+		return sent.clientSecret, warnings, err
+	case app != nil && !app.Hides(fieldClientSecret):
+		return "", nil, badRequest("Auth0 shows no client secret of the application, though the engine may read it. Two ways out: "+
+			"send it as %s; or set a new one at once with %s=true, which stops everything that uses another",
+			fieldClientSecret, fieldSkipImport)
 	default:
 		return "", nil, badRequest("the application's present secret cannot be read from Auth0. Three ways out: "+
 			"send it as %s; grant the engine's application the scope %s; or replace it at once with %s=true, "+
 			"which stops everything that still uses it", fieldClientSecret, scopeReadClientKeys, fieldSkipImport)
 	}
+}
+
+// proveSecret refuses a secret with which Auth0 does not let the application log in,
+// and warns where it says neither yes nor no.
+func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]string, error) {
+	accepted, err := api.Accepts(ctx, sent.clientID, string(sent.clientSecret))
+	switch {
+	case err != nil:
+		return []string{
+			fieldClientSecret + " could not be proven: the engine may not read it in Auth0 (" + scopeReadClientKeys +
+				"), and a login with it was neither accepted nor refused for it (" + err.Error() +
+				"). If it is not the application's present secret, credentials are wrong until the first rotation",
+		}, nil
+	case !accepted:
+		return nil, badRequest("%s is not the application's present secret: Auth0 refuses a login with it. "+
+			"If it was set a moment ago, try again in half a minute", fieldClientSecret)
+	}
+	return nil, nil
 }
 
 // checkFree refuses an application that cannot be this role's: the engine's own,
@@ -237,7 +264,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
 			fieldClientID, role.entry.ClientID, sent.clientID)
 	}
-	if sent.clientSecretSent && !role.entry.Rotation.Holds(sent.clientSecret) {
+	if sent.clientSecretSent {
 		return nil, badRequest("%s is taken only when a role is created. If the secret was changed outside Vault, "+
 			"rotate it: rotate/%s with %s=true", fieldClientSecret, role.name, fieldForce)
 	}

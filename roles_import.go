@@ -13,6 +13,7 @@ import (
 	"github.com/ryanuber/go-glob"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 // applicationFilter says which applications are meant.
@@ -20,6 +21,8 @@ type applicationFilter struct {
 	name      string // with *; "": any
 	appTypes  []string
 	clientIDs []string
+	// thirdParty: those of somebody else, too.
+	thirdParty bool
 }
 
 func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
@@ -27,6 +30,7 @@ func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
 	f.name, _ = sentString(d, fieldFilterName)
 	f.appTypes, _ = sentStrings(d, fieldFilterAppType)
 	f.clientIDs, _ = sentStrings(d, fieldClientIDs)
+	f.thirdParty, _ = sentBool(d, fieldThirdParty)
 	if f.name == "" && len(f.appTypes) == 0 && len(f.clientIDs) == 0 {
 		return f, badRequest("say which applications: %s (* for all), %s or %s", fieldFilterName, fieldFilterAppType, fieldClientIDs)
 	}
@@ -35,7 +39,7 @@ func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
 
 func (f *applicationFilter) matches(app *auth0.Application) bool {
 	return (f.name == "" || glob.Glob(strings.ToLower(f.name), strings.ToLower(app.Name))) &&
-		(len(f.appTypes) == 0 || slices.Contains(f.appTypes, app.AppType)) &&
+		(len(f.appTypes) == 0 || slices.Contains(f.appTypes, requirements.AppType(app))) &&
 		(len(f.clientIDs) == 0 || slices.Contains(f.clientIDs, app.ClientID))
 }
 
@@ -90,6 +94,10 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	for i := range found.Applications {
 		app := &found.Applications[i]
 		if !order.filter.matches(app) {
+			continue
+		}
+		if requirements.ThirdParty(app) && !order.filter.thirdParty {
+			report.skip(app, "it is a third-party application: "+fieldThirdParty+"=true takes it in")
 			continue
 		}
 		name := roleName(order.prefix, app, names)

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ const (
 //	pending is stored -> set in Auth0 -> proven by a login -> current
 //
 // A private key is registered beside the present one, which is removed after
-// the proof.
+// the proof. Keys of others are left alone.
 //
 // Until it is proven the engine logs in with the pending one or, where that is
 // refused, the current one: whatever crashes or gets lost, one of the two is
@@ -138,12 +139,16 @@ func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotatio
 	if err != nil {
 		return notSent(err)
 	}
+	ctx = upstreamContext(ctx, request)
 	if t.config.SigningAlgorithm == "" {
 		err = conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret))
 	} else {
 		err = enableKey(ctx, conn, request.Secret)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, auth0.ErrNoRoom): // until somebody makes room
+		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s", err)}
+	case err != nil:
 		return failedAttempt(err)
 	}
 	return rotation.Outcome{Result: rotation.Accepted, Secret: request.Secret}
@@ -164,7 +169,7 @@ func enableKey(ctx context.Context, conn *connection, pending rotation.Secret) e
 }
 
 // Prove gets a token with nothing but the pending secret; of a key it then removes
-// all others. While a secret reaches Auth0's nodes it may be refused, which does
+// the one that it replaces. While a secret reaches Auth0's nodes it may be refused, which does
 // not count until it should be everywhere. An error is never a refusal: Auth0 has
 // said that it took the secret.
 func (t *rootTarget) Prove(ctx context.Context, pending rotation.Secret) error {
@@ -175,11 +180,16 @@ func (t *rootTarget) Prove(ctx context.Context, pending rotation.Secret) error {
 		return nil
 	}
 	conn, err := t.b.connect(ctx, t.storage)
-	if err == nil {
-		err = conn.api.RetireKeys(ctx, t.config.ClientID, string(pending))
-	}
 	if err != nil {
 		return &unfinishedError{"the new key works, but the old one could not be removed", err}
+	}
+	found, err := conn.api.RetireKey(ctx, t.config.ClientID, string(t.config.Rotation.Current()))
+	switch {
+	case err != nil:
+		return &unfinishedError{"the new key works, but the old one could not be removed", err}
+	case !found:
+		t.b.Logger().Warn("the key that was replaced was not found among the application's credentials: if it was registered "+
+			"with a kid of its own, remove it in Auth0's dashboard", "client_id", t.config.ClientID)
 	}
 	return nil
 }

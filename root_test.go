@@ -107,7 +107,7 @@ func TestRotateRootRefusedChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.auth0.interfereWith(func(_, _ string, _ func()) error {
-			return refusal("set secret", 403, codeInsufficientScope, "Insufficient scope")
+			return refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope")
 		})
 		env.refused(400, "Insufficient scope", logical.UpdateOperation, "rotate-root", nil)
 		assert.Contains(t, env.read("config")[fieldLastError], "Insufficient scope")

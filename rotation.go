@@ -28,6 +28,10 @@ import (
 // base64-encoded.
 const secretBytes = 48
 
+// minSecretLength is how many characters a password policy has to make: shorter
+// secrets could be guessed by who may write roles.
+const minSecretLength = 32
+
 // rolesPrefix begins the paths of roles.
 const rolesPrefix = "roles/"
 
@@ -183,7 +187,7 @@ func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotatio
 	if err != nil {
 		return notSent(err)
 	}
-	clientID := t.role.entry.ClientID
+	ctx, clientID := upstreamContext(ctx, request), t.role.entry.ClientID
 	if request.Kind == rotation.Set {
 		if err := conn.api.SetSecret(ctx, clientID, string(request.Secret)); err != nil {
 			return failedAttempt(err)
@@ -218,7 +222,7 @@ func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotatio
 func readBack(ctx context.Context, api managementAPI, clientID string, before rotation.Secret) (rotation.Secret, error) {
 	app, err := api.Application(ctx, clientID)
 	if err != nil {
-		if auth0.HasCode(err, codeInsufficientScope) {
+		if auth0.HasCode(err, auth0.CodeInsufficientScope) {
 			err = nil
 		}
 		return "", err
@@ -244,7 +248,7 @@ func failedAttempt(err error) rotation.Outcome {
 		o.Result, o.RetryAfter = rotation.Limited, upstream.RetryAfter
 	case upstream.Op == auth0.OpToken, upstream.Class == auth0.Refused && upstream.Status == 0:
 		o.Result = rotation.NotSent
-	case upstream.Class == auth0.Refused && upstream.Code == codeInvalidBody:
+	case upstream.Class == auth0.Refused && upstream.Code == auth0.CodeInvalidBody:
 		o.Result = rotation.Rejected
 	case upstream.Class == auth0.Refused:
 		o.Result = rotation.Refused
@@ -265,11 +269,12 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 		if err != nil {
 			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
 		}
+		if length := utf8.RuneCountInString(password); length < minSecretLength || !utf8.ValidString(password) {
+			return "", badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
+				role.PasswordPolicy, length, minSecretLength)
+		}
 		if role.SecretEncoded {
 			password = base64.StdEncoding.EncodeToString([]byte(password))
-		}
-		if password == "" || !utf8.ValidString(password) {
-			return "", badRequest("password policy %q makes no secret that Auth0 could be sent: it has to be text, and not empty", role.PasswordPolicy)
 		}
 		return rotation.Secret(password), nil
 	}

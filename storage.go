@@ -52,6 +52,9 @@ type configEntry struct {
 	// Rotation holds the engine's own secrets: the current one, and while it is
 	// rotated the next or the previous one.
 	Rotation rotation.State `json:"rotation"`
+	// AllowedApplications are client IDs, and globs of names, of the applications
+	// that can become roles. Nil: all, as in entries from before there was a choice.
+	AllowedApplications []string `json:"allowed_applications"`
 	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
 	// never verified, or not said.
 	Scopes []string `json:"scopes,omitempty"`

@@ -36,6 +36,8 @@ const (
 	oracleHealed    = "once faults end, all is well in bounded time"
 	oracleBulkEnds  = "a rotation of all roles ends once faults do"
 	oracleNoFuture  = "no time in the future holds anything up"
+	oracleAllowed   = "only applications that allowed_applications names become roles"
+	oracleProven    = "a secret that Auth0 refuses is not imported"
 	oracleNoLoop    = "the engine does not run in circles"
 )
 
@@ -157,10 +159,10 @@ func (m *model) interfere(op, clientID string, commit func()) error {
 			return &auth0.Error{Class: auth0.Limited, Op: op, Status: 429, RetryAfter: time.Minute}
 		}
 	case "refused":
-		return refusal(op, 403, codeInsufficientScope, "Insufficient scope")
+		return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope")
 	case "rejected":
 		if op == "set" && !m.isSet(clientID) { // a form that it has taken before it takes again
-			return refusal(op, 400, codeInvalidBody, "Payload validation error")
+			return refusal(op, 400, auth0.CodeInvalidBody, "Payload validation error")
 		}
 	}
 	return nil
@@ -635,10 +637,14 @@ func (m *model) create(i int, more map[string]any) {
 	if skip {
 		m.asked(role, true)
 	}
+	config, _ := readConfig(context.Background(), m.storage)
 	_, err := m.try(logical.UpdateOperation, "roles/"+role.Name, data)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	role.Exists = m.stored(role.Name) != nil
+	if role.Exists && config != nil && !config.allows(role.ClientID, nil) {
+		m.breaks(oracleAllowed, "%s", role.Name)
+	}
 	if !role.Exists && skip && !m.world.isStopped() && len(role.MayBeLive) > 0 {
 		m.breaks(oracleStored, "%s was forgotten though Auth0 may have made it a secret", role.Name)
 	}
@@ -654,6 +660,32 @@ func createMove(i int, more map[string]any) move {
 		}
 		m.create(i, more)
 	}}
+}
+
+// importMove makes a role of a secret that is sent along.
+func importMove(i int) move {
+	return move{fmt.Sprintf("import app%d", i), func(m *model) {
+		if !m.roles[i].Exists && !m.clock().Before(m.roles[i].EarlierUntil) {
+			m.create(i, map[string]any{fieldClientSecret: strings.TrimSpace(m.auth0.secret(m.roles[i].ClientID))})
+		}
+	}}
+}
+
+// plantMove is importMove for a secret that is not the application's. While Auth0
+// cannot say so it is taken, with a warning, which is up to the operator.
+func plantMove(i int) move {
+	return move{fmt.Sprintf("plant app%d", i), func(m *model) {
+		if m.roles[i].Exists || m.fault != "" || m.world.left() != 0 {
+			return
+		}
+		if m.create(i, map[string]any{fieldClientSecret: "planted-secret-of-somebody"}); m.roles[i].Exists {
+			m.breaks(oracleProven, "%s", m.roles[i].Name)
+		}
+	}}
+}
+
+func allowMove(patterns string) move {
+	return settingsMove("allow "+patterns, "config", map[string]any{fieldAllowedApplications: patterns})
 }
 
 func deleteMove(i int) move {

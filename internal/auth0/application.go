@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,16 +21,10 @@ const (
 	opRotate = "rotate secret"
 )
 
-// applicationFields are those of a client object that Application has.
-var applicationFields = strings.Join([]string{
-	"client_id", "name", "app_type", "global", "is_first_party",
-	"token_endpoint_auth_method", "client_authentication_methods",
-	"jwt_configuration", "grant_types", "client_secret",
-}, ",")
-
-// Application is what the token may see of an application. Auth0 leaves out
-// what the token's scopes do not cover: absent (nil, or "" in AppType) means
-// unknown, never no.
+// Application is what the token may see of an application. A field is absent
+// (nil, or "" in AppType) where it is not set, as in most applications that were
+// made by API or Terraform, and where the token may not read it: Hidden tells
+// the two apart. Texts are fit to be shown.
 //
 // Printing an Application in any way, or making JSON of it, leaves out the
 // secret.
@@ -48,14 +44,20 @@ type Application struct {
 	ClientAuthenticationMethods map[string]json.RawMessage `json:"client_authentication_methods"`
 
 	JWTConfiguration *JWTConfiguration `json:"jwt_configuration"`
-	GrantTypes       []string          `json:"grant_types"`
 
-	ClientSecret *string `json:"-"` // nil: the token may not read it
+	ClientSecret *string `json:"-"`
+
+	// Hidden names the fields that the token may not read: that they are absent
+	// says nothing.
+	Hidden []string `json:"-"`
 }
+
+// Hides says whether the token may not read a field, such as "client_secret".
+func (a *Application) Hides(field string) bool { return slices.Contains(a.Hidden, field) }
 
 // JWTConfiguration says how ID tokens of an application are signed.
 type JWTConfiguration struct {
-	Alg               string `json:"alg"`                 // with HS256 the client secret is the key; "" = unknown
+	Alg               string `json:"alg"`                 // with HS256 the client secret is the key; "": not set, so HS256
 	SecretEncoded     *bool  `json:"secret_encoded"`      // the key is the secret base64-decoded
 	LifetimeInSeconds *int64 `json:"lifetime_in_seconds"` // of ID tokens
 }
@@ -67,24 +69,84 @@ func (a Application) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.Strin
 func (a Application) String() string {
 	secret := "unknown"
 	if a.ClientSecret != nil {
-		secret = redacted
+		secret = "[redacted]"
 	}
 	return fmt.Sprintf("auth0.Application{ClientID:%q Name:%q AppType:%q ClientSecret:%s}", a.ClientID, a.Name, a.AppType, secret)
 }
 
 // Application asks Auth0 for an application, by GET /api/v2/clients/{id}.
-// Errors: Refused with Code "inexistent_client" if there is none.
+// Errors: Refused with CodeUnknownApplication if there is none.
 func (c *Client) Application(ctx context.Context, clientID string) (*Application, error) {
-	path, failure := clientPath(opGet, clientID)
-	if failure != nil {
+	if failure := checkID(opGet, clientID); failure != nil {
 		return nil, failure
 	}
-	query := url.Values{"fields": {applicationFields}, "include_fields": {"true"}}
-	body, err := c.do(ctx, request{op: opGet, method: http.MethodGet, path: path + "?" + query.Encode(), client: c.retrying})
+	body, asked, sure, err := c.read(ctx, request{op: opGet, endpoint: endpointApplication, clientID: clientID})
 	if err != nil {
 		return nil, err
 	}
-	return readApplication(opGet, clientID, body)
+	app, err := readApplication(opGet, clientID, body)
+	if err != nil {
+		return nil, err
+	}
+	app.Hidden = hiddenFields(asked, sure, body)
+	return app, nil
+}
+
+// read asks for applications, for those fields that the token's scopes cover. If
+// Auth0 says that the token may not read some of them, it asks once more without
+// those. fields are those that were asked for; sure: the token may read them all, by
+// its scopes.
+func (c *Client) read(ctx context.Context, r request) (body []byte, fields []string, sure bool, err error) {
+	grant, err := c.Grant(ctx)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	fields, sure = fieldsFor(grant.Scopes), grant.Scopes != nil
+	for again := false; ; again = true {
+		query := url.Values{"fields": {strings.Join(fields, ",")}, "include_fields": {"true"}}
+		for name, values := range r.query {
+			query[name] = values
+		}
+		asking := r
+		asking.query = query
+		body, err = c.do(ctx, asking)
+		var refused *Error
+		if again || !errors.As(err, &refused) || refused.fields == nil {
+			return body, fields, sure, err
+		}
+		fields, sure = allowedOf(fields, refused.fields), false
+	}
+}
+
+// allowedOf are the fields to ask for after some were refused; if that names none
+// of them, those that any scope shows.
+func allowedOf(asked, refused []string) []string {
+	left := without(asked, refused)
+	if len(left) == len(asked) || len(left) == 0 {
+		return openFields.fields
+	}
+	return left
+}
+
+func without(fields, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(fields), func(field string) bool { return slices.Contains(some, field) })
+}
+
+// hiddenFields are those that the token may not read: those that were not asked for,
+// and where that is not sure to be all, a group of which an application has none. It
+// always has one of those that can be read.
+func hiddenFields(asked []string, sure bool, object []byte) []string {
+	shown := asked
+	if !sure {
+		var has map[string]json.RawMessage
+		_ = json.Unmarshal(object, &has) // what is no object has no fields
+		for _, group := range fieldGroups {
+			if !slices.ContainsFunc(group.fields, func(field string) bool { return has[field] != nil }) {
+				shown = without(shown, group.fields)
+			}
+		}
+	}
+	return without(applicationFields, shown)
 }
 
 // maxPerPage is how many applications Auth0 gives at a time at most.
@@ -99,11 +161,9 @@ type ApplicationPage struct {
 // Applications lists applications, by GET /api/v2/clients: perPage (1 to 100)
 // of them, those that come after page times as many.
 func (c *Client) Applications(ctx context.Context, page, perPage int) (ApplicationPage, error) {
-	query := url.Values{
-		"fields": {applicationFields}, "include_fields": {"true"}, "include_totals": {"true"},
-		"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(min(max(perPage, 1), maxPerPage))},
-	}
-	body, err := c.do(ctx, request{op: opList, method: http.MethodGet, path: "/clients?" + query.Encode(), client: c.retrying})
+	body, asked, sure, err := c.read(ctx, request{op: opList, endpoint: endpointApplications, query: url.Values{
+		"include_totals": {"true"}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(min(max(perPage, 1), maxPerPage))},
+	}})
 	if err != nil {
 		return ApplicationPage{}, err
 	}
@@ -123,6 +183,7 @@ func (c *Client) Applications(ctx context.Context, page, perPage int) (Applicati
 		if !ok || app.ClientID == "" {
 			return ApplicationPage{}, unreadable(opList, http.StatusOK, "the answer has something other than clients in its list")
 		}
+		app.Hidden = hiddenFields(asked, sure, object)
 		found.Applications = append(found.Applications, *app)
 	}
 	return found, nil
@@ -136,8 +197,7 @@ func (c *Client) Applications(ctx context.Context, page, perPage int) (Applicati
 // After an Ambiguous error the secret may or may not be set; to send the same
 // one again is safe.
 func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
-	path, failure := clientPath(opSet, clientID)
-	if failure != nil {
+	if failure := checkID(opSet, clientID); failure != nil {
 		return failure
 	}
 	// JSON cannot carry other bytes: Auth0 would be given another secret.
@@ -148,7 +208,7 @@ func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
 	if err != nil {
 		return notSent(opSet, "the secret cannot be encoded")
 	}
-	body, err = c.do(ctx, request{op: opSet, method: http.MethodPatch, path: path, body: body, secret: secret, client: c.once})
+	body, err = c.do(ctx, request{op: opSet, endpoint: endpointSetSecret, clientID: clientID, body: body})
 	if err != nil {
 		return err
 	}
@@ -170,11 +230,10 @@ func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
 // read it. After an Ambiguous error there may be one that nobody knows: read
 // it, or set one with SetSecret.
 func (c *Client) RotateSecret(ctx context.Context, clientID string) (string, error) {
-	path, failure := clientPath(opRotate, clientID)
-	if failure != nil {
+	if failure := checkID(opRotate, clientID); failure != nil {
 		return "", failure
 	}
-	body, err := c.do(ctx, request{op: opRotate, method: http.MethodPost, path: path + "/rotate-secret", client: c.once})
+	body, err := c.do(ctx, request{op: opRotate, endpoint: endpointRotateSecret, clientID: clientID})
 	if err != nil {
 		return "", err
 	}
@@ -185,14 +244,14 @@ func (c *Client) RotateSecret(ctx context.Context, clientID string) (string, err
 	return *app.ClientSecret, nil
 }
 
-// clientPath gives /clients/{id}. An empty ID would name all applications, and
-// "." or ".." something else yet: PathEscape leaves them as they are.
-func clientPath(op, clientID string) (string, *Error) {
+// checkID refuses what is no client ID: an empty one would name all
+// applications, and "." or ".." something else yet.
+func checkID(op, clientID string) *Error {
 	switch clientID {
 	case "", ".", "..":
-		return "", notSent(op, "not a client ID")
+		return notSent(op, "not a client ID")
 	}
-	return "/clients/" + url.PathEscape(clientID), nil
+	return nil
 }
 
 // readApplication reads the client object in a 2xx answer, which must not be
@@ -218,6 +277,7 @@ func decodeApplication(body []byte) (*Application, bool) {
 		return nil, false
 	}
 	app := object.Application
+	app.Name, app.AppType = plain(app.Name), plain(app.AppType)
 	if object.ClientSecret != nil && *object.ClientSecret != "" {
 		app.ClientSecret = object.ClientSecret
 	}

@@ -19,7 +19,8 @@
 // a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
 // long as it said (see [Client.RateLimit]).
 //
-// Neither secrets nor tokens appear in errors, logs or printed values.
+// Neither secrets nor tokens appear in errors, logs or printed values, nor does
+// any text of an answer that was not a success: it could quote them.
 package auth0
 
 import (
@@ -29,6 +30,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -67,7 +69,8 @@ func (c Config) Format(f fmt.State, _ rune) {
 // value in here would print its secret.
 type Client struct {
 	domain   string
-	api      string   // https://<domain>/api/v2
+	base     string   // https://<domain>
+	audience string   // the Management API's
 	logins   []*login // one for each secret, in the order in which they are tried
 	log      hclog.Logger
 	retry    *retryablehttp.Client // the retry settings behind retrying
@@ -105,7 +108,7 @@ func New(cfg Config) (*Client, error) {
 
 	c := &Client{
 		domain: cfg.Domain,
-		api:    base.String() + "/api/v2",
+		base:   base.String(), audience: cfg.Audience,
 		log:    cfg.Logger,
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
 		limits: cfg.Limits,
@@ -137,12 +140,21 @@ func (c *Client) Format(f fmt.State, _ rune) {
 
 // request is one call of the Management API.
 type request struct {
-	op     string // for errors: Error.Op
-	method string
-	path   string // below /api/v2, escaped
-	body   []byte // JSON; nil: none
-	secret string // sent in body; kept out of messages
-	client *http.Client
+	op       string // for errors: Error.Op
+	endpoint *Endpoint
+	clientID string // in the endpoint's path
+	item     string // what follows it there; "": nothing
+	query    url.Values
+	body     []byte // JSON; nil: none
+}
+
+// address gives what follows the domain in the request's URL.
+func (r request) address() string {
+	path := strings.NewReplacer("{id}", url.PathEscape(r.clientID), "{credential}", url.PathEscape(r.item)).Replace(r.endpoint.Path)
+	if len(r.query) > 0 {
+		path += "?" + r.query.Encode()
+	}
+	return path
 }
 
 // do carries out r and gives the body of a 2xx answer; all else is an *Error.
@@ -173,7 +185,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 				if attempt == 1 {
 					continue
 				}
-			case failure.Code == "insufficient_scope":
+			case failure.Code == CodeInsufficientScope:
 				// A grant that is extended meanwhile shows only in a new token,
 				// and this one may have a day to live: the next call gets a new one.
 				c.tokens.drop(tok)
@@ -185,14 +197,9 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 
 // send sends r with tok, once as far as this function is concerned.
 func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([]byte, *Error) {
-	hide := make(redactor, 0, 2+len(c.logins))
-	hide = append(hide, r.secret, tok.value)
-	for _, l := range c.logins {
-		hide = append(hide, l.secret)
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, c.api+r.path, bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, r.endpoint.Method, c.base+r.address(), bytes.NewReader(r.body))
 	if err != nil {
-		return nil, noAnswer(r.op, err, hide)
+		return nil, notSent(r.op, "the request cannot be made")
 	}
 	// Without an Idempotency-Key header net/http does not send a PATCH or POST
 	// again by itself when a reused connection turns out to be dead, unless not
@@ -203,18 +210,22 @@ func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([
 		req.Header.Set("Content-Type", "application/json")
 	}
 
+	client := c.once
+	if r.endpoint.Method == http.MethodGet {
+		client = c.retrying
+	}
 	start := time.Now()
-	resp, err := r.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		c.log.Trace("no answer from Auth0", "op", r.op, "took", time.Since(start))
-		return nil, noAnswer(r.op, err, hide)
+		return nil, noAnswer(r.op, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	turn.observe(resp.StatusCode, resp.Header)
 	body, err := readBody(resp.Body)
 	c.log.Trace("answer from Auth0", "op", r.op, "status", resp.StatusCode, "took", time.Since(start))
 
-	if failure := judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err}, hide); failure != nil {
+	if failure := judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err}); failure != nil {
 		return nil, failure
 	}
 	return body, nil

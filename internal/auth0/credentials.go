@@ -9,24 +9,22 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"net/http"
-	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
 const (
-	opEnableKey  = "enable key"
-	opRetireKeys = "retire keys"
+	opEnableKey = "enable key"
+	opRetireKey = "retire key"
 
 	methodPrivateKey = "private_key_jwt"
 )
-
-// KeyScopes are those that registering, enabling and removing keys needs.
-var KeyScopes = []string{
-	"read:client_credentials", "create:client_credentials", "update:client_credentials", "delete:client_credentials",
-}
 
 // NewPrivateKey makes an RSA key, in PEM of PKCS #8.
 func NewPrivateKey() (string, error) {
@@ -61,16 +59,21 @@ func PublicKey(privateKey string) (publicPEM, kid string, err error) {
 	return publicPEM, base64.RawURLEncoding.EncodeToString(print), nil
 }
 
-// credential is a public key that is registered with an application.
-type credential struct {
-	ID  string `json:"id"`
-	KID string `json:"kid"`
-}
+// How many keys an application can have. Auth0 has an add-on with which a slot
+// holds all of the pool.
+const (
+	poolSize = 4 // registered, for whatever use
+	slotSize = 2 // in use for private_key_jwt
+)
 
-// EnableKey registers the public half of a private key with an application
-// that uses private_key_jwt, unless it is, and lets the application use it
-// beside those that it uses now, unless it does. To do it again after any error
-// is safe. It needs KeyScopes; an application can have two keys.
+// ErrNoRoom is in the chain of the error of EnableKey where other keys leave no
+// room for one more. Nothing was registered.
+var ErrNoRoom = errors.New("no room for another key")
+
+// EnableKey registers the public half of a private key with an application that
+// uses private_key_jwt, unless it is, and lets the application use it beside
+// those that it uses now, unless it does. To do it again after any error is safe.
+// It needs KeyScopes. Other keys stay as they are.
 //
 // A Refused error means that the key cannot be used to log in.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
@@ -82,93 +85,145 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(registered, func(known credential) bool { return known.KID == kid })
-	var ours credential
-	if at >= 0 {
-		ours = registered[at]
-	} else if ours, err = c.createCredential(ctx, clientID, map[string]string{
-		"credential_type": "public_key", "name": "vault " + kid[:8], "pem": publicPEM, "alg": algorithm, "kid": kid,
-	}); err != nil {
+	enabled, err := c.enabledKeys(ctx, opEnableKey, clientID)
+	if err != nil {
 		return err
 	}
-	enabled, err := c.enabledKeys(ctx, clientID)
-	if err != nil || slices.Contains(enabled, ours.ID) {
-		return err
+	ours, known := findKey(registered, kid)
+	switch {
+	case slices.Contains(enabled, ours.ID):
+		return nil
+	case len(enabled) == slotSize, len(enabled) >= poolSize:
+		return c.noRoom(enabled, registered, "are in use for private_key_jwt, which has room for no more")
+	case !known && len(registered) >= poolSize:
+		return c.noRoom(nil, registered, "are registered, and there is room for no more")
+	case !known:
+		if ours, err = c.createCredential(ctx, clientID, map[string]string{
+			"credential_type": "public_key", "name": "vault " + kid[:8], "pem": publicPEM, "alg": algorithm, "kid": kid,
+		}); err != nil {
+			return err
+		}
 	}
-	err = c.enableOnly(ctx, opEnableKey, clientID, append(enabled, ours.ID))
+	err = c.useKeys(ctx, opEnableKey, clientID, append(enabled, ours.ID))
 	if err != nil && ClassOf(err) == Refused { // else it would take the place of the next one
 		_ = c.deleteCredential(ctx, clientID, ours.ID)
 	}
 	return err
 }
 
-// RetireKeys leaves an application no key but this one: the others are disabled
-// and deleted. To do it again after any error is safe.
-func (c *Client) RetireKeys(ctx context.Context, clientID, privateKey string) error {
-	_, kid, err := PublicKey(privateKey)
-	if err != nil {
-		return notSent(opRetireKeys, "the private key cannot be used")
-	}
-	registered, err := c.credentials(ctx, opRetireKeys, clientID)
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(registered, func(known credential) bool { return known.KID == kid })
-	if at < 0 {
-		return notSent(opRetireKeys, "the key that is to stay is not registered")
-	}
-	keep := registered[at].ID
-	if len(registered) == 1 {
-		return nil
-	}
-	if err := c.enableOnly(ctx, opRetireKeys, clientID, []string{keep}); err != nil {
-		return err
-	}
-	for _, other := range registered {
-		if other.ID == keep {
-			continue
-		}
-		if err := c.deleteCredential(ctx, clientID, other.ID); err != nil {
-			return err
+// noRoom says which keys fill the pool, or the slot where ids are given.
+func (c *Client) noRoom(ids []string, registered []credential, why string) *Error {
+	var keys []string
+	for _, key := range registered {
+		if ids == nil || slices.Contains(ids, key.ID) {
+			keys = append(keys, key.String()+c.whose(key))
 		}
 	}
-	return nil
+	e := notSent(opEnableKey, fmt.Sprintf("the application's keys %s %s. Remove those that nobody uses: "+
+		"in Auth0's dashboard, the application's Credentials", strings.Join(keys, "; "), why))
+	e.cause = ErrNoRoom
+	return e
 }
 
-// credentials lists the keys that are registered, by
-// GET /api/v2/clients/{id}/credentials: [{"id":"cred_...","kid":"..."}].
+// RetireKey takes a key from an application, which it leaves those that it uses
+// besides: it is disabled and deleted. Other keys stay as they are. To do it again
+// after any error is safe. False: the key was not found. A key that was registered
+// by hand with a kid of its own is not.
+func (c *Client) RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error) {
+	_, kid, err := PublicKey(privateKey)
+	if err != nil {
+		return false, notSent(opRetireKey, "the private key cannot be used")
+	}
+	registered, err := c.credentials(ctx, opRetireKey, clientID)
+	if err != nil {
+		return false, err
+	}
+	ours, found := findKey(registered, kid)
+	if !found {
+		return false, nil
+	}
+	enabled, err := c.enabledKeys(ctx, opRetireKey, clientID)
+	if err != nil {
+		return true, err
+	}
+	if others := without(enabled, []string{ours.ID}); len(others) < len(enabled) {
+		if len(others) == 0 {
+			return true, notSent(opRetireKey, "it is the only key that the application uses")
+		}
+		if err := c.useKeys(ctx, opRetireKey, clientID, others); err != nil {
+			return true, err
+		}
+	}
+	return true, c.deleteCredential(ctx, clientID, ours.ID)
+}
+
+// credential is a public key that is registered with an application. A kid that
+// was not given at registration is the key's thumbprint as in RFC 7638.
+type credential struct {
+	ID  string `json:"id"`
+	KID string `json:"kid"`
+}
+
+// nameless says whether there is no ID by which the key could be enabled or deleted.
+func (c credential) nameless() bool { return checkID("", c.ID) != nil }
+
+// keyName is what is shown of an ID or a kid.
+var keyName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+
+// String names the key as Auth0's dashboard does.
+func (c credential) String() string {
+	if !keyName.MatchString(c.ID) || !keyName.MatchString(c.KID) {
+		return "(one without a proper name)"
+	}
+	return c.ID + " (kid " + c.KID + ")"
+}
+
+// whose says that a key is one that the client logs in with, if it is.
+func (c *Client) whose(key credential) string {
+	for _, l := range c.logins {
+		if _, kid, err := PublicKey(l.secret); err == nil && kid == key.KID {
+			return ", the engine's own"
+		}
+	}
+	return ""
+}
+
+func findKey(registered []credential, kid string) (credential, bool) {
+	at := slices.IndexFunc(registered, func(known credential) bool { return known.KID == kid })
+	if at < 0 {
+		return credential{}, false
+	}
+	return registered[at], true
+}
+
+// credentials lists the keys that are registered.
 func (c *Client) credentials(ctx context.Context, op, clientID string) ([]credential, error) {
-	path, failure := clientPath(op, clientID)
-	if failure != nil {
+	if failure := checkID(op, clientID); failure != nil {
 		return nil, failure
 	}
-	body, err := c.do(ctx, request{op: op, method: http.MethodGet, path: path + "/credentials", client: c.retrying})
+	body, err := c.do(ctx, request{op: op, endpoint: endpointCredentials, clientID: clientID})
 	if err != nil {
 		return nil, err
 	}
 	var found []credential
-	if json.Unmarshal(body, &found) != nil || found == nil {
+	if json.Unmarshal(body, &found) != nil || found == nil || slices.ContainsFunc(found, credential.nameless) {
 		return nil, unreadable(op, http.StatusOK, "the answer is not a list of credentials")
 	}
 	return found, nil
 }
 
-// createCredential registers a key, by POST /api/v2/clients/{id}/credentials.
+// createCredential registers a key.
 func (c *Client) createCredential(ctx context.Context, clientID string, fields map[string]string) (credential, error) {
-	path, failure := clientPath(opEnableKey, clientID)
-	if failure != nil {
-		return credential{}, failure
-	}
 	payload, err := json.Marshal(fields)
 	if err != nil {
 		return credential{}, notSent(opEnableKey, "the key cannot be encoded")
 	}
-	body, err := c.do(ctx, request{op: opEnableKey, method: http.MethodPost, path: path + "/credentials", body: payload, client: c.once})
+	body, err := c.do(ctx, request{op: opEnableKey, endpoint: endpointCreateCredential, clientID: clientID, body: payload})
 	if err != nil {
 		return credential{}, err
 	}
 	var made credential
-	if json.Unmarshal(body, &made) != nil || made.ID == "" {
+	if json.Unmarshal(body, &made) != nil || made.nameless() {
 		return credential{}, unreadable(opEnableKey, http.StatusCreated, "the answer is not a credential")
 	}
 	return made, nil
@@ -177,37 +232,33 @@ func (c *Client) createCredential(ctx context.Context, clientID string, fields m
 // enabledKeys are the IDs of the keys that the application may use:
 //
 //	{"client_authentication_methods":{"private_key_jwt":{"credentials":[{"id":"cred_..."}]}}}
-func (c *Client) enabledKeys(ctx context.Context, clientID string) ([]string, error) {
+func (c *Client) enabledKeys(ctx context.Context, op, clientID string) ([]string, error) {
 	app, err := c.Application(ctx, clientID)
 	if err != nil {
 		return nil, err
 	}
 	raw, ok := app.ClientAuthenticationMethods[methodPrivateKey]
 	if !ok {
-		return nil, notSent(opEnableKey, "Auth0 does not show that the application authenticates by private_key_jwt")
+		return nil, notSent(op, "Auth0 does not show that the application authenticates by private_key_jwt")
 	}
 	var method struct {
 		Credentials []credential `json:"credentials"`
 	}
-	if json.Unmarshal(raw, &method) != nil {
-		return nil, unreadable(opEnableKey, http.StatusOK, "the application's private_key_jwt settings cannot be read")
+	if json.Unmarshal(raw, &method) != nil || slices.ContainsFunc(method.Credentials, credential.nameless) {
+		return nil, unreadable(op, http.StatusOK, "the application's private_key_jwt settings cannot be read")
 	}
-	ids := make([]string, 0, 2)
+	ids := make([]string, 0, slotSize)
 	for _, enabled := range method.Credentials {
 		ids = append(ids, enabled.ID)
 	}
 	if len(ids) == 0 { // then another must not become the only one: it is not proven yet
-		return nil, unreadable(opEnableKey, http.StatusOK, "Auth0 does not show which keys the application uses")
+		return nil, unreadable(op, http.StatusOK, "Auth0 does not show which keys the application uses")
 	}
 	return ids, nil
 }
 
-// enableOnly lets the application use these keys, by PATCH /api/v2/clients/{id}.
-func (c *Client) enableOnly(ctx context.Context, op, clientID string, ids []string) error {
-	path, failure := clientPath(op, clientID)
-	if failure != nil {
-		return failure
-	}
+// useKeys lets the application use these keys for private_key_jwt, and no others.
+func (c *Client) useKeys(ctx context.Context, op, clientID string, ids []string) error {
 	list := make([]map[string]string, len(ids))
 	for i, id := range ids {
 		list[i] = map[string]string{"id": id}
@@ -218,7 +269,7 @@ func (c *Client) enableOnly(ctx context.Context, op, clientID string, ids []stri
 	if err != nil {
 		return notSent(op, "the keys cannot be encoded")
 	}
-	body, err := c.do(ctx, request{op: op, method: http.MethodPatch, path: path, body: payload, client: c.once})
+	body, err := c.do(ctx, request{op: op, endpoint: endpointEnableKeys, clientID: clientID, body: payload})
 	if err != nil {
 		return err
 	}
@@ -226,17 +277,13 @@ func (c *Client) enableOnly(ctx context.Context, op, clientID string, ids []stri
 	return err
 }
 
-// deleteCredential removes a key, by DELETE /api/v2/clients/{id}/credentials/{id}.
-// That it is gone already is no error.
+// deleteCredential removes a key. That it is gone already is no error, nor that it
+// stays because the application uses it for something else.
 func (c *Client) deleteCredential(ctx context.Context, clientID, id string) error {
-	path, failure := clientPath(opRetireKeys, clientID)
-	if failure != nil {
-		return failure
-	}
-	_, err := c.do(ctx, request{
-		op: opRetireKeys, method: http.MethodDelete, path: path + "/credentials/" + url.PathEscape(id), client: c.once,
-	})
-	if e, ok := err.(*Error); ok && e.Class == Refused && e.Status == http.StatusNotFound { //nolint:errorlint // do returns it bare
+	_, err := c.do(ctx, request{op: opRetireKey, endpoint: endpointDeleteCredential, clientID: clientID, item: id})
+	var refused *Error
+	if errors.As(err, &refused) && refused.Class == Refused &&
+		slices.Contains([]int{http.StatusNotFound, http.StatusConflict}, refused.Status) {
 		return nil
 	}
 	return err

@@ -5,15 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
-	"net"
 	"net/http"
-	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Class says what is known of a failed request.
@@ -53,27 +47,31 @@ func ClassOf(err error) Class {
 	return Ambiguous
 }
 
-// Error is the only type of error that a Client's calls return. Its texts come
-// partly from upstream: they are cleaned and bounded, hold no secret or token,
-// and must not be used as a format string.
+// Error is the only type of error that a Client's calls return. Nothing in its
+// text comes from upstream: every request carries a token or a secret, and an
+// answer could quote it in any encoding. Code is one of a list, Message one of
+// the texts in reasons.go.
 type Error struct {
 	Class      Class
 	Op         string        // such as "token", "get application", "set secret", "rotate secret"
 	Status     int           // HTTP status; 0: no answer, or nothing was sent
-	Code       string        // Auth0's errorCode, or the OAuth2 error; may be empty
-	Message    string        // Auth0's message or description, or what went wrong; at most 200 characters
+	Code       string        // Auth0's errorCode, or the OAuth2 error, if it is a known one
+	Message    string        // what went wrong; may be empty
 	RetryAfter time.Duration // Limited only: how long to wait, at least 1s
-	cause      error
+
+	fields []string // that Auth0 said the token may not read; not nil: that was the reason
+	cause  error
 }
 
 // Unwrap gives the transport's or the context's error, so that
-// errors.Is(err, context.DeadlineExceeded) works; nil if there was an answer.
+// errors.Is(err, context.DeadlineExceeded) works; nil if there was an answer, or
+// if the error could quote one.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Error gives, for example,
 //
-//	set secret: Auth0 refused (403 insufficient_scope): Insufficient scope, expected any of: update:client_keys
-//	get application: no clear answer from Auth0: context deadline exceeded
+//	set secret: Auth0 refused (403 insufficient_scope): the token lacks a scope for this
+//	get application: no clear answer from Auth0: no answer in time
 //	token: Auth0 limits the rate (429), retry in 12s
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -104,26 +102,20 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Format implements fmt.Formatter: no verb shows more than Error does.
+func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
 // notSent is the error for a request that is not even tried.
 func notSent(op, why string) *Error {
 	return &Error{Class: Refused, Op: op, Message: why}
 }
 
 // noAnswer is the error for a request that brought no (whole) answer.
-func noAnswer(op string, err error, hide redactor) *Error {
-	// net/http wraps its errors with method and URL. The operation says the
-	// first, and nobody needs the second.
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	text := err.Error()
-	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
-		text = "the domain cannot be reached: " + text
-	}
-	e := &Error{Op: op, Message: hide.clean(text), cause: err}
+func noAnswer(op string, err error) *Error {
+	e := &Error{Op: op}
+	e.Message, e.cause = failedExchange(err)
 	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) { // whoever that was, nothing was sent to him
+	if errors.As(err, &untrusted) { // whoever that was, nothing was sent to it
 		e.Class = Refused
 	}
 	return e
@@ -147,33 +139,31 @@ type answer struct {
 // judge gives the error that an answer stands for, nil for a readable 2xx.
 // A refusal must be positive evidence: a whole body in the form that Auth0
 // gives its errors, for the same status. What a proxy says proves nothing.
-func judge(a answer, hide redactor) *Error {
+func judge(a answer) *Error {
 	if a.status/100 == 2 && a.readErr == nil {
 		return nil
 	}
 	e := &Error{Op: a.op, Status: a.status}
 	code, message, fromAuth0 := a.parse()
-	e.Code, e.Message = hide.clean(code), hide.clean(message)
+	e.Code = knownCode(code)
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		e.Class, e.RetryAfter = Limited, retryAfter(a.header, time.Now())
 	case a.readErr != nil:
-		e.Code, e.cause = "", a.readErr
-		e.Message = hide.clean("the answer could not be read: " + a.readErr.Error())
+		e.Code, e.Message = "", reasonUnreadable
+		if errors.Is(a.readErr, errTooLong) {
+			e.Message = reasonTooLong
+		}
+		_, e.cause = failedExchange(a.readErr)
 	case a.status/100 == 3:
-		to := "nowhere"
-		if u, err := url.Parse(a.header.Get("Location")); err == nil && u.Host != "" {
-			to = u.Host
-		}
-		e.Message = hide.clean("redirected to " + to + ", which is not followed")
+		e.Message = ReasonRedirected
 	case !fromAuth0:
-		contentType, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
-		if contentType == "" {
-			contentType = "no content type"
-		}
-		e.Message = hide.clean("something other than Auth0 answered, with " + contentType)
+		e.Message = ReasonNotAuth0
 	case a.status/100 == 4 && a.status != http.StatusRequestTimeout:
 		e.Class = Refused
+		e.Message, e.fields = explain(a.op, a.status, code, message)
+	case fromAuth0:
+		e.Message = reasonItsFault
 	}
 	return e
 }
@@ -213,75 +203,6 @@ func (a answer) parse() (code, message string, ok bool) {
 		return "", "", false
 	}
 	return code, message, true
-}
-
-const (
-	redacted   = "[redacted]"
-	maxMessage = 200 // characters
-)
-
-// userinfo matches the credentials in an address, such as a proxy's.
-var userinfo = regexp.MustCompile(`//[^/@\s]*@`)
-
-// shortestHidden is the length of a secret below which it cannot be told from
-// the words of a message: hiding it would garble the text and point it out.
-const shortestHidden = 4
-
-// redactor holds what must not be seen in a message.
-type redactor []string
-
-// clean makes upstream text fit to be shown: without control characters,
-// without the secrets, at most maxMessage characters. The cut comes last, so
-// that it cannot leave a part of a secret that is then not recognised.
-func (r redactor) clean(text string) string {
-	text = withoutControls(text)
-	for _, secret := range r {
-		if len(withoutControls(secret)) < shortestHidden {
-			continue
-		}
-		for _, form := range forms(secret) {
-			text = strings.ReplaceAll(text, form, redacted)
-		}
-	}
-	text = userinfo.ReplaceAllString(text, "//"+redacted+"@")
-	if chars := []rune(text); len(chars) > maxMessage {
-		text = string(chars[:maxMessage-1]) + "…"
-	}
-	return text
-}
-
-// forms are those in which a message may quote a secret: as it is, escaped for a URL,
-// and escaped for JSON, with and without that for HTML, once and twice.
-func forms(secret string) []string {
-	plain := withoutControls(secret)
-	once, forHTML := inJSON(secret, false), inJSON(secret, true)
-	all := []string{plain, url.QueryEscape(plain), url.PathEscape(plain), once, inJSON(once, false), forHTML, inJSON(forHTML, true)}
-	// the longest first: a shorter one may be a part of it
-	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
-	return all
-}
-
-// inJSON is a text as it stands within a string of JSON.
-func inJSON(text string, html bool) string {
-	var out strings.Builder
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(html)
-	if encoder.Encode(text) != nil {
-		return text
-	}
-	quoted := strings.TrimSuffix(out.String(), "\n")
-	return quoted[1 : len(quoted)-1]
-}
-
-// withoutControls drops what could move a terminal's cursor, break a line or
-// hide text: control and format characters, and bytes that are not UTF-8.
-func withoutControls(text string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar {
-			return -1
-		}
-		return c
-	}, text)
 }
 
 // HasCode says whether Auth0 has refused a request with this code.

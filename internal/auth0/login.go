@@ -43,7 +43,7 @@ type login struct {
 func newLogin(cfg Config, base *url.URL, secret string) (*login, error) {
 	l := &login{secret: secret, issuer: base.String() + "/", oauth: clientcredentials.Config{
 		ClientID:       cfg.ClientID,
-		TokenURL:       base.String() + "/oauth/token",
+		TokenURL:       base.String() + endpointToken.Path,
 		EndpointParams: url.Values{"audience": {cfg.Audience}},
 		AuthStyle:      oauth2.AuthStyleInParams,
 	}}
@@ -96,6 +96,36 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 		return nil, errors.New("auth0: the private key is too short: Auth0 wants at least 2048 bits")
 	}
 	return rsaKey, nil
+}
+
+// Accepts says whether Auth0 accepts a client secret as an application's, by a
+// login with it. False is Auth0's own refusal of it. All else is an *Error: that
+// the application may not have a token for the Management API, which is what is
+// asked for, says nothing of the secret.
+func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, error) {
+	var err error
+	// Which of the two the application is to use may not be known.
+	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader} {
+		attempt := clientcredentials.Config{
+			ClientID: clientID, ClientSecret: secret, AuthStyle: style,
+			TokenURL: c.base + endpointToken.Path, EndpointParams: url.Values{"audience": {c.audience}},
+		}
+		_, err = attempt.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
+		if err == nil {
+			return true, nil
+		}
+		if err = tokenError(ctx, err); !isCredentialRefused(err) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// isCredentialRefused says whether Auth0 has refused a login for its credential.
+func isCredentialRefused(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Class == Refused && refused.Status == http.StatusUnauthorized &&
+		slices.Contains([]string{"access_denied", "invalid_client"}, refused.Code)
 }
 
 // token asks for a token once, or with a client secret again after a failure

@@ -14,6 +14,14 @@ const (
 	defaultRetryAfter = 10 * time.Second // for a 429 that does not say
 	minRetryAfter     = time.Second
 	maxRetryAfter     = time.Hour
+	// maxReset is how far ahead a time of the tenant's limits is believed to be.
+	maxReset = 24 * time.Hour
+
+	// holdProbe is how often one call is let go during a longer hold: one bad header
+	// must not stop everything.
+	holdProbe = time.Minute
+	// urgentEvery is how often an urgent call is let go during a hold.
+	urgentEvery = 10 * time.Second
 
 	// firstCalls may be under way at a time while no answer says how many are left.
 	firstCalls = 8
@@ -54,10 +62,16 @@ func (c *Client) RateLimit() RateLimit {
 // for whoever else uses the tenant. When none is left, one goes after probeEvery
 // and its answer says how far the bucket has filled meanwhile. So the tenant's
 // whole rate is used, whatever it is, and next to nothing is turned away.
+//
+// When Auth0 says to wait, calls are held, but one of them goes each minute, and
+// an urgent one at once. An answer to it that says otherwise ends the hold.
 type Limits struct {
-	mu    sync.Mutex
-	seen  RateLimit
-	until time.Time // no call before, since Auth0 said so
+	mu       sync.Mutex
+	seen     RateLimit
+	until    time.Time // held, since Auth0 said so
+	heldAt   time.Time // when it said so
+	probed   time.Time // when a call last went all the same
+	urgentAt time.Time // when an urgent one last did
 
 	heeded   time.Time          // when an answer last said how many are left
 	left     int                // calls that may go, by that answer
@@ -76,6 +90,12 @@ type turn struct {
 	gone   time.Time     // when it went
 	ended  int           // how many had ended by then
 }
+
+type urgentKey struct{}
+
+// Urgent is a context for calls that do not wait while calls are held because of
+// the rate limit: one goes at once.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
 // observe learns from the call's answer.
 func (t *turn) observe(status int, h http.Header) {
@@ -103,9 +123,14 @@ func (t *turn) observe(status int, h http.Header) {
 		others := l.underWay(now, t) + l.ended - t.ended
 		l.heeded, l.left = now, seen.Remaining-others-min(max(seen.Limit, 0)/10, maxReserve)
 	}
-	// Answers come in any order: a hold is only ever made longer.
-	if until := now.Add(hold); hold > 0 && until.After(l.until) {
-		l.until = until
+	answered := ok || status/100 == 2
+	switch until := now.Add(hold); {
+	case hold == 0 && answered && t.gone.After(l.heldAt): // it went in spite of the hold, and need not have waited
+		l.until = time.Time{}
+	case hold > 0 && (until.After(l.until) || t.gone.After(l.heldAt)):
+		// Of answers that come in any order the longest hold counts, but a later one
+		// knows better.
+		l.until, l.heldAt = until, now
 	}
 	l.dispatch(now)
 }
@@ -128,9 +153,19 @@ func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
 	t := &turn{limits: l, come: make(chan struct{})}
 	l.mu.Lock()
 	now := time.Now()
-	if end, ok := ctx.Deadline(); ok && l.until.After(end) {
+	if urgent, _ := ctx.Value(urgentKey{}).(bool); urgent && l.until.After(now) && now.Sub(l.urgentAt) >= urgentEvery {
+		l.urgentAt = now
+		l.letGo(t, now)
+		l.mu.Unlock()
+		return t, nil
+	}
+	at := l.gate().Add(time.Duration(len(l.queue)) * holdProbe)
+	if l.until.Before(at) {
+		at = l.until
+	}
+	if end, ok := ctx.Deadline(); ok && at.After(end) {
 		defer l.mu.Unlock()
-		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(l.until.Sub(now), minRetryAfter)}
+		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(at.Sub(now), minRetryAfter)}
 	}
 	l.queue = append(l.queue, t)
 	l.dispatch(now)
@@ -151,7 +186,7 @@ func (l *Limits) leave(ctx context.Context, t *turn, op string) error {
 	if i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	wait := time.Until(l.until)
+	wait := time.Until(l.gate())
 	l.mu.Unlock()
 	if i < 0 {
 		t.unused()
@@ -159,9 +194,7 @@ func (l *Limits) leave(ctx context.Context, t *turn, op string) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &Error{Class: Limited, Op: op, RetryAfter: max(wait, minRetryAfter)}
 	}
-	err := notSent(op, ctx.Err().Error())
-	err.cause = ctx.Err()
-	return err
+	return &Error{Class: Refused, Op: op, Message: reasonGivenUp, cause: context.Canceled}
 }
 
 // done says that the call has ended, with an answer or without.
@@ -196,27 +229,47 @@ func (l *Limits) dispatch(now time.Time) {
 		}
 		first := l.queue[0]
 		l.queue = l.queue[1:]
-		first.gone, first.ended = now, l.ended
-		if l.going == nil {
-			l.going = map[*turn]struct{}{}
-		}
-		l.going[first] = struct{}{}
-		l.left--
-		l.lastGone = now
+		l.letGo(first, now)
 		close(first.come)
 	}
 }
 
+// letGo notes that a call goes.
+func (l *Limits) letGo(t *turn, now time.Time) {
+	t.gone, t.ended = now, l.ended
+	if l.going == nil {
+		l.going = map[*turn]struct{}{}
+	}
+	l.going[t] = struct{}{}
+	l.left--
+	l.lastGone = now
+	if l.until.After(now) {
+		l.probed = now
+	}
+}
+
+// gate is before when no call goes: until the hold ends, or the next one is tried.
+func (l *Limits) gate() time.Time {
+	if probe := later(l.heldAt, l.probed).Add(holdProbe); probe.Before(l.until) {
+		return probe
+	}
+	return l.until
+}
+
 // next is when the next call may go; not after now: at once.
 func (l *Limits) next(now time.Time) time.Time {
+	gate := l.gate()
+	if l.until.After(now) {
+		return gate
+	}
 	room := l.left > 0
 	if now.Sub(later(l.heeded, l.until)) > heedFor { // nothing recent is known
 		room = l.underWay(now, nil) < firstCalls
 	}
 	if room {
-		return l.until
+		return gate
 	}
-	return later(l.until, l.lastGone.Add(probeEvery))
+	return later(gate, l.lastGone.Add(probeEvery))
 }
 
 func (l *Limits) wakeAt(wait time.Duration) {
@@ -237,7 +290,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// parseRateLimit reads the X-RateLimit headers; false if there are none.
+// parseRateLimit reads the X-RateLimit headers; false if there are none. What
+// cannot be true is as good as absent.
 func parseRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
 	number := func(name string) int {
 		n, err := strconv.Atoi(h.Get(name))
@@ -248,7 +302,10 @@ func parseRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
 	}
 	r := RateLimit{Limit: number("X-RateLimit-Limit"), Remaining: number("X-RateLimit-Remaining"), SeenAt: now}
 	if reset := number("X-RateLimit-Reset"); reset > 0 {
-		r.Reset = time.Unix(int64(reset), 0)
+		at, by := time.Unix(int64(reset), 0), serverTime(h, now)
+		if at.After(by.Add(-maxReset)) && at.Before(by.Add(maxReset)) {
+			r.Reset = at
+		}
 	}
 	return r, r.Limit >= 0 || r.Remaining >= 0
 }
@@ -258,7 +315,7 @@ func parseRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	wait := defaultRetryAfter
 	value := h.Get("Retry-After")
-	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil && seconds >= 0 {
 		wait = bounded(float64(seconds))
 	} else if date, err := http.ParseTime(value); err == nil {
 		wait = bounded(date.Sub(serverTime(h, now)).Seconds())
@@ -279,9 +336,10 @@ func untilReset(h http.Header, now time.Time) (time.Duration, bool) {
 }
 
 // serverTime is the time of the answer by the clock that has set its other
-// times, if it says so: the two clocks need not agree.
+// times, if it says so: the two clocks need not agree. One that is off by more than
+// maxReset is not believed.
 func serverTime(h http.Header, now time.Time) time.Time {
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil && date.Sub(now).Abs() < maxReset {
 		return date
 	}
 	return now

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -108,17 +107,16 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
-	hide := redactor{l.secret}
 	asked := time.Now()
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		return nil, tokenError(ctx, err, hide)
+		return nil, tokenError(ctx, err)
 	}
 
 	var granted []string
 	if s, ok := t.Extra("scope").(string); ok {
-		granted = append([]string{}, strings.Fields(s)...) // not nil: known to be none
+		granted = scopesIn(s)
 	}
 	var lifetime time.Duration
 	if !t.Expiry.IsZero() {
@@ -131,21 +129,21 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 
 // tokenError makes an *Error of what the oauth2 library says. Neither its text
 // nor its error is kept: they hold the answer's body.
-func tokenError(ctx context.Context, err error, hide redactor) *Error {
+func tokenError(ctx context.Context, err error) *Error {
 	var said *oauth2.RetrieveError
 	if errors.As(err, &said) {
 		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
-		if e := judge(a, hide); e != nil {
+		if e := judge(a); e != nil {
 			return e
 		}
 		return unreadable(OpToken, a.status, "the answer has no token but an error")
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
-		return noAnswer(OpToken, err, hide)
+		return noAnswer(OpToken, err)
 	}
 	if ctx.Err() != nil { // while the body was read
-		return noAnswer(OpToken, ctx.Err(), hide)
+		return noAnswer(OpToken, ctx.Err())
 	}
 	return unreadable(OpToken, 0, "the answer could not be read or has no token")
 }
@@ -166,7 +164,7 @@ type tokenCache struct {
 // caller that gives up does not take the token away from the others.
 func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, noAnswer(OpToken, err, nil)
+		return nil, noAnswer(OpToken, err)
 	}
 	if t := tc.cached(); t != nil {
 		return t, nil
@@ -189,7 +187,7 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	})
 	select {
 	case <-ctx.Done():
-		return nil, noAnswer(OpToken, ctx.Err(), nil)
+		return nil, noAnswer(OpToken, ctx.Err())
 	case r := <-fetched:
 		if r.Err != nil {
 			return nil, r.Err

@@ -20,6 +20,8 @@ const (
 	// idleTimeout is shorter than servers and balancers keep idle connections:
 	// a write on one that the other side has closed has an unknown outcome.
 	idleTimeout = 30 * time.Second
+	// maxHeader bounds an answer's header; Auth0's have about 2 KiB.
+	maxHeader = 64 << 10 // bytes
 	// maxIdle connections are kept, so that many rotations at a time do not each
 	// begin with a handshake.
 	maxIdle = 64
@@ -50,6 +52,7 @@ func newTransport(caCert, userAgent string, clock *clockWatch) (*transport, erro
 	t.TLSClientConfig = tlsConfig
 	t.IdleConnTimeout = idleTimeout
 	t.MaxIdleConnsPerHost = maxIdle
+	t.MaxResponseHeaderBytes = maxHeader
 	// HTTP/1.1 only: the HTTP/2 transport sends a request without a body again
 	// after certain stream errors, and rotate-secret must never be sent twice.
 	t.ForceAttemptHTTP2 = false
@@ -68,6 +71,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Transport.RoundTrip(req)
 	if err == nil {
 		t.clock.observe(resp.Header, sent, time.Now())
+		if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no time-out ends
+			_ = resp.Body.Close()
+			resp.Body = http.NoBody
+		}
 	}
 	return resp, err
 }

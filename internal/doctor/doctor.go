@@ -211,7 +211,7 @@ func (e *examination) applications(ctx context.Context) {
 			strings.Compare(a.Name, b.Name), strings.Compare(a.ClientID, b.ClientID))
 	})
 	switch {
-	case auth0.HasCode(err, "insufficient_scope"):
+	case auth0.HasCode(err, auth0.CodeInsufficientScope):
 		e.note(checkAPI, OK, "answers", "")
 		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+requirements.ScopeReadClients+" nor "+requirements.ScopeReadClientKeys,
 			"Grant "+requirements.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
@@ -286,7 +286,7 @@ func (e *examination) named(ctx context.Context) error {
 	for i, id := range e.settings.applications {
 		app, err := patiently(ctx, e, func() (*auth0.Application, error) { return e.client.Application(ctx, id) })
 		switch {
-		case auth0.HasCode(err, "inexistent_client"):
+		case auth0.HasCode(err, auth0.CodeUnknownApplication):
 			e.report.Applications.add(Application{ClientID: id, Verdict: Unfit, Reasons: []string{"it does not exist in the tenant: check the client ID"}})
 		case err != nil:
 			return err
@@ -301,7 +301,7 @@ func (e *examination) named(ctx context.Context) error {
 
 // take judges an application by the engine's own rules.
 func (e *examination) take(app *auth0.Application) {
-	found := Application{ClientID: app.ClientID, Name: app.Name, AppType: app.AppType, Verdict: Fit}
+	found := Application{ClientID: app.ClientID, Name: app.Name, AppType: requirements.AppType(app), Verdict: Fit}
 	reason := requirements.Unfit(app)
 	unchecked, sideEffects := requirements.Unchecked(app), requirements.SideEffects(app, false)
 	switch {

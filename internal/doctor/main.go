@@ -98,10 +98,9 @@ func print(to io.Writer, format string, report *Report) error {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		_ = encoder.Encode(report) // out keeps the error
-	} else {
-		printTable(out, report)
+		return encoder.Encode(report)
 	}
+	printTable(out, report)
 	return out.err
 }
 

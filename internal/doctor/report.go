@@ -103,7 +103,7 @@ type Applications struct {
 type Application struct {
 	ClientID string   `json:"client_id"`
 	Name     string   `json:"name"`
-	AppType  string   `json:"app_type"`
+	AppType  string   `json:"app_type"` // not_set: Auth0 has none
 	Verdict  Verdict  `json:"verdict"`
 	Reasons  []string `json:"reasons"` // of what Verdict says
 }

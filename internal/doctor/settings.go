@@ -29,7 +29,7 @@ const (
 var ConfigFields = []string{
 	"domain", "client_id", "client_secret", "private_key", "signing_algorithm", "audience", "ca_cert", "request_timeout",
 	"propagation_delay", "verify_connection", "drift_check_period",
-	"rotation_period", "rotation_schedule", "rotation_window", "disable_automated_rotation",
+	"rotation_period", "rotation_schedule", "rotation_window", "disable_automated_rotation", "allowed_applications",
 }
 
 // settings are what to check, and how to tell of it.

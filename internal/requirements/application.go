@@ -10,6 +10,27 @@ import (
 // publicAppTypes are the kinds of application that have no client secret.
 var publicAppTypes = []string{"spa", "native"}
 
+const (
+	// keysOnlyAppType is a kind that authenticates by keys alone.
+	keysOnlyAppType = "express_configuration"
+
+	// AppTypeNotSet stands for an app_type that is not set, as in most
+	// applications that were made by API or Terraform.
+	AppTypeNotSet = "not_set"
+)
+
+// AppType is the application's app_type, or AppTypeNotSet.
+func AppType(app *auth0.Application) string {
+	if app.AppType == "" {
+		return AppTypeNotSet
+	}
+	return app.AppType
+}
+
+// ThirdParty says whether the application is known to belong to somebody else than
+// the tenant's owner.
+func ThirdParty(app *auth0.Application) bool { return app.IsFirstParty != nil && !*app.IsFirstParty }
+
 // Unfit is why the application's client secret cannot be rotated; "" if
 // nothing speaks against it.
 func Unfit(app *auth0.Application) string {
@@ -18,6 +39,8 @@ func Unfit(app *auth0.Application) string {
 		return "it is the tenant's global client"
 	case slices.Contains(publicAppTypes, app.AppType):
 		return "it is public (app_type " + app.AppType + "), so it has no client secret to rotate"
+	case app.AppType == keysOnlyAppType:
+		return "it has no client secret to rotate (app_type " + app.AppType + ")"
 	case app.TokenEndpointAuthMethod != nil && *app.TokenEndpointAuthMethod == "none":
 		return "it is public (token_endpoint_auth_method none), so it has no client secret to rotate"
 	}
@@ -33,17 +56,13 @@ func Unfit(app *auth0.Application) string {
 }
 
 // Unchecked names what the token's scopes did not let anybody see: never taken
-// for a no.
+// for a no. What may be read and is absent is simply not set.
 func Unchecked(app *auth0.Application) []string {
 	var unseen []string
-	if app.AppType == "" {
-		unseen = append(unseen, "app_type")
-	}
-	if app.TokenEndpointAuthMethod == nil && app.ClientAuthenticationMethods == nil {
-		unseen = append(unseen, "token_endpoint_auth_method")
-	}
-	if app.Global == nil {
-		unseen = append(unseen, "global")
+	for _, field := range []string{"app_type", "token_endpoint_auth_method", "global"} {
+		if app.Hides(field) {
+			unseen = append(unseen, field)
+		}
 	}
 	if len(unseen) == 0 {
 		return nil
@@ -53,21 +72,38 @@ func Unchecked(app *auth0.Application) []string {
 		ScopeReadClients + " to let it check"}
 }
 
-// SideEffects say what else a rotation changes. auth0Makes: Auth0 is to make
-// the secrets (secret_source=auth0).
+// SideEffects say what else a rotation changes, and whose application it is.
+// auth0Makes: Auth0 is to make the secrets (secret_source=auth0).
 func SideEffects(app *auth0.Application, auth0Makes bool) []string {
 	var warnings []string
-	if jwt := app.JWTConfiguration; jwt != nil {
-		if jwt.Alg == "HS256" {
-			warnings = append(warnings, "the application's ID tokens are signed with its client secret (jwt_configuration.alg HS256): "+
-				"each rotation changes their signing key, and tokens signed with the earlier one no longer verify")
-		}
-		if auth0Makes && SecretEncoded(app) {
-			warnings = append(warnings, "the application expects a base64-encoded client secret (jwt_configuration.secret_encoded), "+
-				"but Auth0 makes an unencoded one: use secret_source=vault")
-		}
+	if ThirdParty(app) {
+		warnings = append(warnings, "it is a third-party application (is_first_party false): somebody else may own it, and has to learn of each new secret")
+	}
+	if alg, signs := signsByHS256(app); signs {
+		warnings = append(warnings, "the application's ID tokens are signed with its client secret ("+alg+"): "+
+			"each rotation changes their signing key, and tokens signed with the earlier one no longer verify")
+	}
+	if auth0Makes && SecretEncoded(app) {
+		warnings = append(warnings, "the application expects a base64-encoded client secret (jwt_configuration.secret_encoded), "+
+			"but Auth0 makes an unencoded one: use secret_source=vault")
 	}
 	return warnings
+}
+
+// signsByHS256 says whether the client secret is the key of ID tokens: by the
+// setting, or because there is none.
+func signsByHS256(app *auth0.Application) (how string, signs bool) {
+	alg := ""
+	switch {
+	case app.Hides("jwt_configuration"):
+		return "", false
+	case app.JWTConfiguration != nil:
+		alg = app.JWTConfiguration.Alg
+	}
+	if alg == "" {
+		return "jwt_configuration.alg is not set, which means HS256", true
+	}
+	return "jwt_configuration.alg HS256", alg == "HS256"
 }
 
 // SecretEncoded says whether the application is known to take its secret for

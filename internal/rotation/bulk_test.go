@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -349,4 +350,18 @@ func TestABulkRotationLapsesWhereSomebodyElseHasRotated(t *testing.T) {
 	st, drifted := steadyState().asked(inBulk(1, false)).asked(byHand(false)).compared(set, "theirs", at(0))
 	require.True(t, drifted)
 	assert.Equal(t, doGenerate, decide(set, st, at(0)).action)
+}
+
+// TestADriftEndsTheFailureOfABulkRotation that concerned the secret that is gone:
+// nothing would ever be tried again that could end it.
+func TestADriftEndsTheFailureOfABulkRotation(t *testing.T) {
+	makes := after(auth0Settings(), 1)
+	refused := steadyState().asked(inBulk(1, false)).failed(makes, Outcome{Result: Refused, Err: errors.New("no")}, true, at(0))
+	require.Equal(t, 1, refused.Failures)
+	drifted, changed := refused.compared(makes, "theirs", at(0))
+	require.True(t, changed)
+	assert.Equal(t, byNobody, drifted.Cause)
+	assert.Zero(t, drifted.Failures)
+	assert.Empty(t, drifted.LastError)
+	assert.True(t, drifted.RetryAt.IsZero())
 }

@@ -272,8 +272,8 @@ func (r record) compared(set Settings, secret Secret, clk Clock) (record, bool) 
 		next.Number++
 		r.Next = &next
 	}
-	if r.Cause == byBulk && r.Next == nil { // it concerned the secret that is gone
-		r.Cause = byNobody
+	if r.Cause == byBulk && r.Next == nil { // it concerned the secret that is gone, and so did its failures
+		r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
 	}
 	return r, true
 }

@@ -1,0 +1,211 @@
+package auth0
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode"
+)
+
+// Codes of refusals that mean something to a caller.
+const (
+	CodeUnknownApplication = "inexistent_client"
+	CodeInsufficientScope  = "insufficient_scope"
+	CodeInvalidBody        = "invalid_body"
+)
+
+// knownCodes are those that are shown: of the Management API, and of OAuth 2.
+var knownCodes = []string{
+	CodeUnknownApplication, CodeInsufficientScope, CodeInvalidBody,
+	"insufficient_entitlement", "invalid_query_string", "invalid_uri", "invalid_token", "invalid_request", "invalid_scope",
+	"operation_not_supported", "too_many_requests", "too_many_entities", "inexistent_credential", "credential_in_use",
+	"access_denied", "invalid_client", "unauthorized_client", "invalid_grant", "unsupported_grant_type",
+	"server_error", "temporarily_unavailable",
+}
+
+func knownCode(code string) string {
+	if slices.Contains(knownCodes, code) {
+		return code
+	}
+	return ""
+}
+
+// Why a request failed, where a caller may want to say what to do about it.
+const (
+	ReasonNoSuchAPI     = "there is no API with this audience"
+	ReasonNotAuthorized = "the application has no grant for this API"
+	ReasonGrantType     = "the application may not use the grant type client_credentials"
+	ReasonCredential    = "the client ID is not known, or its secret or key is not accepted"
+	ReasonToken         = "the API does not accept the token"
+	ReasonRedirected    = "Auth0 redirects elsewhere, which is not followed"
+	ReasonNotAuth0      = "something other than Auth0 answered"
+
+	reasonItsFault = "Auth0 failed"
+
+	reasonScope        = "the token lacks a scope for this"
+	reasonFields       = "the token may not read all fields that were asked for"
+	reasonSubscription = "the tenant's subscription does not include this"
+	reasonUnknownApp   = "there is no such application"
+	reasonBody         = "Auth0 takes what was sent for invalid"
+	reasonNotSupported = "the application does not support this"
+
+	reasonUnreadable = "the answer could not be read"
+	reasonTooLong    = "the answer could not be read: it is too long"
+
+	ReasonLate        = "no answer in time"
+	reasonGivenUp     = "the request was given up"
+	ReasonNoHost      = "the domain cannot be reached: there is no such host"
+	ReasonNoLookup    = "the domain cannot be reached: its address could not be looked up"
+	reasonNoConnect   = "the domain cannot be reached: "
+	reasonNoProxy     = "the proxy cannot be reached: "
+	reasonLost        = "the connection was lost"
+	ReasonNotTLS      = "what listens there does not speak TLS"
+	reasonHandshake   = "no TLS connection could be made"
+	ReasonCertificate = "its certificate is not valid"
+	ReasonUnknownCA   = "its certificate is signed by an unknown authority"
+	ReasonOtherHosts  = "its certificate is for other hosts"
+	ReasonExpired     = "its certificate has expired, or is not valid yet"
+	reasonFailed      = "the exchange failed"
+)
+
+// explain says in words of ours why Auth0 has refused a request. fields: those
+// that the token may not read, if that was why.
+func explain(op string, status int, code, message string) (reason string, fields []string) {
+	said := strings.ToLower(message)
+	has := func(text string) bool { return strings.Contains(said, text) }
+	if op == OpToken {
+		switch {
+		case has("service not enabled"), has("service not found"):
+			return ReasonNoSuchAPI, nil
+		case has("not authorized to access"):
+			return ReasonNotAuthorized, nil
+		case code == "unauthorized_client":
+			return ReasonGrantType, nil
+		case status == http.StatusUnauthorized, code == "invalid_client":
+			return ReasonCredential, nil
+		}
+		return "", nil
+	}
+	switch {
+	case has("cannot read the following fields"):
+		return reasonFields, fieldsIn(message)
+	case has("upgrade your subscription"), code == "insufficient_entitlement":
+		return reasonSubscription, nil
+	case code == CodeInsufficientScope:
+		return reasonScope, nil
+	case code == CodeUnknownApplication:
+		return reasonUnknownApp, nil
+	case code == CodeInvalidBody:
+		return reasonBody, nil
+	case code == "operation_not_supported":
+		return reasonNotSupported, nil
+	case status == http.StatusUnauthorized:
+		return ReasonToken, nil
+	}
+	return "", nil
+}
+
+// fieldsIn names the fields of an application that a message names; not nil.
+func fieldsIn(message string) []string {
+	found := []string{}
+	for _, word := range strings.FieldsFunc(message, func(c rune) bool { return c != '_' && !unicode.IsLetter(c) }) {
+		if slices.Contains(applicationFields, word) {
+			found = append(found, word)
+		}
+	}
+	return found
+}
+
+// failedExchange says in words of ours why there was no answer, or not a whole
+// one: net/http quotes parts of what it cannot read. cause is err where it is of
+// a kind that quotes nothing.
+func failedExchange(err error) (reason string, cause error) {
+	var dns *net.DNSError
+	var connect *net.OpError
+	var timeout net.Error
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, context.Canceled):
+		return reasonGivenUp, context.Canceled
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return ReasonNoHost, dns
+	case errors.As(err, &dns):
+		return ReasonNoLookup, dns
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return ReasonLate, context.DeadlineExceeded
+	case errors.As(err, &connect) && slices.Contains([]string{"dial", "proxyconnect"}, connect.Op) && errors.As(err, &errno):
+		if connect.Op == "proxyconnect" {
+			return reasonNoProxy + errno.Error(), errno
+		}
+		return reasonNoConnect + errno.Error(), errno
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &errno):
+		return reasonLost, nil
+	}
+	return failedHandshake(err), nil
+}
+
+// failedHandshake is failedExchange for TLS.
+func failedHandshake(err error) string {
+	var untrusted *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var hosts x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var notTLS tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &unknown):
+		return ReasonUnknownCA
+	case errors.As(err, &hosts):
+		return ReasonOtherHosts
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return ReasonExpired
+	case errors.As(err, &untrusted):
+		return ReasonCertificate
+	case errors.As(err, &notTLS), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"): // net/http has no type for it
+		return ReasonNotTLS
+	case errors.As(err, &alert), strings.Contains(err.Error(), "tls: "):
+		return reasonHandshake
+	}
+	return reasonFailed
+}
+
+// maxText is how many characters are kept of a text of Auth0, such as a name.
+const maxText = 200
+
+// plain makes a text of Auth0, such as an application's name, fit to be shown:
+// without what could move a terminal's cursor, break a line or hide text (control
+// and format characters, and bytes that are not UTF-8), and not longer than maxText.
+func plain(text string) string {
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar || c == '\u2028' || c == '\u2029' {
+			return -1
+		}
+		return c
+	}, text)
+	if chars := []rune(text); len(chars) > maxText {
+		text = string(chars[:maxText-1]) + "…"
+	}
+	return text
+}
+
+// scopePattern is what a scope may consist of, as in RFC 6749.
+var scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]{1,128}$`)
+
+// scopesIn reads the scopes of a token's answer.
+func scopesIn(text string) []string {
+	granted := []string{} // not nil: known to be none
+	for _, scope := range strings.Fields(text) {
+		if scopePattern.MatchString(scope) {
+			granted = append(granted, scope)
+		}
+	}
+	return granted
+}
