@@ -217,6 +217,16 @@ func apiError(status int, code, message string) answer {
 	return jsonAnswer(status, body)
 }
 
+// invalidToken gives the 401 of the Management API, which has no errorCode:
+//
+//	{"statusCode":401,"error":"Unauthorized","message":"Invalid token","attributes":{"error":"Invalid token"}}
+func invalidToken(message string) answer {
+	return jsonAnswer(http.StatusUnauthorized, map[string]any{
+		"statusCode": http.StatusUnauthorized, "error": http.StatusText(http.StatusUnauthorized), "message": message,
+		"attributes": map[string]any{"error": message},
+	})
+}
+
 // oauthError gives an error of /oauth/token:
 //
 //	{"error":"access_denied","error_description":"Unauthorized"}
