@@ -44,7 +44,7 @@ func (t *Tenant) readApplication(c *call, granted scopes) answer {
 	if !granted.any(readScopes...) {
 		return insufficientScope(readScopes...)
 	}
-	wanted, bad := readFields(c.r.URL.Query())
+	wanted, bad := t.readFields(c.r.URL.Query(), granted)
 	if bad != nil {
 		return *bad
 	}
@@ -66,7 +66,7 @@ func (t *Tenant) listApplications(c *call, granted scopes) answer {
 		return insufficientScope(readScopes...)
 	}
 	query := c.r.URL.Query()
-	wanted, bad := readFields(query)
+	wanted, bad := t.readFields(query, granted)
 	if bad != nil {
 		return *bad
 	}

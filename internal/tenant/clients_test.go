@@ -71,6 +71,25 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	assert.Equal(t, []string{"s"}, f.values("id"), "the secret has not been touched")
 }
 
+func TestFieldsThatTheTokenMayNotRead(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	for _, path := range []string{"clients/" + app.ClientID, "clients"} {
+		assert.Equal(t, http.StatusOK, f.api(http.MethodGet, path, "").status, "without fields: what it may read")
+		assert.Equal(t, http.StatusOK, f.api(http.MethodGet, path+"?fields=client_secret&include_fields=false", "").status)
+		assert.JSONEq(t, `{"statusCode":403,"error":"Forbidden","errorCode":"insufficient_scope",
+			"message":"You cannot read the following fields: client_secret, signing_keys"}`,
+			string(f.api(http.MethodGet, path+"?fields=name,client_secret,nonsense,signing_keys", "").body))
+	}
+	f.DropUnreadableFields(true)
+	got := f.api(http.MethodGet, "clients/"+app.ClientID+"?fields=name,client_secret", "")
+	assert.JSONEq(t, `{"name":"`+app.Name+`"}`, string(got.body))
+	f.token = f.tokenFor("read:client_credentials")
+	f.DropUnreadableFields(false)
+	assert.Equal(t, http.StatusOK, f.api(http.MethodGet, "clients?fields=name,client_secret", "").status)
+	assert.Contains(t, f.api(http.MethodGet, "clients?fields=name,global", "").message(), "global")
+}
+
 func TestDefaultsOfAnApplication(t *testing.T) {
 	f := start(t)
 	app := f.AddApplication(Application{})

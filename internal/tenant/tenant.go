@@ -105,14 +105,15 @@ type Tenant struct {
 	propagation  Propagation
 	honoursScope bool
 
-	nextNode   atomic.Uint64 // for attempts without a login ID
-	omitsScope atomic.Bool
-	tokens     tokens
-	sessions   sessions
-	signing    signingKey
-	faults     faults
-	limit      bucket
-	stats      statistics
+	nextNode    atomic.Uint64 // for attempts without a login ID
+	omitsScope  atomic.Bool
+	dropsFields atomic.Bool
+	tokens      tokens
+	sessions    sessions
+	signing     signingKey
+	faults      faults
+	limit       bucket
+	stats       statistics
 }
 
 // Start starts a tenant with no applications, serving HTTPS on loopback with a
