@@ -141,6 +141,8 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 		return noSuchClient()
 	case hasSecret && app.usesKey():
 		return invalidBody("client_secret cannot be set for a client that uses private_key_jwt.")
+	case hasSecret && app.AppType == keysOnly:
+		return invalidBody("client_secret cannot be set for a client of this app_type.")
 	}
 	if hasMethods && !app.hasKeys(sent["client_authentication_methods"]) {
 		return invalidBody("'Credential does not exist' on property client_authentication_methods.")
@@ -194,7 +196,7 @@ func checkPatch(sent map[string]json.RawMessage) *answer {
 	return nil
 }
 
-// apply changes the settings that a PATCH has sent.
+// apply changes the settings that a PATCH or POST has sent.
 func (a *application) apply(sent map[string]json.RawMessage) {
 	set := func(name string, field any) bool {
 		raw, ok := sent[name]
@@ -203,10 +205,18 @@ func (a *application) apply(sent map[string]json.RawMessage) {
 	set("name", &a.Name)
 	set("description", &a.Description)
 	set("app_type", &a.AppType)
+	set("is_first_party", &a.FirstParty)
 	set("grant_types", &a.GrantTypes)
 	set("callbacks", &a.Callbacks)
 	if set("token_endpoint_auth_method", &a.TokenEndpointAuthMethod) {
 		a.AuthenticationMethods = nil
+	}
+	jwt := struct {
+		Alg           *string `json:"alg"`
+		SecretEncoded *bool   `json:"secret_encoded"`
+	}{&a.Alg, &a.SecretEncoded} // what is not sent stays
+	if set("jwt_configuration", &jwt) {
+		a.withoutJWT = false
 	}
 	var methods map[string]any
 	if set("client_authentication_methods", &methods) {
@@ -228,6 +238,8 @@ func (t *Tenant) rotateSecret(c *call, granted scopes) answer {
 		return noSuchClient()
 	case app.usesKey():
 		return apiError(http.StatusBadRequest, "invalid_request", "The secret of a client that uses private_key_jwt cannot be rotated.")
+	case app.AppType == keysOnly:
+		return apiError(http.StatusBadRequest, "invalid_request", "A client of this app_type has no secret.")
 	}
 	app.certs++
 	app.setSecret(randomText(64), byRotate, t.now(), t.propagation)

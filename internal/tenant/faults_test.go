@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			f := start(t, allScopes...)
-			app := f.AddApplication(Application{})
+			app := f.AddApplication(Application{Shape: Full})
 			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, RetryAfter: 6500 * time.Millisecond}
 			if kind == Slow {
 				fault.Delay = 20 * time.Millisecond

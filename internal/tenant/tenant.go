@@ -106,6 +106,8 @@ type Tenant struct {
 	honoursScope bool
 
 	nextNode    atomic.Uint64 // for attempts without a login ID
+	alternated  atomic.Uint64 // applications whose shape was left to AddApplication
+	bare        atomic.Uint64 // applications that AddApplication has made bare
 	omitsScope  atomic.Bool
 	dropsFields atomic.Bool
 	tokens      tokens

@@ -171,7 +171,7 @@ func (a *application) authenticates(q tokenRequest, node uint64, now time.Time, 
 		// A secret does not do for such an application. TLS is not simulated.
 		return a.usesKey() && a.verifies(q.assertion, now, issuer)
 	}
-	if a.TokenEndpointAuthMethod == "none" {
+	if a.public() || a.AppType == keysOnly {
 		return false
 	}
 	return slices.ContainsFunc(q.secrets, func(s string) bool { return a.accepts(s, node, now) })

@@ -50,7 +50,14 @@ func (s scopes) sees(name string) bool {
 //	 "jwt_configuration":{"alg":"RS256","secret_encoded":false,"lifetime_in_seconds":36000},
 //	 "grant_types":["client_credentials"],"callbacks":["http://localhost:3000/callback"],
 //	 "client_secret":"64 characters","signing_keys":[{"cert":"..."}]}
+//
+// Any of app_type, token_endpoint_auth_method, jwt_configuration and its alg may
+// be absent with all scopes, too.
 func (a *application) object(granted scopes) map[string]any {
+	jwt := map[string]any{"alg": a.Alg, "secret_encoded": a.SecretEncoded, "lifetime_in_seconds": 36000}
+	if a.Alg == "" {
+		delete(jwt, "alg")
+	}
 	all := map[string]any{
 		"client_id":                     a.ClientID,
 		"name":                          a.Name,
@@ -58,7 +65,7 @@ func (a *application) object(granted scopes) map[string]any {
 		"app_type":                      a.AppType,
 		"global":                        a.Global,
 		"is_first_party":                a.FirstParty,
-		"jwt_configuration":             map[string]any{"alg": a.Alg, "secret_encoded": a.SecretEncoded, "lifetime_in_seconds": 36000},
+		"jwt_configuration":             jwt,
 		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod,
 		"client_authentication_methods": a.AuthenticationMethods,
 		"grant_types":                   a.GrantTypes,
@@ -66,14 +73,17 @@ func (a *application) object(granted scopes) map[string]any {
 		"client_secret":                 a.ClientSecret,
 		"signing_keys":                  []map[string]any{{"cert": fmt.Sprintf("simulated certificate %d of %s", a.certs, a.ClientID)}},
 	}
-	if a.TokenEndpointAuthMethod == "" {
-		delete(all, "token_endpoint_auth_method")
-	}
-	if len(a.AuthenticationMethods) == 0 {
-		delete(all, "client_authentication_methods")
-	}
-	if a.Callbacks == nil {
-		delete(all, "callbacks")
+	for name, unset := range map[string]bool{
+		"app_type":                      a.AppType == "",
+		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod == "",
+		"client_authentication_methods": len(a.AuthenticationMethods) == 0,
+		"callbacks":                     a.Callbacks == nil,
+		"client_secret":                 a.ClientSecret == "",
+		"jwt_configuration":             a.withoutJWT && a.Alg == "" && !a.SecretEncoded,
+	} {
+		if unset {
+			delete(all, name)
+		}
 	}
 	maps.DeleteFunc(all, func(name string, _ any) bool {
 		return slices.Contains(a.Absent, name) || !granted.sees(name)
