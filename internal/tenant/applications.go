@@ -77,11 +77,12 @@ func (a Application) clone() Application {
 // application is an Application with what the tenant knows of it.
 type application struct {
 	Application
-	grants  map[string]scopes // by audience
-	secrets []change          // in order; the last is the one that is set
-	certs   int               // how many signing certificates there have been
-	keys    []registeredKey   // public keys, enabled or not
-	seen    map[string]bool   // jti of assertions, each of which is good once
+	grants  map[string]scopes       // by audience
+	secrets []change                // in order; the last is the one that is set
+	certs   int                     // how many signing certificates there have been
+	keys    []registeredKey         // the pool of credentials, in use or not
+	slots   map[Slot]map[string]any // all but PrivateKeyJWT, which is in AuthenticationMethods
+	seen    map[string]bool         // jti of assertions, each of which is good once
 }
 
 // AddApplication adds an application that may log in for Options.Audience, and

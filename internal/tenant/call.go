@@ -115,7 +115,7 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 	case len(parts) == 1:
 		c.pattern = apiPrefix + "clients"
 		if r.Method == http.MethodGet {
-			c.handle = t.withToken(t.listApplications)
+			c.endpoint, c.handle = ListApplications, t.withToken(t.listApplications)
 		}
 	case len(parts) == 2:
 		c.pattern = apiPrefix + "clients/{id}"

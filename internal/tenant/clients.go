@@ -104,6 +104,7 @@ var patchable = map[string]string{
 	"name": "string", "description": "string", "app_type": "string",
 	"token_endpoint_auth_method": "string", "client_authentication_methods": "object",
 	"jwt_configuration": "object", "grant_types": "array", "callbacks": "array", "client_metadata": "object",
+	"signed_request_object": "object", "token_vault_privileged_access": "object",
 }
 
 // updateApplication handles PATCH /api/v2/clients/{id}. Scopes come first, then
@@ -116,17 +117,9 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	if json.Unmarshal(c.body, &sent) != nil || sent == nil {
 		return invalidBody("'Expected type object' on the body.")
 	}
-	_, hasSecret := sent["client_secret"]
-	if hasSecret && !granted.any("update:client_keys") {
-		return insufficientScope("update:client_keys")
-	}
-	_, hasMethods := sent["client_authentication_methods"]
-	if hasMethods && !granted.any("update:clients", "update:client_credentials") {
-		return insufficientScope("update:clients", "update:client_credentials")
-	}
-	for name := range sent {
-		if name != "client_secret" && name != "client_authentication_methods" && !granted.any("update:clients") {
-			return insufficientScope("update:clients")
+	for _, name := range slices.Sorted(maps.Keys(sent)) {
+		if wanted := scopesToPatch(name); !granted.any(wanted...) {
+			return insufficientScope(wanted...)
 		}
 	}
 	if bad := checkPatch(sent); bad != nil {
@@ -136,6 +129,7 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	app := t.apps[c.clientID]
+	_, hasSecret := sent["client_secret"]
 	switch {
 	case app == nil:
 		return noSuchClient()
@@ -144,8 +138,8 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	case hasSecret && app.AppType == keysOnly:
 		return invalidBody("client_secret cannot be set for a client of this app_type.")
 	}
-	if hasMethods && !app.hasKeys(sent["client_authentication_methods"]) {
-		return invalidBody("'Credential does not exist' on property client_authentication_methods.")
+	if bad := app.checkSlots(sent, t.slotSize); bad != nil {
+		return *bad
 	}
 	app.apply(sent)
 	if hasSecret {
@@ -154,6 +148,17 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 		app.setSecret(secret, byPatch, t.now(), t.propagation)
 	}
 	return jsonAnswer(http.StatusOK, app.object(granted))
+}
+
+// scopesToPatch are those that each let a token change a member.
+func scopesToPatch(name string) []string {
+	switch name {
+	case "client_secret":
+		return []string{"update:client_keys"}
+	case "client_authentication_methods", string(SignedRequestObject), string(TokenVault):
+		return []string{"update:clients", "update:client_credentials"}
+	}
+	return []string{"update:clients"}
 }
 
 // checkPatch gives the refusal of a PATCH body, nil if it is good. It never
@@ -217,6 +222,12 @@ func (a *application) apply(sent map[string]json.RawMessage) {
 	}{&a.Alg, &a.SecretEncoded} // what is not sent stays
 	if set("jwt_configuration", &jwt) {
 		a.withoutJWT = false
+	}
+	for _, slot := range []Slot{SignedRequestObject, TokenVault} {
+		var object map[string]any
+		if set(string(slot), &object) {
+			a.setSlot(slot, object)
+		}
 	}
 	var methods map[string]any
 	if set("client_authentication_methods", &methods) {

@@ -21,6 +21,8 @@ const (
 	ReadApplication   Endpoint = "read"
 	UpdateApplication Endpoint = "update"
 	RotateSecret      Endpoint = "rotate-secret"
+	ListApplications  Endpoint = "list"
+	ListCredentials   Endpoint = "list-credentials"
 	CreateCredential  Endpoint = "create-credential"
 	DeleteCredential  Endpoint = "delete-credential"
 	AnyManagement     Endpoint = "management"
@@ -28,8 +30,8 @@ const (
 )
 
 var endpoints = []Endpoint{
-	"", Token, ReadApplication, UpdateApplication, RotateSecret, CreateCredential, DeleteCredential,
-	CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
+	"", Token, ReadApplication, UpdateApplication, RotateSecret, ListApplications,
+	ListCredentials, CreateCredential, DeleteCredential, CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
 }
 
 // FaultKind says what goes wrong.

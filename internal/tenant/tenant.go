@@ -104,6 +104,7 @@ type Tenant struct {
 	order        []string // client IDs as they were added
 	propagation  Propagation
 	honoursScope bool
+	slotSize     int // how many credentials a slot holds
 
 	nextNode    atomic.Uint64 // for attempts without a login ID
 	alternated  atomic.Uint64 // applications whose shape was left to AddApplication
@@ -152,6 +153,7 @@ func Start(o Options) (*Tenant, error) {
 		closing:  make(chan struct{}),
 		conns:    map[net.Conn]struct{}{},
 		apps:     map[string]*application{},
+		slotSize: maxSlot,
 	}
 	t.limit.set(o.RateLimit, t.now())
 	t.control = t.newControl()

@@ -27,8 +27,10 @@ var (
 		"global", "jwt_configuration", "token_endpoint_auth_method", "is_first_party", "grant_types", "callbacks",
 	}
 	settingScopes = []string{"read:clients", "read:client_keys"}
-	secretFields  = []string{"client_secret", "client_authentication_methods", "signing_keys"}
-	secretScopes  = []string{"read:client_keys", "read:client_credentials"}
+	secretFields  = []string{
+		"client_secret", "client_authentication_methods", "signing_keys", "signed_request_object", "token_vault_privileged_access",
+	}
+	secretScopes = []string{"read:client_keys", "read:client_credentials"}
 )
 
 // sees says whether these scopes show a field.
@@ -72,6 +74,9 @@ func (a *application) object(granted scopes) map[string]any {
 		"callbacks":                     a.Callbacks,
 		"client_secret":                 a.ClientSecret,
 		"signing_keys":                  []map[string]any{{"cert": fmt.Sprintf("simulated certificate %d of %s", a.certs, a.ClientID)}},
+	}
+	for slot, object := range a.slots {
+		all[string(slot)] = object
 	}
 	for name, unset := range map[string]bool{
 		"app_type":                      a.AppType == "",
