@@ -153,7 +153,7 @@ func (t *Tenant) writeHeader(w http.ResponseWriter, c *call, a answer, length in
 	h.Set("Content-Length", strconv.Itoa(length))
 	h.Set("Cache-Control", "no-store")
 	if c.management {
-		t.limit.describe(h, now)
+		t.limits.describe(h, c.endpoint, now)
 	}
 	for name, value := range a.header {
 		h.Set(name, value)

@@ -24,7 +24,7 @@ const (
 func (t *Tenant) withToken(next func(*call, scopes) answer) func(*call) answer {
 	return func(c *call) answer {
 		now := t.now()
-		if !t.limit.take(now) {
+		if !t.limits.take(c.endpoint, now) {
 			return apiError(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
 		}
 		scheme, value, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")

@@ -115,7 +115,7 @@ type Tenant struct {
 	sessions    sessions
 	signing     signingKey
 	faults      faults
-	limit       bucket
+	limits      limits
 	stats       statistics
 }
 
@@ -155,7 +155,7 @@ func Start(o Options) (*Tenant, error) {
 		apps:     map[string]*application{},
 		slotSize: maxSlot,
 	}
-	t.limit.set(o.RateLimit, t.now())
+	t.limits.set(o.RateLimit, t.now())
 	t.control = t.newControl()
 	t.transport = &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: certs.pool(), MinVersion: tls.VersionTLS12},
