@@ -3,6 +3,7 @@ package tenant
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -73,6 +74,13 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request) {
 		t.hangUp(w, c)
 	case fault == nil || fault.Kind == Slow:
 		t.send(w, c, c.handle(c))
+	case fault.Kind == Headers && fault.Status == 0:
+		a := c.handle(c)
+		if a.header == nil {
+			a.header = map[string]string{}
+		}
+		maps.Copy(a.header, fault.Headers)
+		t.send(w, c, a)
 	case fault.Kind.committed():
 		t.spoil(w, c, fault)
 	default:

@@ -13,7 +13,7 @@ import (
 //
 //	GET    /_simulation/stats
 //	GET    /_simulation/journal
-//	POST   /_simulation/faults         {"endpoint":"update","client_id":"","kind":"timeout-after-commit","times":1,"status":0,"retry_after":"","delay":""}
+//	POST   /_simulation/faults         {"endpoint":"update","client_id":"","kind":"timeout-after-commit","times":1,"status":0,"retry_after":"","delay":"","encoding":"","headers":{}}
 //	DELETE /_simulation/faults
 //	POST   /_simulation/propagation    {"delay":"30s","mode":"both|old|new|mixed"}
 //	POST   /_simulation/rate           {"per_second":2,"burst":10,"window":""}
@@ -63,19 +63,21 @@ func (t *Tenant) newControl() http.Handler {
 var done = map[string]bool{"done": true}
 
 type faultOrder struct {
-	Endpoint   Endpoint  `json:"endpoint"`
-	ClientID   string    `json:"client_id"`
-	Kind       FaultKind `json:"kind"`
-	Times      int       `json:"times"`
-	Status     int       `json:"status"`
-	RetryAfter duration  `json:"retry_after"`
-	Delay      duration  `json:"delay"`
+	Endpoint   Endpoint          `json:"endpoint"`
+	ClientID   string            `json:"client_id"`
+	Kind       FaultKind         `json:"kind"`
+	Times      int               `json:"times"`
+	Status     int               `json:"status"`
+	RetryAfter duration          `json:"retry_after"`
+	Delay      duration          `json:"delay"`
+	Encoding   Encoding          `json:"encoding"`
+	Headers    map[string]string `json:"headers"`
 }
 
 func (t *Tenant) orderFault(o faultOrder) error {
 	f := Fault{
 		Endpoint: o.Endpoint, ClientID: o.ClientID, Kind: o.Kind, Times: o.Times, Status: o.Status,
-		RetryAfter: time.Duration(o.RetryAfter), Delay: time.Duration(o.Delay),
+		RetryAfter: time.Duration(o.RetryAfter), Delay: time.Duration(o.Delay), Encoding: o.Encoding, Headers: o.Headers,
 	}
 	if err := f.check(); err != nil {
 		return err
