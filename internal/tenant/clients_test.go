@@ -145,6 +145,8 @@ func TestABareApplicationShowsWhatWasGiven(t *testing.T) {
 	got = f.api(http.MethodGet, "clients/"+app.ClientID, "").object
 	assert.NotContains(t, got, "jwt_configuration")
 	assert.NotContains(t, got, "app_type")
+	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"lifetime_in_seconds":36000}}`).object
+	assert.Equal(t, map[string]any{"secret_encoded": false, "lifetime_in_seconds": 36000.0}, got["jwt_configuration"])
 	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"secret_encoded":true}}`).object
 	assert.Equal(t, map[string]any{"secret_encoded": true, "lifetime_in_seconds": 36000.0}, got["jwt_configuration"])
 	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"alg":"HS256"}}`).object

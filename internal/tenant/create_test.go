@@ -35,7 +35,9 @@ func TestCreatedApplicationsAreBare(t *testing.T) {
 	}
 	assert.Equal(t, true, made["is_first_party"])
 	id, secret := made["client_id"].(string), made["client_secret"].(string)
-	assert.Equal(t, http.StatusForbidden, f.logIn(id, secret, "", nil).status, "its secret is good, it has no grant")
+	got := f.logIn(id, secret, "", nil)
+	assert.Equal(t, http.StatusForbidden, got.status)
+	assert.Contains(t, got.object["error_description"], `You need to create a "client-grant"`, "its secret is good")
 
 	made = f.api(http.MethodPost, "clients", `{"name":"most","app_type":"resource_server","is_first_party":false,
 		"token_endpoint_auth_method":"client_secret_basic","jwt_configuration":{"alg":"RS256"}}`).object
