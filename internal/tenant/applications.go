@@ -8,14 +8,35 @@ import (
 	"time"
 )
 
+// Shape says what AddApplication fills in.
+type Shape int
+
+const (
+	// Alternating makes every other one bare, the first one, too.
+	Alternating Shape = iota
+	// Bare is an application as API and Terraform make them: its object lacks
+	// app_type, token_endpoint_auth_method and, in turn, jwt_configuration or only
+	// the alg in it, unless they were given.
+	Bare
+	// Full is an application as the dashboard makes them.
+	Full
+)
+
+// keysOnly is the kind of application that has no secret.
+const keysOnly = "express_configuration"
+
 // Application is an application ("client") of the tenant. Its JSON form is in
 // visibility.go.
 type Application struct {
+	Shape        Shape // as it was made; changing it later changes nothing
 	ClientID     string
 	Name         string
 	Description  string
-	AppType      string // native, spa, regular_web, non_interactive, or a legacy kind
-	ClientSecret string
+	ClientSecret string // "" for express_configuration, which has none
+
+	// AppType is native, spa, regular_web, non_interactive, resource_server,
+	// sso_integration, express_configuration, or a legacy kind; "": absent.
+	AppType string
 
 	// TokenEndpointAuthMethod is client_secret_post, client_secret_basic or none;
 	// "": absent. It and AuthenticationMethods exclude each other.
@@ -27,13 +48,22 @@ type Application struct {
 
 	Global        bool
 	FirstParty    bool
-	Alg           string // jwt_configuration.alg
-	SecretEncoded bool   // jwt_configuration.secret_encoded; nothing here changes it
+	Alg           string // jwt_configuration.alg; "": absent, which means HS256
+	SecretEncoded bool   // jwt_configuration.secret_encoded
 	GrantTypes    []string
 	Callbacks     []string // the redirect URIs that /authorize takes, compared as they are
 
 	// Absent names JSON fields that this application's object never has.
 	Absent []string
+
+	withoutJWT bool // no jwt_configuration as long as nothing in it is set
+}
+
+// public says whether the application cannot keep a secret, so has no use for
+// one.
+func (a Application) public() bool {
+	return a.TokenEndpointAuthMethod == "none" ||
+		a.TokenEndpointAuthMethod == "" && (a.AppType == "spa" || a.AppType == "native")
 }
 
 func (a Application) clone() Application {
@@ -47,19 +77,21 @@ func (a Application) clone() Application {
 // application is an Application with what the tenant knows of it.
 type application struct {
 	Application
-	grants  map[string]scopes // by audience
-	secrets []change          // in order; the last is the one that is set
-	certs   int               // how many signing certificates there have been
-	keys    []registeredKey   // public keys, enabled or not
-	seen    map[string]bool   // jti of assertions, each of which is good once
+	grants  map[string]scopes       // by audience
+	secrets []change                // in order; the last is the one that is set
+	certs   int                     // how many signing certificates there have been
+	keys    []registeredKey         // the pool of credentials, in use or not
+	slots   map[Slot]map[string]any // all but PrivateKeyJWT, which is in AuthenticationMethods
+	seen    map[string]bool         // jti of assertions, each of which is good once
 }
 
 // AddApplication adds an application that may log in for Options.Audience, and
-// gives it with what was filled in: a random ClientID (32 alphanumerics) and
-// ClientSecret (64 characters), AppType regular_web, Alg RS256, all usual
-// GrantTypes, http://localhost:3000/callback as its callback, and client_secret_post (none for spa and native) unless it has
-// AuthenticationMethods or token_endpoint_auth_method in Absent. It panics if
-// the ClientID is taken.
+// gives it with what was filled in: its Shape, a random ClientID (32
+// alphanumerics) and ClientSecret (64 characters), all usual GrantTypes, and
+// http://localhost:3000/callback as its callback. A Full one also gets AppType
+// regular_web, Alg RS256, and client_secret_post (none for spa and native) unless
+// it has AuthenticationMethods or token_endpoint_auth_method in Absent. It panics
+// if the ClientID is taken.
 func (t *Tenant) AddApplication(app Application) Application {
 	app = app.clone()
 	fill := func(field *string, value string) {
@@ -70,27 +102,42 @@ func (t *Tenant) AddApplication(app Application) Application {
 	if app.ClientID == "" {
 		app.ClientID = randomAlphanumerics(32)
 	}
-	if app.ClientSecret == "" {
+	switch {
+	case app.AppType == keysOnly:
+		app.ClientSecret = ""
+	case app.ClientSecret == "":
 		app.ClientSecret = randomText(64)
 	}
 	fill(&app.Name, "application "+app.ClientID[:min(6, len(app.ClientID))])
-	fill(&app.AppType, "regular_web")
-	fill(&app.Alg, "RS256")
-	if len(app.AuthenticationMethods) == 0 && !slices.Contains(app.Absent, "token_endpoint_auth_method") {
-		method := "client_secret_post"
-		if app.AppType == "spa" || app.AppType == "native" {
-			method = "none"
+	if app.Shape == Alternating {
+		app.Shape = Full
+		if t.alternated.Add(1)%2 == 1 {
+			app.Shape = Bare
 		}
-		fill(&app.TokenEndpointAuthMethod, method)
+	}
+	if app.Shape == Bare {
+		app.withoutJWT = t.bare.Add(1)%2 == 1
+	} else {
+		fill(&app.AppType, "regular_web")
+		fill(&app.Alg, "RS256")
+		if len(app.AuthenticationMethods) == 0 && app.AppType != keysOnly && !slices.Contains(app.Absent, "token_endpoint_auth_method") {
+			method := "client_secret_post"
+			if app.public() {
+				method = "none"
+			}
+			fill(&app.TokenEndpointAuthMethod, method)
+		}
 	}
 	if app.GrantTypes == nil {
-		app.GrantTypes = []string{authorizationCode, refreshing, clientCredentials}
+		app.GrantTypes = usualGrants()
 	}
 	if app.Callbacks == nil {
 		app.Callbacks = []string{"http://localhost:3000/callback"}
 	}
 	return t.add(app, t.audience, nil)
 }
+
+func usualGrants() []string { return []string{authorizationCode, refreshing, clientCredentials} }
 
 // AddManagementApplication adds a non_interactive application that may get
 // tokens for the Management API (Audience) with these scopes, and for nothing
@@ -136,7 +183,9 @@ func (t *Tenant) add(app Application, audience string, granted scopes) Applicati
 		panic(fmt.Sprintf("simulated tenant: there is already an application %q", app.ClientID))
 	}
 	added := &application{Application: app, grants: map[string]scopes{audience: slices.Clone(granted)}, certs: 1}
-	added.setSecret(app.ClientSecret, byAdding, t.now(), Propagation{})
+	if app.ClientSecret != "" {
+		added.setSecret(app.ClientSecret, byAdding, t.now(), Propagation{})
+	}
 	t.apps[app.ClientID] = added
 	t.order = append(t.order, app.ClientID)
 	return app.clone()

@@ -3,6 +3,7 @@ package tenant
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -73,6 +74,13 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request) {
 		t.hangUp(w, c)
 	case fault == nil || fault.Kind == Slow:
 		t.send(w, c, c.handle(c))
+	case fault.Kind == Headers && fault.Status == 0:
+		a := c.handle(c)
+		if a.header == nil {
+			a.header = map[string]string{}
+		}
+		maps.Copy(a.header, fault.Headers)
+		t.send(w, c, a)
 	case fault.Kind.committed():
 		t.spoil(w, c, fault)
 	default:
@@ -115,7 +123,7 @@ func (t *Tenant) route(r *http.Request, body []byte) *call {
 	case len(parts) == 1:
 		c.pattern = apiPrefix + "clients"
 		if r.Method == http.MethodGet {
-			c.handle = t.withToken(t.listApplications)
+			c.endpoint, c.handle = ListApplications, t.withToken(t.listApplications)
 		}
 	case len(parts) == 2:
 		c.pattern = apiPrefix + "clients/{id}"
@@ -153,7 +161,7 @@ func (t *Tenant) writeHeader(w http.ResponseWriter, c *call, a answer, length in
 	h.Set("Content-Length", strconv.Itoa(length))
 	h.Set("Cache-Control", "no-store")
 	if c.management {
-		t.limit.describe(h, now)
+		t.limits.describe(h, c.endpoint, now)
 	}
 	for name, value := range a.header {
 		h.Set(name, value)
@@ -215,6 +223,16 @@ func apiError(status int, code, message string) answer {
 		body["errorCode"] = code
 	}
 	return jsonAnswer(status, body)
+}
+
+// invalidToken gives the 401 of the Management API, which has no errorCode:
+//
+//	{"statusCode":401,"error":"Unauthorized","message":"Invalid token","attributes":{"error":"Invalid token"}}
+func invalidToken(message string) answer {
+	return jsonAnswer(http.StatusUnauthorized, map[string]any{
+		"statusCode": http.StatusUnauthorized, "error": http.StatusText(http.StatusUnauthorized), "message": message,
+		"attributes": map[string]any{"error": message},
+	})
 }
 
 // oauthError gives an error of /oauth/token:

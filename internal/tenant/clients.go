@@ -24,7 +24,7 @@ const (
 func (t *Tenant) withToken(next func(*call, scopes) answer) func(*call) answer {
 	return func(c *call) answer {
 		now := t.now()
-		if !t.limit.take(now) {
+		if !t.limits.take(c.endpoint, now) {
 			return apiError(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
 		}
 		scheme, value, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
@@ -44,7 +44,7 @@ func (t *Tenant) readApplication(c *call, granted scopes) answer {
 	if !granted.any(readScopes...) {
 		return insufficientScope(readScopes...)
 	}
-	wanted, bad := readFields(c.r.URL.Query())
+	wanted, bad := t.readFields(c.r.URL.Query(), granted)
 	if bad != nil {
 		return *bad
 	}
@@ -66,7 +66,7 @@ func (t *Tenant) listApplications(c *call, granted scopes) answer {
 		return insufficientScope(readScopes...)
 	}
 	query := c.r.URL.Query()
-	wanted, bad := readFields(query)
+	wanted, bad := t.readFields(query, granted)
 	if bad != nil {
 		return *bad
 	}
@@ -104,6 +104,7 @@ var patchable = map[string]string{
 	"name": "string", "description": "string", "app_type": "string",
 	"token_endpoint_auth_method": "string", "client_authentication_methods": "object",
 	"jwt_configuration": "object", "grant_types": "array", "callbacks": "array", "client_metadata": "object",
+	"signed_request_object": "object", "token_vault_privileged_access": "object",
 }
 
 // updateApplication handles PATCH /api/v2/clients/{id}. Scopes come first, then
@@ -116,17 +117,9 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	if json.Unmarshal(c.body, &sent) != nil || sent == nil {
 		return invalidBody("'Expected type object' on the body.")
 	}
-	_, hasSecret := sent["client_secret"]
-	if hasSecret && !granted.any("update:client_keys") {
-		return insufficientScope("update:client_keys")
-	}
-	_, hasMethods := sent["client_authentication_methods"]
-	if hasMethods && !granted.any("update:clients", "update:client_credentials") {
-		return insufficientScope("update:clients", "update:client_credentials")
-	}
-	for name := range sent {
-		if name != "client_secret" && name != "client_authentication_methods" && !granted.any("update:clients") {
-			return insufficientScope("update:clients")
+	for _, name := range slices.Sorted(maps.Keys(sent)) {
+		if wanted := scopesToPatch(name); !granted.any(wanted...) {
+			return insufficientScope(wanted...)
 		}
 	}
 	if bad := checkPatch(sent); bad != nil {
@@ -136,14 +129,17 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	app := t.apps[c.clientID]
+	_, hasSecret := sent["client_secret"]
 	switch {
 	case app == nil:
 		return noSuchClient()
 	case hasSecret && app.usesKey():
 		return invalidBody("client_secret cannot be set for a client that uses private_key_jwt.")
+	case hasSecret && app.AppType == keysOnly:
+		return invalidBody("client_secret cannot be set for a client of this app_type.")
 	}
-	if hasMethods && !app.hasKeys(sent["client_authentication_methods"]) {
-		return invalidBody("'Credential does not exist' on property client_authentication_methods.")
+	if bad := app.checkSlots(sent, t.slotSize); bad != nil {
+		return *bad
 	}
 	app.apply(sent)
 	if hasSecret {
@@ -152,6 +148,17 @@ func (t *Tenant) updateApplication(c *call, granted scopes) answer {
 		app.setSecret(secret, byPatch, t.now(), t.propagation)
 	}
 	return jsonAnswer(http.StatusOK, app.object(granted))
+}
+
+// scopesToPatch are those that each let a token change a member.
+func scopesToPatch(name string) []string {
+	switch name {
+	case "client_secret":
+		return []string{"update:client_keys"}
+	case "client_authentication_methods", string(SignedRequestObject), string(TokenVault):
+		return []string{"update:clients", "update:client_credentials"}
+	}
+	return []string{"update:clients"}
 }
 
 // checkPatch gives the refusal of a PATCH body, nil if it is good. It never
@@ -194,7 +201,7 @@ func checkPatch(sent map[string]json.RawMessage) *answer {
 	return nil
 }
 
-// apply changes the settings that a PATCH has sent.
+// apply changes the settings that a PATCH or POST has sent.
 func (a *application) apply(sent map[string]json.RawMessage) {
 	set := func(name string, field any) bool {
 		raw, ok := sent[name]
@@ -203,10 +210,24 @@ func (a *application) apply(sent map[string]json.RawMessage) {
 	set("name", &a.Name)
 	set("description", &a.Description)
 	set("app_type", &a.AppType)
+	set("is_first_party", &a.FirstParty)
 	set("grant_types", &a.GrantTypes)
 	set("callbacks", &a.Callbacks)
 	if set("token_endpoint_auth_method", &a.TokenEndpointAuthMethod) {
 		a.AuthenticationMethods = nil
+	}
+	jwt := struct {
+		Alg           *string `json:"alg"`
+		SecretEncoded *bool   `json:"secret_encoded"`
+	}{&a.Alg, &a.SecretEncoded} // what is not sent stays
+	if set("jwt_configuration", &jwt) {
+		a.withoutJWT = false
+	}
+	for _, slot := range []Slot{SignedRequestObject, TokenVault} {
+		var object map[string]any
+		if set(string(slot), &object) {
+			a.setSlot(slot, object)
+		}
 	}
 	var methods map[string]any
 	if set("client_authentication_methods", &methods) {
@@ -228,6 +249,8 @@ func (t *Tenant) rotateSecret(c *call, granted scopes) answer {
 		return noSuchClient()
 	case app.usesKey():
 		return apiError(http.StatusBadRequest, "invalid_request", "The secret of a client that uses private_key_jwt cannot be rotated.")
+	case app.AppType == keysOnly:
+		return apiError(http.StatusBadRequest, "invalid_request", "A client of this app_type has no secret.")
 	}
 	app.certs++
 	app.setSecret(randomText(64), byRotate, t.now(), t.propagation)

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 
 func TestVisibilityPerScope(t *testing.T) {
 	f := start(t)
-	app := f.AddApplication(Application{})
+	app := f.AddApplication(Application{Shape: Full})
 	keyed := f.AddApplication(Application{AuthenticationMethods: map[string]any{"private_key_jwt": map[string]any{"credentials": []any{}}}})
 
 	open := []string{"app_type", "client_id", "description", "name"}
@@ -71,16 +72,125 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	assert.Equal(t, []string{"s"}, f.values("id"), "the secret has not been touched")
 }
 
+func TestFieldsThatTheTokenMayNotRead(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	for _, path := range []string{"clients/" + app.ClientID, "clients"} {
+		assert.Equal(t, http.StatusOK, f.api(http.MethodGet, path, "").status, "without fields: what it may read")
+		assert.Equal(t, http.StatusOK, f.api(http.MethodGet, path+"?fields=client_secret&include_fields=false", "").status)
+		assert.JSONEq(t, `{"statusCode":403,"error":"Forbidden","errorCode":"insufficient_scope",
+			"message":"You cannot read the following fields: client_secret, signing_keys"}`,
+			string(f.api(http.MethodGet, path+"?fields=name,client_secret,nonsense,signing_keys", "").body))
+	}
+	f.DropUnreadableFields(true)
+	got := f.api(http.MethodGet, "clients/"+app.ClientID+"?fields=name,client_secret", "")
+	assert.JSONEq(t, `{"name":"`+app.Name+`"}`, string(got.body))
+	f.token = f.tokenFor("read:client_credentials")
+	f.DropUnreadableFields(false)
+	assert.Equal(t, http.StatusOK, f.api(http.MethodGet, "clients?fields=name,client_secret", "").status)
+	assert.Contains(t, f.api(http.MethodGet, "clients?fields=name,global", "").message(), "global")
+}
+
 func TestDefaultsOfAnApplication(t *testing.T) {
 	f := start(t)
-	app := f.AddApplication(Application{})
+	app := f.AddApplication(Application{Shape: Full})
 	assert.Regexp(t, `^[a-zA-Z0-9]{32}$`, app.ClientID)
 	assert.Regexp(t, `^[a-zA-Z0-9_-]{64}$`, app.ClientSecret)
 	assert.Equal(t, []string{"regular_web", "client_secret_post", "RS256"}, []string{app.AppType, app.TokenEndpointAuthMethod, app.Alg})
-	assert.Equal(t, "none", f.AddApplication(Application{AppType: "spa"}).TokenEndpointAuthMethod)
-	assert.Empty(t, f.AddApplication(Application{Absent: []string{"token_endpoint_auth_method"}}).TokenEndpointAuthMethod)
+	assert.Equal(t, "none", f.AddApplication(Application{Shape: Full, AppType: "spa"}).TokenEndpointAuthMethod)
+	assert.Empty(t, f.AddApplication(Application{Shape: Full, Absent: []string{"token_endpoint_auth_method"}}).TokenEndpointAuthMethod)
 	assert.Panics(t, func() { f.AddApplication(app) }, "the ID is taken")
 	assert.Panics(t, func() { f.SetScopes("nobody") })
+}
+
+// Half of the applications are as API and Terraform make them, and differ from
+// the others in what their objects show alone.
+func TestEveryOtherApplicationIsBare(t *testing.T) {
+	f := start(t, allScopes...)
+	bare := []string{"app_type", "token_endpoint_auth_method", "jwt_configuration"}
+	for i := range 8 {
+		app := f.AddApplication(Application{})
+		got := f.api(http.MethodGet, "clients/"+app.ClientID, "").object
+		jwt, _ := got["jwt_configuration"].(map[string]any)
+		switch i % 4 {
+		case 0:
+			assert.Equal(t, Bare, app.Shape)
+			assert.NotContains(t, got, "app_type")
+			assert.NotContains(t, got, "token_endpoint_auth_method")
+			assert.NotContains(t, got, "jwt_configuration")
+		case 2:
+			assert.NotContains(t, got, "app_type")
+			assert.NotContains(t, got, "token_endpoint_auth_method")
+			assert.Equal(t, map[string]any{"secret_encoded": false, "lifetime_in_seconds": 36000.0}, jwt, "without alg")
+		default:
+			assert.Equal(t, Full, app.Shape)
+			assert.Subset(t, slices.Collect(maps.Keys(got)), bare)
+			assert.Equal(t, "RS256", jwt["alg"])
+		}
+		assert.True(t, f.accepts(app, app.ClientSecret, ""))
+		basic := map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(app.ClientID+":"+app.ClientSecret))}
+		assert.Equal(t, http.StatusOK, f.ask(map[string]string{"grant_type": "client_credentials"}, basic).status)
+	}
+	assert.False(t, f.accepts(f.AddApplication(Application{Shape: Bare, AppType: "spa", ClientSecret: "s"}), "s", ""), "a public one has no use for it")
+}
+
+func TestABareApplicationShowsWhatWasGiven(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{Shape: Bare, Alg: "RS256", AppType: "sso_integration"})
+	got := f.api(http.MethodGet, "clients/"+app.ClientID, "").object
+	assert.Equal(t, "sso_integration", got["app_type"])
+	assert.Equal(t, "RS256", got["jwt_configuration"].(map[string]any)["alg"])
+	assert.NotContains(t, got, "token_endpoint_auth_method")
+	f.UpdateApplication(app.ClientID, func(a *Application) { a.Alg, a.AppType = "", "" })
+	got = f.api(http.MethodGet, "clients/"+app.ClientID, "").object
+	assert.NotContains(t, got, "jwt_configuration")
+	assert.NotContains(t, got, "app_type")
+	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"lifetime_in_seconds":36000}}`).object
+	assert.Equal(t, map[string]any{"secret_encoded": false, "lifetime_in_seconds": 36000.0}, got["jwt_configuration"])
+	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"secret_encoded":true}}`).object
+	assert.Equal(t, map[string]any{"secret_encoded": true, "lifetime_in_seconds": 36000.0}, got["jwt_configuration"])
+	got = f.api(http.MethodPatch, "clients/"+app.ClientID, `{"jwt_configuration":{"alg":"HS256"}}`).object
+	assert.Equal(t, map[string]any{"alg": "HS256", "secret_encoded": true, "lifetime_in_seconds": 36000.0}, got["jwt_configuration"])
+}
+
+func TestKindsWithASecret(t *testing.T) {
+	f := start(t, allScopes...)
+	for _, kind := range []string{"resource_server", "sso_integration"} {
+		app := f.AddApplication(Application{AppType: kind})
+		assert.Equal(t, app.ClientSecret, f.api(http.MethodGet, "clients/"+app.ClientID, "").object["client_secret"])
+		assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "new").status)
+		assert.True(t, f.accepts(app, "new", ""))
+	}
+}
+
+func TestAKindThatHasKeysOnly(t *testing.T) {
+	f := start(t, append([]string{"create:clients"}, allScopes...)...)
+	for _, shape := range []Shape{Bare, Full} {
+		app := f.AddApplication(Application{Shape: shape, AppType: "express_configuration", ClientSecret: "s"})
+		assert.Empty(t, app.ClientSecret)
+		got := f.api(http.MethodGet, "clients/"+app.ClientID, "").object
+		assert.NotContains(t, got, "client_secret")
+		assert.NotContains(t, got, "token_endpoint_auth_method")
+		assert.Equal(t, http.StatusBadRequest, f.patch(app.ClientID, "new").status)
+		assert.Equal(t, http.StatusBadRequest, f.api(http.MethodPost, "clients/"+app.ClientID+"/rotate-secret", "").status)
+		assert.Empty(t, f.values(app.ClientID))
+		assert.False(t, f.accepts(app, "", ""))
+	}
+	made := f.api(http.MethodPost, "clients", `{"name":"x","app_type":"express_configuration"}`)
+	assert.Equal(t, http.StatusCreated, made.status)
+	assert.NotContains(t, made.object, "client_secret")
+	assert.NotContains(t, f.EverySecret(), "")
+}
+
+// Names are as people type them, and JSON can carry them all.
+func TestNamesAreSentAsTheyAre(t *testing.T) {
+	f := start(t, "read:clients")
+	const name = "a\x1b[2J\x00\n\x7f\u009b\u202e \"quoted\" </script>"
+	app := f.AddApplication(Application{Name: name})
+	got := f.api(http.MethodGet, "clients/"+app.ClientID, "")
+	assert.Equal(t, name, got.object["name"])
+	assert.Contains(t, string(got.body), `a\u001b[2J\u0000\n`)
+	assert.Contains(t, string(got.body), `"is_first_party":false`)
 }
 
 func TestListGoesThroughAllApplications(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 //
 //	GET    /_simulation/stats
 //	GET    /_simulation/journal
-//	POST   /_simulation/faults         {"endpoint":"update","client_id":"","kind":"timeout-after-commit","times":1,"status":0,"retry_after":"","delay":""}
+//	POST   /_simulation/faults         {"endpoint":"update","client_id":"","kind":"timeout-after-commit","times":1,"status":0,"retry_after":"","delay":"","encoding":"","headers":{}}
 //	DELETE /_simulation/faults
 //	POST   /_simulation/propagation    {"delay":"30s","mode":"both|old|new|mixed"}
-//	POST   /_simulation/rate           {"per_second":2,"burst":10}
+//	POST   /_simulation/rate           {"per_second":2,"burst":10,"window":""}
 //	POST   /_simulation/down           {"down":true}
 //	POST   /_simulation/expire-tokens
 //	POST   /_simulation/drift          {"client_id":"..."}: a new secret as if set in the dashboard
@@ -35,10 +35,11 @@ func (t *Tenant) newControl() http.Handler {
 	})
 	mux.HandleFunc("POST "+controlPrefix+"propagation", order(t.orderPropagation))
 	mux.HandleFunc("POST "+controlPrefix+"rate", order(func(o struct {
-		PerSecond float64 `json:"per_second"`
-		Burst     int     `json:"burst"`
+		PerSecond float64  `json:"per_second"`
+		Burst     int      `json:"burst"`
+		Window    duration `json:"window"`
 	}) error {
-		t.SetRateLimit(RateLimit{PerSecond: o.PerSecond, Burst: o.Burst})
+		t.SetRateLimit(RateLimit{PerSecond: o.PerSecond, Burst: o.Burst, Window: time.Duration(o.Window)})
 		return nil
 	}))
 	mux.HandleFunc("POST "+controlPrefix+"down", order(func(o struct {
@@ -62,19 +63,21 @@ func (t *Tenant) newControl() http.Handler {
 var done = map[string]bool{"done": true}
 
 type faultOrder struct {
-	Endpoint   Endpoint  `json:"endpoint"`
-	ClientID   string    `json:"client_id"`
-	Kind       FaultKind `json:"kind"`
-	Times      int       `json:"times"`
-	Status     int       `json:"status"`
-	RetryAfter duration  `json:"retry_after"`
-	Delay      duration  `json:"delay"`
+	Endpoint   Endpoint          `json:"endpoint"`
+	ClientID   string            `json:"client_id"`
+	Kind       FaultKind         `json:"kind"`
+	Times      int               `json:"times"`
+	Status     int               `json:"status"`
+	RetryAfter duration          `json:"retry_after"`
+	Delay      duration          `json:"delay"`
+	Encoding   Encoding          `json:"encoding"`
+	Headers    map[string]string `json:"headers"`
 }
 
 func (t *Tenant) orderFault(o faultOrder) error {
 	f := Fault{
 		Endpoint: o.Endpoint, ClientID: o.ClientID, Kind: o.Kind, Times: o.Times, Status: o.Status,
-		RetryAfter: time.Duration(o.RetryAfter), Delay: time.Duration(o.Delay),
+		RetryAfter: time.Duration(o.RetryAfter), Delay: time.Duration(o.Delay), Encoding: o.Encoding, Headers: o.Headers,
 	}
 	if err := f.check(); err != nil {
 		return err

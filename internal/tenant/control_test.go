@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -29,6 +30,11 @@ func TestControlSwitchesFaultsAndTheRest(t *testing.T) {
 	order(http.MethodPost, "faults", `{"endpoint":"update","kind":"rate-limited","retry_after":"5s"}`)
 	assert.Equal(t, "5", f.patch(app.ClientID, "new").header.Get("Retry-After"))
 	order(http.MethodDelete, "faults", "")
+	order(http.MethodPost, "faults", `{"endpoint":"update","kind":"echo","encoding":"hex","times":1}`)
+	assert.Contains(t, f.patch(app.ClientID, "new").message(), hex.EncodeToString([]byte(`{"client_secret":"new"}`)))
+	order(http.MethodPost, "faults", `{"endpoint":"list","kind":"headers","status":429,"headers":{"Retry-After":"86400"},"times":1}`)
+	assert.Equal(t, http.StatusOK, f.api(http.MethodGet, "clients/"+app.ClientID, "").status)
+	assert.Equal(t, "86400", f.api(http.MethodGet, "clients", "").header.Get("Retry-After"))
 	order(http.MethodPost, "propagation", `{"delay":"30s","mode":"old"}`)
 	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "new").status)
 	assert.False(t, f.accepts(app, "new", ""))
@@ -59,7 +65,7 @@ func TestControlSwitchesFaultsAndTheRest(t *testing.T) {
 func TestControlRefusesNonsense(t *testing.T) {
 	f := start(t)
 	for path, body := range map[string]string{
-		"faults":      `{"kind":"nonsense"}`,
+		"faults":      `{"kind":"echo","encoding":"nonsense"}`,
 		"propagation": `{"delay":"soon"}`,
 		"rate":        `{"per_minute":1}`,
 		"down":        `{}`,

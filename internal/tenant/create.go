@@ -41,8 +41,9 @@ func (t *Tenant) routeCreation(c *call, parts []string) bool {
 	return true
 }
 
-// createApplication handles POST /api/v2/clients. The answer is the whole object,
-// whatever the token may read.
+// createApplication handles POST /api/v2/clients. The application is bare: what
+// is not sent stays absent, but for the grant types. The answer is the whole
+// object, whatever the token may read.
 func (t *Tenant) createApplication(c *call, granted scopes) answer {
 	if !granted.any("create:clients") {
 		return insufficientScope("create:clients")
@@ -76,12 +77,14 @@ func (t *Tenant) createApplication(c *call, granted scopes) answer {
 	}
 
 	made := &application{grants: map[string]scopes{}, certs: 1}
-	made.Application = Application{ClientID: randomAlphanumerics(32), ClientSecret: randomText(64), AppType: "regular_web", Alg: "RS256", FirstParty: true}
+	made.Application = Application{Shape: Bare, ClientID: randomAlphanumerics(32), FirstParty: true, GrantTypes: usualGrants(), withoutJWT: true}
 	made.apply(sent)
 	if key != nil {
 		made.keys, made.AuthenticationMethods = []registeredKey{*key}, keyMethod(key.ID)
 	}
-	made.setSecret(made.ClientSecret, byAdding, t.now(), Propagation{})
+	if made.AppType != keysOnly {
+		made.setSecret(randomText(64), byAdding, t.now(), Propagation{})
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.apps[made.ClientID] = made

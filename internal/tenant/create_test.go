@@ -26,6 +26,27 @@ func TestCreateApplicationAndGrant(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, f.logIn(id, secret, f.Audience(), nil).status)
 }
 
+// What a request leaves out stays absent, but for the grant types.
+func TestCreatedApplicationsAreBare(t *testing.T) {
+	f := start(t, "create:clients")
+	made := f.api(http.MethodPost, "clients", `{"name":"least"}`).object
+	for _, name := range []string{"app_type", "token_endpoint_auth_method", "jwt_configuration"} {
+		assert.NotContains(t, made, name)
+	}
+	assert.Equal(t, true, made["is_first_party"])
+	id, secret := made["client_id"].(string), made["client_secret"].(string)
+	got := f.logIn(id, secret, "", nil)
+	assert.Equal(t, http.StatusForbidden, got.status)
+	assert.Contains(t, got.object["error_description"], `You need to create a "client-grant"`, "its secret is good")
+
+	made = f.api(http.MethodPost, "clients", `{"name":"most","app_type":"resource_server","is_first_party":false,
+		"token_endpoint_auth_method":"client_secret_basic","jwt_configuration":{"alg":"RS256"}}`).object
+	assert.Equal(t, "resource_server", made["app_type"])
+	assert.Equal(t, "client_secret_basic", made["token_endpoint_auth_method"])
+	assert.Equal(t, false, made["is_first_party"])
+	assert.Equal(t, map[string]any{"alg": "RS256", "secret_encoded": false, "lifetime_in_seconds": 36000.0}, made["jwt_configuration"])
+}
+
 func TestCreationIsRefused(t *testing.T) {
 	f := start(t, "create:clients", "create:client_grants")
 	for body, says := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,6 +22,8 @@ const (
 	ReadApplication   Endpoint = "read"
 	UpdateApplication Endpoint = "update"
 	RotateSecret      Endpoint = "rotate-secret"
+	ListApplications  Endpoint = "list"
+	ListCredentials   Endpoint = "list-credentials"
 	CreateCredential  Endpoint = "create-credential"
 	DeleteCredential  Endpoint = "delete-credential"
 	AnyManagement     Endpoint = "management"
@@ -28,8 +31,8 @@ const (
 )
 
 var endpoints = []Endpoint{
-	"", Token, ReadApplication, UpdateApplication, RotateSecret, CreateCredential, DeleteCredential,
-	CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
+	"", Token, ReadApplication, UpdateApplication, RotateSecret, ListApplications,
+	ListCredentials, CreateCredential, DeleteCredential, CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
 }
 
 // FaultKind says what goes wrong.
@@ -42,6 +45,8 @@ const (
 	TimeoutBeforeCommit FaultKind = "timeout-before-commit" // no answer until the client leaves or Close
 	ResetBeforeCommit   FaultKind = "reset-before-commit"   // the connection is cut
 	HTMLFromProxy       FaultKind = "html-from-proxy"       // text/html with Status, 502 if that is 0
+	UpgradeRequired     FaultKind = "upgrade-required"      // 403: not part of the tenant's subscription
+	Echo                FaultKind = "echo"                  // an error with Status, 400 if that is 0, that quotes the request
 )
 
 // Faults of the answer: the change is made, the token issued. They are met only
@@ -61,13 +66,21 @@ const (
 // if the client has left meanwhile.
 const Slow FaultKind = "slow"
 
+// Headers puts Fault.Headers on the answer in place of its own: absurd rate
+// limits, Retry-After, some MiB of anything. With a Status it is an error, and
+// nothing is changed: 429 with Retry-After, 307 with Location. Without one it is
+// the right answer, whatever that is.
+const Headers FaultKind = "headers"
+
 var (
-	obstructions = []FaultKind{RateLimited, ServerError, TimeoutBeforeCommit, ResetBeforeCommit, HTMLFromProxy}
-	spoilers     = []FaultKind{
+	obstructions = []FaultKind{
+		RateLimited, ServerError, TimeoutBeforeCommit, ResetBeforeCommit, HTMLFromProxy, UpgradeRequired, Echo,
+	}
+	spoilers = []FaultKind{
 		ServerErrorAfterCommit, TimeoutAfterCommit, ResetAfterCommit,
 		Truncated, Huge, NotJSON, EmptyAnswer, SecretMissingInAnswer,
 	}
-	faultKinds = slices.Concat(obstructions, spoilers, []FaultKind{Slow})
+	faultKinds = slices.Concat(obstructions, spoilers, []FaultKind{Slow, Headers})
 )
 
 // committed says whether the fault is one of the answer only.
@@ -76,13 +89,15 @@ func (k FaultKind) committed() bool { return slices.Contains(spoilers, k) }
 // Fault is something that goes wrong, for the requests that it is for. If
 // several fit, the first that was injected is met, and only that.
 type Fault struct {
-	Endpoint   Endpoint      // default Any
-	ClientID   string        // of the application that the request is about, or that logs in; "": all
-	Kind       FaultKind     // required
-	Times      int           // how many requests meet it; 0: all until it is cleared
-	Status     int           // ServerError, ServerErrorAfterCommit, HTMLFromProxy only; 0: see there
-	RetryAfter time.Duration // RateLimited only, rounded up to seconds; 0: no Retry-After
-	Delay      time.Duration // in real time before anything else happens, with any kind
+	Endpoint   Endpoint          // default Any
+	ClientID   string            // of the application that the request is about, or that logs in; "": all
+	Kind       FaultKind         // required
+	Times      int               // how many requests meet it; 0: all until it is cleared
+	Status     int               // ServerError, ServerErrorAfterCommit, HTMLFromProxy, Echo, Headers only; 0: see there
+	RetryAfter time.Duration     // RateLimited only, rounded up to seconds; 0: no Retry-After
+	Encoding   Encoding          // Echo only; "": Plain
+	Headers    map[string]string // Headers only
+	Delay      time.Duration     // in real time before anything else happens, with any kind
 }
 
 // check says what is wrong with a fault.
@@ -92,6 +107,9 @@ func (f Fault) check() error {
 	}
 	if !slices.Contains(faultKinds, f.Kind) {
 		return fmt.Errorf("unknown kind %q: it must be one of %q", f.Kind, faultKinds)
+	}
+	if encodings[f.Encoding] == nil {
+		return fmt.Errorf("unknown encoding %q: it must be one of %q", f.Encoding, slices.Sorted(maps.Keys(encodings))[1:])
 	}
 	if f.Times < 0 || f.RetryAfter < 0 || f.Delay < 0 || f.Status != 0 && (f.Status < 200 || f.Status > 599) {
 		return fmt.Errorf("a number is out of range")
@@ -204,6 +222,14 @@ func (t *Tenant) obstruct(w http.ResponseWriter, c *call, f *activeFault) {
 			body: fmt.Appendf(nil, "<!DOCTYPE html>\n<html><head><title>%d</title></head><body><h1>%[1]d %s</h1><p>proxy.example.com</p></body></html>\n",
 				status, http.StatusText(status)),
 		})
+	case UpgradeRequired:
+		t.send(w, c, c.errorAnswer(http.StatusForbidden, "insufficient_scope", "Please upgrade your subscription to use this feature"))
+	case Echo:
+		t.send(w, c, echo(c, f))
+	case Headers:
+		a := c.errorAnswer(f.Status, "", http.StatusText(f.Status))
+		a.header = f.Headers
+		t.send(w, c, a)
 	case TimeoutBeforeCommit:
 		t.hold(w, c)
 	default: // ResetBeforeCommit

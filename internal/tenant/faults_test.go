@@ -2,10 +2,16 @@ package tenant
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"html"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +39,11 @@ func TestFaults(t *testing.T) {
 			assert.Contains(t, string(r.body), "<html>")
 			assert.Empty(t, r.header.Get("X-RateLimit-Limit"))
 		}},
+		UpgradeRequired: {false, 403, func(t *testing.T, r result) {
+			assert.JSONEq(t, `{"statusCode":403,"error":"Forbidden","message":"Please upgrade your subscription to use this feature","errorCode":"insufficient_scope"}`, string(r.body))
+		}},
+		Echo:                   {false, 503, func(t *testing.T, r result) { assert.Contains(t, r.message(), `{"client_secret":"new"}`) }},
+		Headers:                {false, 503, func(t *testing.T, r result) { assert.Equal(t, "NaN", r.header.Get("X-RateLimit-Reset")) }},
 		TimeoutBeforeCommit:    {false, 0, isDeadline},
 		ResetBeforeCommit:      {false, 0, isReset},
 		ServerErrorAfterCommit: {true, 503, nil},
@@ -57,8 +68,8 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			f := start(t, allScopes...)
-			app := f.AddApplication(Application{})
-			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, RetryAfter: 6500 * time.Millisecond}
+			app := f.AddApplication(Application{Shape: Full})
+			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, RetryAfter: 6500 * time.Millisecond, Headers: map[string]string{"X-RateLimit-Reset": "NaN"}}
 			if kind == Slow {
 				fault.Delay = 20 * time.Millisecond
 			}
@@ -129,6 +140,7 @@ func TestFaultsAreForWhatTheySay(t *testing.T) {
 		Token:             func(a Application) result { return f.logIn(a.ClientID, f.Secret(a.ClientID), "", nil) },
 		ReadApplication:   func(a Application) result { return f.api(http.MethodGet, "clients/"+a.ClientID, "") },
 		UpdateApplication: func(a Application) result { return f.patch(a.ClientID, "new") },
+		ListCredentials:   func(a Application) result { return f.api(http.MethodGet, "clients/"+a.ClientID+"/credentials", "") },
 		RotateSecret: func(a Application) result {
 			return f.api(http.MethodPost, "clients/"+a.ClientID+"/rotate-secret", "")
 		},
@@ -142,6 +154,80 @@ func TestFaultsAreForWhatTheySay(t *testing.T) {
 		}
 		f.ClearFaults()
 	}
+}
+
+// The whole request comes back, in a form that names no secret as it is.
+func TestEchoEncodings(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	sent := `{"client_secret":"new"}`
+	for encoding, decode := range map[Encoding]func(string) string{
+		"":     func(s string) string { return s },
+		Plain:  func(s string) string { return s },
+		Base64: func(s string) string { b, _ := base64.StdEncoding.DecodeString(s); return string(b) },
+		Hex:    func(s string) string { b, _ := hex.DecodeString(s); return string(b) },
+		JSONEscaped: func(s string) string {
+			assert.NoError(t, json.Unmarshal([]byte(`"`+s+`"`), &s))
+			return s
+		},
+		URLEscaped:   func(s string) string { s, _ = url.PathUnescape(s); return s },
+		HTMLEntities: html.UnescapeString,
+		Reversed:     func(s string) string { b := []byte(s); slices.Reverse(b); return string(b) },
+		CutOff:       func(s string) string { return s + sent[len(s):] },
+	} {
+		off := f.Inject(Fault{Endpoint: UpdateApplication, Kind: Echo, Encoding: encoding})
+		got := f.patch(app.ClientID, "new")
+		off()
+		assert.Equal(t, http.StatusBadRequest, got.status)
+		body, authorization, found := strings.Cut(strings.TrimPrefix(got.message(), "Cannot process "), " of ")
+		require.True(t, found, "%s: %s", encoding, got.body)
+		assert.Equal(t, sent, decode(body), encoding)
+		if encoding != CutOff {
+			assert.Equal(t, "Bearer "+f.token, decode(authorization), encoding)
+		}
+		if encoding != "" && encoding != Plain {
+			assert.NotContains(t, string(got.body), f.token, encoding)
+			assert.NotContains(t, body, "new", encoding)
+		}
+	}
+	f.Inject(Fault{Endpoint: Token, Kind: Echo, Encoding: Reversed})
+	got := f.logIn(app.ClientID, "wrong", "", nil)
+	assert.Contains(t, got.object["error_description"], "gnorw=terces_tneilc")
+	assert.Panics(t, func() { f.Inject(Fault{Kind: Echo, Encoding: "nonsense"}) })
+}
+
+func TestHeadersThatMakeNoSense(t *testing.T) {
+	f := start(t, allScopes...)
+	app := f.AddApplication(Application{})
+	for i, value := range []string{"7258118400", "-1", "NaN", "1e99", ""} {
+		off := f.Inject(Fault{Kind: Headers, Headers: map[string]string{"X-RateLimit-Reset": value, "X-RateLimit-Remaining": "0"}})
+		got := f.patch(app.ClientID, "new")
+		assert.Equal(t, http.StatusOK, got.status, "the right answer")
+		assert.Equal(t, []string{value}, got.header.Values("X-RateLimit-Reset"))
+		assert.Equal(t, "1000", got.header.Get("X-RateLimit-Limit"), "the others stay")
+		assert.Len(t, f.values(app.ClientID), i+2)
+		assert.Equal(t, http.StatusNotFound, f.patch("nobody", "new").status, "also of a refusal")
+		off()
+	}
+
+	f.Inject(Fault{Kind: Headers, Status: 429, Times: 1, Headers: map[string]string{"Retry-After": "86400"}})
+	got := f.patch(app.ClientID, "limited")
+	assert.Equal(t, http.StatusTooManyRequests, got.status)
+	assert.Equal(t, "86400", got.header.Get("Retry-After"))
+
+	f.Inject(Fault{Kind: Headers, Times: 1, Headers: map[string]string{"X-Padding": strings.Repeat("x", 4<<20)}})
+	assert.Len(t, f.patch(app.ClientID, "huge").header.Get("X-Padding"), 4<<20)
+	assert.Equal(t, "huge", f.Secret(app.ClientID))
+}
+
+func TestARedirectSendsTheClientElsewhere(t *testing.T) {
+	f := start(t, allScopes...)
+	app, other := f.AddApplication(Application{}), f.AddApplication(Application{})
+	location := map[string]string{"Location": "https://" + f.Domain() + "/api/v2/clients/" + other.ClientID}
+	f.Inject(Fault{ClientID: app.ClientID, Kind: Headers, Status: http.StatusTemporaryRedirect, Headers: location})
+	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "astray").status, "this client follows")
+	assert.Equal(t, app.ClientSecret, f.Secret(app.ClientID))
+	assert.Equal(t, "astray", f.Secret(other.ClientID), "body and method go along")
 }
 
 // A request that is refused anyway does not use up a fault of the answer.

@@ -5,10 +5,8 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"net/http"
 	"regexp"
 	"slices"
 	"time"
@@ -21,7 +19,6 @@ const (
 	assertionType        = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	maxAssertionLifetime = 5 * time.Minute
 	assertionSkew        = 10 * time.Second
-	maxKeys              = 2
 	minKeyBits           = 2048
 )
 
@@ -85,58 +82,6 @@ func newRegisteredKey(o keyOrder) (registeredKey, error) {
 	}, nil
 }
 
-// keyMethod is client_authentication_methods with these keys enabled.
-func keyMethod(ids ...string) map[string]any {
-	enabled := make([]any, len(ids))
-	for i, id := range ids {
-		enabled[i] = map[string]any{"id": id}
-	}
-	return map[string]any{"private_key_jwt": map[string]any{"credentials": enabled}}
-}
-
-// Keys gives the kids of an application's public keys: of all that are
-// registered, and of those that it may log in with.
-func (t *Tenant) Keys(clientID string) (registered, enabled []string) {
-	t.withApplication(clientID, func(a *application) {
-		for _, key := range a.keys {
-			registered = append(registered, key.KID)
-			if slices.Contains(a.enabledKeys(), key.ID) {
-				enabled = append(enabled, key.KID)
-			}
-		}
-	})
-	return registered, enabled
-}
-
-// enabledKeys are the IDs of the keys that the application may use.
-func (a *application) enabledKeys() []string {
-	method, _ := a.AuthenticationMethods["private_key_jwt"].(map[string]any)
-	list, _ := method["credentials"].([]any)
-	var ids []string
-	for _, each := range list {
-		if object, ok := each.(map[string]any); ok {
-			id, _ := object["id"].(string)
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// hasKeys says whether all keys that client_authentication_methods names are
-// registered.
-func (a *application) hasKeys(methods json.RawMessage) bool {
-	wanted := application{}
-	if json.Unmarshal(methods, &wanted.AuthenticationMethods) != nil {
-		return false
-	}
-	for _, id := range wanted.enabledKeys() {
-		if !slices.ContainsFunc(a.keys, func(key registeredKey) bool { return key.ID == id }) {
-			return false
-		}
-	}
-	return true
-}
-
 // verifies checks a client assertion. Each is good once. t.mu must be held.
 func (a *application) verifies(assertion string, now time.Time, issuer string) bool {
 	token, err := jwt.ParseSigned(assertion, keyAlgorithms)
@@ -145,7 +90,7 @@ func (a *application) verifies(assertion string, now time.Time, issuer string) b
 	}
 	for _, key := range a.keys {
 		header := token.Headers[0]
-		if !slices.Contains(a.enabledKeys(), key.ID) || header.Algorithm != string(key.Alg) || header.KeyID != "" && header.KeyID != key.KID {
+		if !slices.Contains(a.enabled(PrivateKeyJWT), key.ID) || header.Algorithm != string(key.Alg) || header.KeyID != "" && header.KeyID != key.KID {
 			continue
 		}
 		var claims jwt.Claims
@@ -167,83 +112,4 @@ func (a *application) fresh(claims jwt.Claims, now time.Time, issuer string) boo
 		claims.ID != "" && !a.seen[claims.ID] &&
 		claims.Expiry != nil && now.Before(claims.Expiry.Time()) && !claims.Expiry.Time().After(now.Add(maxAssertionLifetime)) &&
 		(claims.IssuedAt == nil || !claims.IssuedAt.Time().After(now.Add(assertionSkew)))
-}
-
-// routeCredentials finds what handles a request below .../credentials.
-func (t *Tenant) routeCredentials(c *call, rest []string) {
-	c.pattern = apiPrefix + "clients/{id}/credentials"
-	switch {
-	case len(rest) == 0 && c.r.Method == http.MethodGet:
-		c.handle = t.withToken(t.listCredentials)
-	case len(rest) == 0 && c.r.Method == http.MethodPost:
-		c.endpoint, c.handle = CreateCredential, t.withToken(t.createCredential)
-	case len(rest) == 1 && c.r.Method == http.MethodDelete:
-		c.pattern += "/{id}"
-		c.endpoint = DeleteCredential
-		c.handle = t.withToken(func(c *call, granted scopes) answer { return t.deleteCredential(c, granted, rest[0]) })
-	}
-}
-
-// listCredentials handles GET .../credentials: an array.
-func (t *Tenant) listCredentials(c *call, granted scopes) answer {
-	if !granted.any("read:client_credentials") {
-		return insufficientScope("read:client_credentials")
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
-	if app == nil {
-		return noSuchClient()
-	}
-	return jsonAnswer(http.StatusOK, append([]registeredKey{}, app.keys...))
-}
-
-// createCredential handles POST .../credentials.
-func (t *Tenant) createCredential(c *call, granted scopes) answer {
-	if !granted.any("create:client_credentials") {
-		return insufficientScope("create:client_credentials")
-	}
-	var order keyOrder
-	if json.Unmarshal(c.body, &order) != nil {
-		return invalidBody("'Expected type object' on the body.")
-	}
-	key, err := newRegisteredKey(order)
-	if err != nil {
-		return invalidBody(err.Error())
-	}
-	key.CreatedAt = t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
-	switch {
-	case app == nil:
-		return noSuchClient()
-	case len(app.keys) >= maxKeys:
-		return apiError(http.StatusBadRequest, "too_many_entities", "The client has the maximum number of credentials: 2")
-	case slices.ContainsFunc(app.keys, func(other registeredKey) bool { return other.KID == key.KID }):
-		return apiError(http.StatusConflict, "credential_conflict", "There is already a credential with this kid")
-	}
-	app.keys = append(app.keys, key)
-	return jsonAnswer(http.StatusCreated, key)
-}
-
-// deleteCredential handles DELETE .../credentials/{id}.
-func (t *Tenant) deleteCredential(c *call, granted scopes, id string) answer {
-	if !granted.any("delete:client_credentials") {
-		return insufficientScope("delete:client_credentials")
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
-	if app == nil {
-		return noSuchClient()
-	}
-	before := len(app.keys)
-	app.keys = slices.DeleteFunc(app.keys, func(key registeredKey) bool { return key.ID == id })
-	if len(app.keys) == before {
-		return apiError(http.StatusNotFound, "inexistent_credential", "The credential does not exist")
-	}
-	left := slices.DeleteFunc(app.enabledKeys(), func(enabled string) bool { return enabled == id })
-	app.AuthenticationMethods = keyMethod(left...)
-	return answer{status: http.StatusNoContent, contentType: "application/json; charset=utf-8"}
 }

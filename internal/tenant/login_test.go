@@ -112,7 +112,7 @@ func assertRefused(t *testing.T, got result, status int, body string) {
 
 func TestLoginByCodeGivesTokensOfTheUser(t *testing.T) {
 	f := start(t)
-	app := f.AddApplication(Application{})
+	app := f.AddApplication(Application{Shape: Full})
 	config := f.do(t.Context(), http.MethodGet, "/.well-known/openid-configuration", "", nil).object
 	issuer := "https://" + f.Domain() + "/"
 	assert.Equal(t, issuer, config["issuer"])
@@ -196,7 +196,7 @@ func TestCodeIsBoundToItsRequest(t *testing.T) {
 
 func TestRefreshTokenStaysGood(t *testing.T) {
 	f := start(t)
-	app, other := f.AddApplication(Application{}), f.AddApplication(Application{})
+	app, other := f.AddApplication(Application{Shape: Full}), f.AddApplication(Application{})
 	token, _ := f.redeem(app, app.ClientSecret, f.code(app, nil), nil).object["refresh_token"].(string)
 	require.NotEmpty(t, token)
 	assertRefused(t, f.refreshWith(app, "wrong", token), 401, unauthorized)
@@ -255,11 +255,17 @@ func TestAuthorizeAnswersByForm(t *testing.T) {
 
 func TestIDTokenOfHS256IsSignedWithTheSecret(t *testing.T) {
 	f := start(t)
-	app := f.AddApplication(Application{Alg: "HS256"})
-	got := f.redeem(app, app.ClientSecret, f.code(app, nil), nil)
-	parsed, err := jwt.ParseSigned(got.object["id_token"].(string), []jose.SignatureAlgorithm{jose.HS256})
-	require.NoError(t, err)
-	assert.NoError(t, parsed.Claims([]byte(app.ClientSecret), &jwt.Claims{}))
+	for _, app := range []Application{
+		f.AddApplication(Application{Alg: "HS256"}), f.AddApplication(Application{Shape: Bare}), // no alg means HS256
+	} {
+		got := f.redeem(app, app.ClientSecret, f.code(app, nil), nil)
+		parsed, err := jwt.ParseSigned(got.object["id_token"].(string), []jose.SignatureAlgorithm{jose.HS256})
+		require.NoError(t, err)
+		claims := jwt.Claims{}
+		require.NoError(t, parsed.Claims([]byte(app.ClientSecret), &claims))
+		assert.Equal(t, userID, claims.Subject)
+		assert.True(t, f.clock.Now().Add(idTokenLifetime).Equal(claims.Expiry.Time()))
+	}
 }
 
 func TestLoginsOfUsersAreCounted(t *testing.T) {

@@ -1,8 +1,11 @@
 package tenant
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"maps"
 	"net/http"
 	"slices"
@@ -49,16 +52,9 @@ func (s *signingKey) get() jose.JSONWebKey {
 }
 
 // idToken makes an ID token, signed as the application's Alg says: RS256 with
-// the tenant's key, or HS256 with the secret that is set.
+// the tenant's key, or HS256, also if it says nothing, with the secret that is
+// set.
 func (t *Tenant) idToken(app Application, granted session) string {
-	key := jose.SigningKey{Algorithm: jose.RS256, Key: t.signing.get()}
-	if app.Alg == string(jose.HS256) {
-		key = jose.SigningKey{Algorithm: jose.HS256, Key: []byte(app.ClientSecret)}
-	}
-	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		panic("simulated tenant: " + err.Error())
-	}
 	now := t.now()
 	claims := userClaims(granted.scopes)
 	claims["iss"], claims["aud"] = t.issuer(), app.ClientID
@@ -66,11 +62,28 @@ func (t *Tenant) idToken(app Application, granted session) string {
 	if granted.nonce != "" {
 		claims["nonce"] = granted.nonce
 	}
+	if app.Alg == string(jose.HS256) || app.Alg == "" {
+		return signedWithSecret(claims, app.ClientSecret)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: t.signing.get()}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		panic("simulated tenant: " + err.Error())
+	}
 	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
 	return token
+}
+
+// signedWithSecret makes a JWT with HS256. go-jose refuses keys of less than 32
+// bytes; Auth0 takes shorter secrets.
+func signedWithSecret(claims map[string]any, secret string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	token := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(jsonAnswer(http.StatusOK, claims).body)
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = mac.Write([]byte(token)) // never fails
+	return token + "." + encode(mac.Sum(nil))
 }
 
 // publicKeys handles GET /.well-known/jwks.json.

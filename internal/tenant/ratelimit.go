@@ -3,6 +3,7 @@ package tenant
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -10,79 +11,135 @@ import (
 
 // RateLimit is the tenant's limit for /api/v2, a token bucket. Auth0 has 2 a
 // second for free tenants; 16 a second with bursts of 50 for paid ones. With
-// PerSecond 0 there is none; the headers are sent all the same.
+// PerSecond and Window 0 there is none; the headers are sent all the same.
 type RateLimit struct {
-	PerSecond float64 // how fast the bucket fills
+	PerSecond float64 // how fast the bucket fills; of no use with a Window
 	Burst     int     // what it holds; 0: PerSecond, at least 1
+	// Window has the bucket filled all at once at the end of each, counted from
+	// when the limit was set. X-RateLimit-Reset is then always the next such time.
+	Window time.Duration
+
+	// Endpoints are limits that single endpoints have besides. nil: those that
+	// were recorded (GET /clients: bursts of 5, 100 a minute), if the tenant has a
+	// limit at all. Endpoints in there are of no use.
+	Endpoints map[Endpoint]RateLimit
 }
 
-// SetRateLimit sets the rate limit, with a full bucket.
-func (t *Tenant) SetRateLimit(limit RateLimit) { t.limit.set(limit, t.now()) }
+var recordedLimits = map[Endpoint]RateLimit{ListApplications: {PerSecond: 100.0 / 60, Burst: 5}}
+
+// SetRateLimit sets the rate limit, with full buckets.
+func (t *Tenant) SetRateLimit(limit RateLimit) { t.limits.set(limit, t.now()) }
 
 // saidWhenUnlimited is the limit that the headers tell when there is none.
 const saidWhenUnlimited = 1000
 
-// bucket is the rate limit and what is left of it.
-type bucket struct {
-	mu    sync.Mutex
-	limit RateLimit
-	left  float64   // at most limit.Burst
-	at    time.Time // when left was true
+func (l RateLimit) unlimited() bool { return l.PerSecond <= 0 && l.Window <= 0 }
+
+// limits are the buckets of the tenant and of single endpoints.
+type limits struct {
+	mu        sync.Mutex
+	tenant    *bucket
+	endpoints map[Endpoint]*bucket
 }
 
-func (b *bucket) set(limit RateLimit, now time.Time) {
-	if limit.Burst <= 0 {
-		limit.Burst = max(1, int(math.Ceil(limit.PerSecond)))
+func (l *limits) set(limit RateLimit, now time.Time) {
+	if limit.Endpoints == nil && !limit.unlimited() {
+		limit.Endpoints = recordedLimits
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.limit, b.left, b.at = limit, float64(limit.Burst), now
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tenant, l.endpoints = newBucket(limit, now), map[Endpoint]*bucket{}
+	for endpoint, own := range limit.Endpoints {
+		l.endpoints[endpoint] = newBucket(own, now)
+	}
 }
 
-func (b *bucket) unlimited() bool { return b.limit.PerSecond <= 0 }
-
-// take takes one from the bucket; false if it is empty.
-func (b *bucket) take(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fill(now)
-	if b.unlimited() {
-		return true
+// of gives the buckets that an endpoint's requests take from, filled. l.mu must
+// be held.
+func (l *limits) of(endpoint Endpoint, now time.Time) []*bucket {
+	buckets := []*bucket{l.tenant}
+	if own := l.endpoints[endpoint]; own != nil {
+		buckets = append(buckets, own)
 	}
-	if b.left < 1 {
+	for _, b := range buckets {
+		b.fill(now)
+	}
+	return buckets
+}
+
+// take takes one from each bucket of an endpoint; false, and none taken, if one
+// of them is empty.
+func (l *limits) take(endpoint Endpoint, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	buckets := l.of(endpoint, now)
+	if slices.ContainsFunc(buckets, func(b *bucket) bool { return b.left < 1 }) {
 		return false
 	}
-	b.left--
-	return true
-}
-
-// fill adds what has come since b.at. b.mu must be held.
-func (b *bucket) fill(now time.Time) {
-	if since := now.Sub(b.at).Seconds(); since > 0 {
-		b.left = min(float64(b.limit.Burst), b.left+since*b.limit.PerSecond)
-		b.at = now
+	for _, b := range buckets {
+		b.left--
 	}
+	return true
 }
 
 // describe sets X-RateLimit-Limit (what the bucket holds), -Remaining, and
 // -Reset: the epoch second when a request is possible again if nothing remains,
-// else when the bucket is full.
-func (b *bucket) describe(h http.Header, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.fill(now)
-	limit, left, missing := float64(b.limit.Burst), math.Floor(b.left), 0.0
-	switch {
-	case b.unlimited():
-		limit, left = saidWhenUnlimited, saidWhenUnlimited-1
-	case left == 0:
-		missing = (1 - b.left) / b.limit.PerSecond
-	default:
-		missing = (limit - b.left) / b.limit.PerSecond
+// else when the bucket is full. Of an endpoint's buckets it is the one with less
+// left.
+func (l *limits) describe(h http.Header, endpoint Endpoint, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	least := slices.MinFunc(l.of(endpoint, now), func(a, b *bucket) int { return int(a.left) - int(b.left) })
+	h.Set("X-RateLimit-Limit", strconv.Itoa(least.limit.Burst))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(least.left)))
+	h.Set("X-RateLimit-Reset", epoch(least.reset(now)))
+}
+
+// bucket is a rate limit and what is left of it.
+type bucket struct {
+	limit RateLimit
+	left  float64   // at most limit.Burst
+	at    time.Time // when left was true; with a Window, when the present one began
+}
+
+func newBucket(limit RateLimit, now time.Time) *bucket {
+	if limit.Burst <= 0 {
+		limit.Burst = max(1, int(math.Ceil(limit.PerSecond)))
 	}
-	h.Set("X-RateLimit-Limit", strconv.Itoa(int(limit)))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(left)))
-	h.Set("X-RateLimit-Reset", epoch(now.Add(time.Duration(missing*float64(time.Second)))))
+	if limit.unlimited() {
+		limit.Burst = saidWhenUnlimited
+	}
+	return &bucket{limit, float64(limit.Burst), now}
+}
+
+// fill adds what has come since b.at.
+func (b *bucket) fill(now time.Time) {
+	since := now.Sub(b.at)
+	switch {
+	case b.limit.unlimited():
+		b.left = float64(b.limit.Burst)
+	case b.limit.Window > 0:
+		if ended := since.Truncate(b.limit.Window); ended > 0 {
+			b.left, b.at = float64(b.limit.Burst), b.at.Add(ended)
+		}
+	case since > 0:
+		b.left, b.at = min(float64(b.limit.Burst), b.left+since.Seconds()*b.limit.PerSecond), now
+	}
+}
+
+// reset is the time for X-RateLimit-Reset.
+func (b *bucket) reset(now time.Time) time.Time {
+	missing := float64(b.limit.Burst) - b.left
+	if b.left < 1 {
+		missing = 1 - b.left
+	}
+	switch {
+	case b.limit.unlimited():
+		return now
+	case b.limit.Window > 0:
+		return b.at.Add(b.limit.Window)
+	}
+	return now.Add(time.Duration(missing / b.limit.PerSecond * float64(time.Second)))
 }
 
 // epoch gives a time in whole seconds, rounded up: not before it.

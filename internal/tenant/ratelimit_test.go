@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestRateLimitIsATokenBucket(t *testing.T) {
@@ -42,6 +43,78 @@ func TestRateLimitIsATokenBucket(t *testing.T) {
 		assert.Equal(t, http.StatusOK, read().status)
 	}
 	assert.Equal(t, http.StatusTooManyRequests, read().status, "no more than a burst")
+}
+
+// A bucket with a window is filled all at once, at the end of it.
+func TestRateLimitRefillsInWindows(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	read := func() result { return f.api(http.MethodGet, "clients/"+app.ClientID, "") }
+	begin := f.clock.Now()
+	f.SetRateLimit(RateLimit{Burst: 2, Window: time.Minute})
+	reset := func(r result) int64 {
+		at, err := strconv.ParseInt(r.header.Get("X-RateLimit-Reset"), 10, 64)
+		require.NoError(t, err)
+		return at - begin.Unix()
+	}
+	assert.EqualValues(t, 60, reset(read()), "not when it is full by itself")
+	f.clock.advance(30 * time.Second)
+	assert.Equal(t, http.StatusOK, read().status)
+	f.clock.advance(30*time.Second - 1)
+	got := read()
+	assert.Equal(t, http.StatusTooManyRequests, got.status)
+	assert.EqualValues(t, 60, reset(got))
+
+	f.clock.advance(1 + 3*time.Minute + 10*time.Second)
+	got = read()
+	assert.Equal(t, http.StatusOK, got.status)
+	assert.Equal(t, "1", got.header.Get("X-RateLimit-Remaining"))
+	assert.EqualValues(t, 300, reset(got), "the windows begin when the limit was set")
+	assert.Equal(t, http.StatusOK, read().status)
+	assert.Equal(t, http.StatusTooManyRequests, read().status)
+
+	require.Equal(t, http.StatusOK, f.control(http.MethodPost, "rate", `{"burst":1,"window":"10s"}`).Code)
+	assert.Equal(t, http.StatusOK, read().status)
+	f.clock.advance(10*time.Second - 1)
+	assert.Equal(t, http.StatusTooManyRequests, read().status)
+	f.clock.advance(1)
+	assert.Equal(t, http.StatusOK, read().status)
+}
+
+// GET /clients has a limit of its own on top of the tenant's.
+func TestRateLimitOfAnEndpoint(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	read := func() result { return f.api(http.MethodGet, "clients/"+app.ClientID, "") }
+	list := func() result { return f.api(http.MethodGet, "clients", "") }
+	f.SetRateLimit(RateLimit{PerSecond: 16, Burst: 50})
+	for left := 4; left >= 0; left-- {
+		got := list()
+		assert.Equal(t, http.StatusOK, got.status)
+		assert.Equal(t, []string{"5", strconv.Itoa(left)}, []string{got.header.Get("X-RateLimit-Limit"), got.header.Get("X-RateLimit-Remaining")})
+	}
+	assert.Equal(t, http.StatusTooManyRequests, list().status)
+	got := read()
+	assert.Equal(t, http.StatusOK, got.status)
+	assert.Equal(t, "50", got.header.Get("X-RateLimit-Limit"))
+	assert.Equal(t, "44", got.header.Get("X-RateLimit-Remaining"), "one that was refused took nothing")
+	f.clock.advance(600*time.Millisecond - 1)
+	assert.Equal(t, http.StatusTooManyRequests, list().status)
+	f.clock.advance(1)
+	assert.Equal(t, http.StatusOK, list().status, "100 a minute")
+
+	f.SetRateLimit(RateLimit{PerSecond: 1, Burst: 1})
+	read()
+	got = list()
+	assert.Equal(t, http.StatusTooManyRequests, got.status, "the tenant's is for all")
+	assert.Equal(t, "1", got.header.Get("X-RateLimit-Limit"))
+
+	f.SetRateLimit(RateLimit{PerSecond: 100, Endpoints: map[Endpoint]RateLimit{ReadApplication: {PerSecond: 1}}})
+	for range 6 {
+		assert.Equal(t, http.StatusOK, list().status, "without its own")
+	}
+	read()
+	assert.Equal(t, http.StatusTooManyRequests, read().status)
 }
 
 func TestRateLimitCountsBadRequests(t *testing.T) {

@@ -1,7 +1,8 @@
 // Package tenant is a simulated Auth0 tenant, for tests and for the demo of the
 // secrets engine. It is never linked into the plugin.
 //
-// It does what the engine needs of Auth0, as far as it is documented:
+// It does what the engine needs of Auth0, as it was recorded or, failing that, is
+// documented:
 //
 //	POST   /oauth/token                              client_credentials, by secret or private_key_jwt;
 //	                                                 authorization_code, refresh_token
@@ -11,9 +12,9 @@
 //	GET    /.well-known/jwks.json
 //	GET    /api/v2/clients                           page, per_page, include_totals, fields
 //	GET    /api/v2/clients/{id}                      fields, include_fields
-//	PATCH  /api/v2/clients/{id}                      {"client_secret":"..."}, or client_authentication_methods
+//	PATCH  /api/v2/clients/{id}                      {"client_secret":"..."}, or what uses credentials
 //	POST   /api/v2/clients/{id}/rotate-secret
-//	GET    /api/v2/clients/{id}/credentials          the public keys of private_key_jwt
+//	GET    /api/v2/clients/{id}/credentials          the pool of public keys
 //	POST   /api/v2/clients/{id}/credentials
 //	DELETE /api/v2/clients/{id}/credentials/{id}
 //	POST   /api/v2/clients                           and DELETE /api/v2/clients/{id}
@@ -31,6 +32,23 @@
 //	tn.SetPropagation(tenant.Propagation{Delay: 30 * time.Second, Mode: tenant.Mixed})
 //	tn.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, Kind: tenant.TimeoutAfterCommit, Times: 1})
 //
+// # Strictness
+//
+// Where Auth0 was seen to do several things, this does by itself the one that is
+// harder for a client, and the other when it is told to:
+//
+//	every other application lacks app_type, the method     Application.Shape
+//	  of authentication and the signing algorithm
+//	a request that names a field which the token may       DropUnreadableFields
+//	  not read is refused
+//	two credentials in a slot, four in the pool; what is   SetCredentialAddOn, AddCredential
+//	  in use cannot be deleted
+//	GET /clients has a limit of its own, if there is one   RateLimit.Endpoints
+//
+// These it does only when told to: OmitScope (a token without its scopes),
+// RateLimit.Window (refills all at once), UpgradeRequired, Echo and Headers (an
+// upstream that is hostile, or in the hands of somebody who is).
+//
 // # Logins
 //
 // An application tries the secrets it has in order until one is accepted. It
@@ -43,8 +61,9 @@
 //	refused, and nothing has come since     Undecided
 //
 // So it is with all grants: a code is redeemed and a refresh token used as
-// client_credentials are. An attempt without X-Login-Id is a login of its own. Attempts that meet a
-// fault count neither way, nor do requests for a Management API token.
+// client_credentials are. An attempt without X-Login-Id is a login of its own.
+// Attempts that meet a fault count neither way, unless they get the right answer
+// all the same (Slow, Headers), nor do requests for a Management API token.
 //
 // Whatever it prints or serves, it is a simulation: its secrets are real
 // nowhere. All methods may be called at any time from any goroutine.
@@ -104,14 +123,19 @@ type Tenant struct {
 	order        []string // client IDs as they were added
 	propagation  Propagation
 	honoursScope bool
+	slotSize     int // how many credentials a slot holds
 
-	nextNode atomic.Uint64 // for attempts without a login ID
-	tokens   tokens
-	sessions sessions
-	signing  signingKey
-	faults   faults
-	limit    bucket
-	stats    statistics
+	nextNode    atomic.Uint64 // for attempts without a login ID
+	alternated  atomic.Uint64 // applications whose shape was left to AddApplication
+	bare        atomic.Uint64 // applications that AddApplication has made bare
+	omitsScope  atomic.Bool
+	dropsFields atomic.Bool
+	tokens      tokens
+	sessions    sessions
+	signing     signingKey
+	faults      faults
+	limits      limits
+	stats       statistics
 }
 
 // Start starts a tenant with no applications, serving HTTPS on loopback with a
@@ -148,8 +172,9 @@ func Start(o Options) (*Tenant, error) {
 		closing:  make(chan struct{}),
 		conns:    map[net.Conn]struct{}{},
 		apps:     map[string]*application{},
+		slotSize: maxSlot,
 	}
-	t.limit.set(o.RateLimit, t.now())
+	t.limits.set(o.RateLimit, t.now())
 	t.control = t.newControl()
 	t.transport = &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: certs.pool(), MinVersion: tls.VersionTLS12},

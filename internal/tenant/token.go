@@ -108,6 +108,9 @@ func (t *Tenant) issueToken(c *call) answer {
 		management: q.grantType == clientCredentials && q.audience == t.Audience(),
 	}
 	a, known := t.grant(q, t.node(login.id))
+	if t.omitsScope.Load() {
+		a.body = changed(a.body, func(object map[string]any) { delete(object, "scope") })
+	}
 	login.known, login.accepted = known, a.status == http.StatusOK
 	a.count = func() { t.stats.attempt(login) }
 	return a
@@ -168,7 +171,7 @@ func (a *application) authenticates(q tokenRequest, node uint64, now time.Time, 
 		// A secret does not do for such an application. TLS is not simulated.
 		return a.usesKey() && a.verifies(q.assertion, now, issuer)
 	}
-	if a.TokenEndpointAuthMethod == "none" {
+	if a.public() || a.AppType == keysOnly {
 		return false
 	}
 	return slices.ContainsFunc(q.secrets, func(s string) bool { return a.accepts(s, node, now) })
@@ -194,6 +197,10 @@ func (t *Tenant) HonourScope(on bool) {
 	defer t.mu.Unlock()
 	t.honoursScope = on
 }
+
+// OmitScope says whether answers with a token leave out scope. They do not
+// unless this is called; some of Auth0's do.
+func (t *Tenant) OmitScope(on bool) { t.omitsScope.Store(on) }
 
 // ExpireTokens makes all Management API tokens that have been issued until now
 // expired: they are refused with 401.
@@ -254,7 +261,7 @@ func (s *tokens) check(value string, now time.Time) (scopes, *answer) {
 	default:
 		return issued.scopes, nil
 	}
-	refusal := apiError(http.StatusUnauthorized, "invalid_token", message)
+	refusal := invalidToken(message)
 	return nil, &refusal
 }
 

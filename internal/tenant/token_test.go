@@ -88,7 +88,7 @@ func TestTokensOfTheManagementAPIEnd(t *testing.T) {
 	assert.Equal(t, http.StatusOK, read().status, "those issued later are good")
 
 	f.token = "made up"
-	assert.Equal(t, "Invalid token", read().message())
+	assert.JSONEq(t, `{"statusCode":401,"error":"Unauthorized","message":"Invalid token","attributes":{"error":"Invalid token"}}`, string(read().body))
 	none := f.do(t.Context(), http.MethodGet, "/api/v2/clients", "", nil)
 	assert.Equal(t, http.StatusUnauthorized, none.status)
 }
@@ -106,4 +106,19 @@ func TestScopesAreThoseOfTheTimeOfIssue(t *testing.T) {
 	f.token = f.logIn(engine.ClientID, engine.ClientSecret, f.Audience(), nil).object["access_token"].(string)
 	assert.Equal(t, "insufficient_scope", f.patch(app.ClientID, "two").code())
 	assert.Equal(t, "one", f.Secret(app.ClientID))
+}
+
+func TestTokensMayComeWithoutTheirScopes(t *testing.T) {
+	f := start(t)
+	app := f.AddApplication(Application{})
+	engine := f.AddManagementApplication("update:client_keys")
+	assert.Contains(t, f.logIn(engine.ClientID, engine.ClientSecret, f.Audience(), nil).object, "scope")
+	f.OmitScope(true)
+	got := f.logIn(engine.ClientID, engine.ClientSecret, f.Audience(), nil)
+	assert.NotContains(t, got.object, "scope")
+	f.token = got.object["access_token"].(string)
+	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, "new").status, "the token has them all the same")
+	assert.NotContains(t, f.redeem(app, "new", f.code(app, nil), nil).object, "scope")
+	f.OmitScope(false)
+	assert.Contains(t, f.logIn(engine.ClientID, engine.ClientSecret, f.Audience(), nil).object, "scope")
 }

@@ -3,6 +3,7 @@ package tenant
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,18 +19,30 @@ func (s scopes) any(wanted ...string) bool {
 // readScopes are those that each let a token read applications at all.
 var readScopes = []string{"read:clients", "read:client_keys", "read:client_credentials"}
 
-// Which scopes show which fields. What a token may not see is
-// absent, not null. A token that may only write sees the open fields in the
+// Which scopes show which fields; all others are open. What a token may not see
+// is absent, not null. A token that may only write sees the open fields in the
 // answer to that.
 var (
-	openFields    = []string{"client_id", "app_type", "name", "description"}
 	settingFields = []string{
 		"global", "jwt_configuration", "token_endpoint_auth_method", "is_first_party", "grant_types", "callbacks",
 	}
 	settingScopes = []string{"read:clients", "read:client_keys"}
-	secretFields  = []string{"client_secret", "client_authentication_methods", "signing_keys"}
-	secretScopes  = []string{"read:client_keys", "read:client_credentials"}
+	secretFields  = []string{
+		"client_secret", "client_authentication_methods", "signing_keys", "signed_request_object", "token_vault_privileged_access",
+	}
+	secretScopes = []string{"read:client_keys", "read:client_credentials"}
 )
+
+// sees says whether these scopes show a field.
+func (s scopes) sees(name string) bool {
+	switch {
+	case slices.Contains(settingFields, name):
+		return s.any(settingScopes...)
+	case slices.Contains(secretFields, name):
+		return s.any(secretScopes...)
+	}
+	return true
+}
 
 // object gives the application as a token with these scopes sees it. t.mu must
 // be held. With all scopes:
@@ -39,7 +52,14 @@ var (
 //	 "jwt_configuration":{"alg":"RS256","secret_encoded":false,"lifetime_in_seconds":36000},
 //	 "grant_types":["client_credentials"],"callbacks":["http://localhost:3000/callback"],
 //	 "client_secret":"64 characters","signing_keys":[{"cert":"..."}]}
+//
+// Any of app_type, token_endpoint_auth_method, jwt_configuration and its alg may
+// be absent with all scopes, too.
 func (a *application) object(granted scopes) map[string]any {
+	jwt := map[string]any{"alg": a.Alg, "secret_encoded": a.SecretEncoded, "lifetime_in_seconds": 36000}
+	if a.Alg == "" {
+		delete(jwt, "alg")
+	}
 	all := map[string]any{
 		"client_id":                     a.ClientID,
 		"name":                          a.Name,
@@ -47,7 +67,7 @@ func (a *application) object(granted scopes) map[string]any {
 		"app_type":                      a.AppType,
 		"global":                        a.Global,
 		"is_first_party":                a.FirstParty,
-		"jwt_configuration":             map[string]any{"alg": a.Alg, "secret_encoded": a.SecretEncoded, "lifetime_in_seconds": 36000},
+		"jwt_configuration":             jwt,
 		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod,
 		"client_authentication_methods": a.AuthenticationMethods,
 		"grant_types":                   a.GrantTypes,
@@ -55,27 +75,23 @@ func (a *application) object(granted scopes) map[string]any {
 		"client_secret":                 a.ClientSecret,
 		"signing_keys":                  []map[string]any{{"cert": fmt.Sprintf("simulated certificate %d of %s", a.certs, a.ClientID)}},
 	}
-	if a.TokenEndpointAuthMethod == "" {
-		delete(all, "token_endpoint_auth_method")
+	for slot, object := range a.slots {
+		all[string(slot)] = object
 	}
-	if len(a.AuthenticationMethods) == 0 {
-		delete(all, "client_authentication_methods")
-	}
-	if a.Callbacks == nil {
-		delete(all, "callbacks")
+	for name, unset := range map[string]bool{
+		"app_type":                      a.AppType == "",
+		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod == "",
+		"client_authentication_methods": len(a.AuthenticationMethods) == 0,
+		"callbacks":                     a.Callbacks == nil,
+		"client_secret":                 a.ClientSecret == "",
+		"jwt_configuration":             a.withoutJWT && a.Alg == "" && !a.SecretEncoded,
+	} {
+		if unset {
+			delete(all, name)
+		}
 	}
 	maps.DeleteFunc(all, func(name string, _ any) bool {
-		switch {
-		case slices.Contains(a.Absent, name):
-			return true
-		case slices.Contains(openFields, name):
-			return false
-		case slices.Contains(settingFields, name):
-			return !granted.any(settingScopes...)
-		case slices.Contains(secretFields, name):
-			return !granted.any(secretScopes...)
-		}
-		return true
+		return slices.Contains(a.Absent, name) || !granted.sees(name)
 	})
 	return all
 }
@@ -86,13 +102,24 @@ type fields struct {
 	exclude bool     // all but these
 }
 
+// DropUnreadableFields says what becomes of fields that a request names and the
+// token may not read: they are left out, as Auth0 documents it, or the whole
+// request is refused, as was recorded. It is refused unless this is called.
+func (t *Tenant) DropUnreadableFields(on bool) { t.dropsFields.Store(on) }
+
 // readFields reads fields (comma-separated) and include_fields (true or false).
-func readFields(query url.Values) (fields, *answer) {
+func (t *Tenant) readFields(query url.Values, granted scopes) (fields, *answer) {
 	include, bad := readBool(query, "include_fields", true)
 	if bad != nil {
 		return fields{}, bad
 	}
 	names := strings.FieldsFunc(query.Get("fields"), func(r rune) bool { return r == ',' })
+	unreadable := slices.DeleteFunc(slices.Clone(names), granted.sees)
+	if include && len(unreadable) > 0 && !t.dropsFields.Load() {
+		refusal := apiError(http.StatusForbidden, "insufficient_scope",
+			"You cannot read the following fields: "+strings.Join(unreadable, ", "))
+		return fields{}, &refusal
+	}
 	return fields{names: names, exclude: !include}, nil
 }
 
