@@ -38,7 +38,7 @@ func newBench(t *testing.T, scopes ...string) *bench {
 func (b *bench) open(ctx context.Context) (*Run, error) {
 	return Open(ctx, Tenant{
 		Domain: b.Domain(), ClientID: b.credential.ClientID, ClientSecret: b.credential.ClientSecret, CACert: b.CACert(),
-		Pace: time.Nanosecond, Poll: time.Millisecond, Watch: 5 * time.Second,
+		Pace: time.Nanosecond, Poll: time.Millisecond, Promised: 300 * time.Millisecond, Watch: 5 * time.Second,
 		Say: func(line string) { b.said = append(b.said, line) },
 	})
 }

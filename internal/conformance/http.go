@@ -77,7 +77,7 @@ func (a answer) String() string {
 	}
 	shown := strings.TrimSpace(strconv.Itoa(a.status) + " " + code)
 	if message != "" {
-		shown += ": " + message
+		shown += ": " + strings.TrimSuffix(message, ".")
 	}
 	return shown
 }

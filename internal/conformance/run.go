@@ -23,6 +23,10 @@ const (
 
 	description = "Made by the conformance suite of vault-plugin-secrets-auth0, which removes it again"
 
+	// promised is Auth0's word for how long a new secret takes at most, and the default
+	// of propagation_delay.
+	promised = 30 * time.Second
+
 	cleanupPatience = time.Minute
 	pageSize        = 100
 	maxPages        = 10 // Auth0 lists no more
@@ -59,9 +63,10 @@ type Tenant struct {
 	Audience     string // of the Management API; "": https://<Domain>/api/v2/
 	CACert       string // PEM; "": the system's roots
 
-	Pace  time.Duration // between two requests to the Management API; 0: 500ms
-	Poll  time.Duration // between two looks at which secret is accepted; 0: 1s
-	Watch time.Duration // how long that is looked at, at most; 0: 60s
+	Pace     time.Duration // between two requests to the Management API; 0: 500ms
+	Poll     time.Duration // between two looks at which secret is accepted; 0: 1s
+	Promised time.Duration // how long a new secret takes at most; it is looked at for so long at least; 0: 30s
+	Watch    time.Duration // how long that is looked at, at most; 0: 60s
 
 	Say func(line string) // progress, without secrets; nil: nobody listens
 }
@@ -120,6 +125,7 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	setDefault(&t.Audience, "https://"+t.Domain+"/api/v2/")
 	setDefault(&t.Pace, 500*time.Millisecond)
 	setDefault(&t.Poll, time.Second)
+	setDefault(&t.Promised, promised)
 	setDefault(&t.Watch, time.Minute)
 	client, err := newHTTPClient(t.CACert)
 	if err != nil {
@@ -194,6 +200,9 @@ func (r *Run) Make(ctx context.Context, name string) (Application, error) {
 	app, err := r.make(ctx, name, machine(), readClients)
 	return app, r.cleaned(err)
 }
+
+// HTTPClient trusts the tenant, and follows no redirects. Close ends its connections.
+func (r *Run) HTTPClient() *http.Client { return r.http }
 
 // machine are the settings of an application that logs in by its secret.
 func machine() map[string]any {

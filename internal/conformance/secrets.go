@@ -10,9 +10,6 @@ import (
 const (
 	docRotate = "https://auth0.com/docs/get-started/applications/rotate-client-secret"
 
-	// promised is how long a new secret takes at most: the default of
-	// propagation_delay.
-	promised = 30 * time.Second
 	// quiet is how many looks in a row have to see the new secret alone accepted.
 	quiet = 10
 )
@@ -93,10 +90,11 @@ func (r *Run) theChange(ctx context.Context) (change, error) {
 	})
 }
 
-// watch looks at both secrets until the new one alone is accepted, or Watch is over.
+// watch looks at both secrets until Promised is over and the new one alone is
+// accepted, or Watch is over. One look does not meet all of Auth0's servers.
 func (r *Run) watch(ctx context.Context, was, now Application, seen *change) error {
 	began, inARow := time.Now(), 0
-	for time.Since(began) < r.tenant.Watch && inARow < quiet {
+	for time.Since(began) < r.tenant.Watch && (inARow < quiet || time.Since(began) < r.tenant.Promised) {
 		at := time.Since(began)
 		byNew, byOld, err := r.either(ctx, was, now)
 		if err != nil {
@@ -193,7 +191,7 @@ func checkNewAccepted(ctx context.Context, r *Run) (string, bool, error) {
 	} else {
 		seen += ", never refused"
 	}
-	return seen + c.end(r), c.newRefused <= promised && c.settled, nil
+	return seen + c.end(r), c.newRefused <= r.tenant.Promised && c.settled, nil
 }
 
 func checkOldRefused(ctx context.Context, r *Run) (string, bool, error) {
@@ -208,7 +206,7 @@ func checkOldRefused(ctx context.Context, r *Run) (string, bool, error) {
 	if c.oldAccepted >= 0 {
 		seen = fmt.Sprintf("last accepted after %s", rounded(c.oldAccepted))
 	}
-	return seen + c.end(r), c.oldAccepted <= promised && c.settled, nil
+	return seen + c.end(r), c.oldAccepted <= r.tenant.Promised && c.settled, nil
 }
 
 // end says how the look at both secrets ended.

@@ -60,7 +60,7 @@ func run(ctx context.Context, t conformance.Tenant, out, told io.Writer) int {
 		fmt.Fprintln(told, "conformance:", err)
 		return exitFailed
 	}
-	fmt.Fprintf(told, "trying what the engine assumes, with applications named %s...: two to three minutes\n", conformance.NamePrefix)
+	fmt.Fprintf(told, "trying what the engine assumes, with applications named %s...: about two minutes\n", conformance.NamePrefix)
 	report := conformance.Report{At: time.Now(), Version: auth0secrets.Version, Missing: r.Missing()}
 	report.Results = r.Check(ctx)
 	report.Limits = r.Limits()

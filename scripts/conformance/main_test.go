@@ -41,7 +41,7 @@ func TestExitCodesAndWhatIsPrinted(t *testing.T) {
 			credential := tn.AddManagementApplication(conformance.Scopes...)
 			c := conformance.Tenant{
 				Domain: tn.Domain(), ClientID: credential.ClientID, ClientSecret: credential.ClientSecret, CACert: tn.CACert(),
-				Pace: time.Nanosecond, Poll: time.Millisecond,
+				Pace: time.Nanosecond, Poll: time.Millisecond, Promised: time.Millisecond,
 			}
 			test.change(tn, &c)
 			var out, told bytes.Buffer
