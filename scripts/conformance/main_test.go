@@ -15,7 +15,10 @@ import (
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// One goroutine of a library runs from the start.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
 
 func TestExitCodesAndWhatIsPrinted(t *testing.T) {
 	interrupted, interrupt := context.WithCancel(t.Context())
