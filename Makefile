@@ -74,6 +74,16 @@ integration: build vault ## Run the integration suite on a real Vault and Agent
 	@go build -o bin/ ./scripts/demo ./scripts/auth0-application # which tests and documents build: not while others log in
 	go test -race -tags integration -count=1 -parallel 8 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
+.PHONY: conformance
+conformance: build ## Ask a real Auth0 tenant whether it is as the engine assumes, and rotate a secret there (docs/auth0.md says how)
+	$(call step,What the engine assumes of Auth0 (about two minutes))
+	@go build -ldflags "-X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/conformance ./scripts/conformance
+	@differs=0; bin/conformance || differs=$$?; [ $$differs -le 1 ] || exit $$differs; \
+	printf '\n==> A staged rotation there, on a real Vault (about a minute)\n'; \
+	if scripts/vault.sh >/dev/null; then \
+		go test -tags integration -count=1 -timeout 15m -run '^TestStagedRotationOnATenant$$' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '; \
+	else echo "there is no Vault: not tried"; fi; exit $$differs
+
 .PHONY: recipes
 recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)
 	$(call step,Recipes for applications: what is not installed is skipped by name)

@@ -1,0 +1,409 @@
+package conformance
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// NamePrefix begins the name of every application that a run makes.
+	NamePrefix = "vault-conformance-"
+
+	description = "Made by the conformance suite of vault-plugin-secrets-auth0, which removes it again"
+
+	// promised is Auth0's word for how long a new secret takes at most, and the default
+	// of propagation_delay.
+	promised = 30 * time.Second
+
+	cleanupPatience = time.Minute
+	pageSize        = 100
+	maxPages        = 10 // Auth0 lists no more
+)
+
+// ours matches the names of a run's applications: vault-conformance-<run>-<what for>.
+var ours = regexp.MustCompile(`^` + NamePrefix + `[0-9a-f]{8}-[a-z-]+$`)
+
+// Scopes of the Management API.
+const (
+	createClients     = "create:clients"
+	deleteClients     = "delete:clients"
+	createGrants      = "create:client_grants"
+	readClients       = "read:clients"
+	readKeys          = "read:client_keys"
+	updateKeys        = "update:client_keys"
+	readCredentials   = "read:client_credentials"
+	createCredentials = "create:client_credentials"
+	updateCredentials = "update:client_credentials"
+	deleteCredentials = "delete:client_credentials"
+)
+
+// Scopes are all that a whole run needs.
+var Scopes = []string{
+	createClients, deleteClients, createGrants, readClients, readKeys, updateKeys,
+	readCredentials, createCredentials, updateCredentials, deleteCredentials,
+}
+
+// Tenant is a tenant, and a credential of its Management API.
+type Tenant struct {
+	Domain       string // host or host:port
+	ClientID     string // of a machine-to-machine application
+	ClientSecret string
+	Audience     string // of the Management API; "": https://<Domain>/api/v2/
+	CACert       string // PEM; "": the system's roots
+
+	Pace     time.Duration // between two requests to the Management API; 0: 500ms
+	Poll     time.Duration // between two looks at which secret is accepted; 0: 1s
+	Promised time.Duration // how long a new secret takes at most; it is looked at for so long at least; 0: 30s
+	Watch    time.Duration // how long that is looked at, at most; 0: 60s
+
+	Say func(line string) // progress, without secrets; nil: nobody listens
+}
+
+// Application is a throw-away application.
+type Application struct {
+	ClientID     string
+	ClientSecret string
+	Audience     string // that it can get tokens for, if it was made with scopes
+}
+
+// Run is one pass over a tenant. It is for one goroutine.
+type Run struct {
+	tenant Tenant
+	id     string // in the names of this run's applications
+	http   *http.Client
+	token  string
+	scopes []string // nil: not known
+
+	made    map[string]bool // IDs of the applications that there are
+	unclear bool            // there may be another: the answer was lost
+	hidden  []hiding
+	limits  map[string]*Limit // by endpoint
+	last    time.Time         // when the Management API was last called
+
+	app     once[Application] // logs in by a secret and may read applications
+	bare    once[Application] // has no grant
+	web     once[Application] // may not use client_credentials
+	read    once[string]      // a token of app
+	changed once[change]      // what was seen when a secret was changed
+	keyed   once[keyApplication]
+}
+
+// once is made when it is first wanted, and only tried once.
+type once[T any] struct {
+	done  bool
+	value T
+	err   error
+}
+
+func (o *once[T]) get(begin func() (T, error)) (T, error) {
+	if !o.done {
+		o.value, o.err = begin()
+		o.done = true
+	}
+	return o.value, o.err
+}
+
+// Open logs in, and removes what an earlier run has left. An error means that
+// nothing can be tried here: credentials that do not work, or without the scopes to
+// make and remove applications.
+func Open(ctx context.Context, t Tenant) (*Run, error) {
+	if base, err := url.Parse("https://" + t.Domain); err != nil || base.Host != t.Domain || t.Domain == "" {
+		return nil, errors.New("the domain must be host or host:port, without scheme and path")
+	}
+	setDefault(&t.Audience, "https://"+t.Domain+"/api/v2/")
+	setDefault(&t.Pace, 500*time.Millisecond)
+	setDefault(&t.Poll, time.Second)
+	setDefault(&t.Promised, promised)
+	setDefault(&t.Watch, time.Minute)
+	client, err := newHTTPClient(t.CACert)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{tenant: t, id: randomHex(), http: client, made: map[string]bool{}, limits: map[string]*Limit{}}
+	r.hide(t.ClientSecret, "[secret]")
+	r.hide(t.ClientID, "[credential]")
+	r.hide(t.Domain, "[domain]")
+
+	got, err := r.logIn(ctx, Application{ClientID: t.ClientID, ClientSecret: t.ClientSecret})
+	if err != nil {
+		return nil, r.cleaned(err)
+	}
+	if got.status != http.StatusOK || got.text("access_token") == "" {
+		return nil, r.cleaned(unexpected("the credential does not get a token", got))
+	}
+	r.token, r.scopes = got.text("access_token"), scopesOf(got)
+	if missing := r.missing([]string{createClients, deleteClients}); len(missing) > 0 {
+		return nil, fmt.Errorf("the credential lacks %s: nothing can be tried", strings.Join(missing, ", "))
+	}
+	if missing := r.missing(Scopes); len(missing) > 0 {
+		r.say("the credential lacks %s: what needs them is not tried", strings.Join(missing, ", "))
+	}
+	if err := r.sweep(ctx, ours.MatchString); err != nil {
+		r.say("what an earlier run may have left was not looked for: %s", r.clean(err.Error()))
+	}
+	return r, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+// Close removes what the run has made. It does so, for a minute at most, also after
+// ctx has ended. An error names what is left over.
+func (r *Run) Close(ctx context.Context) error {
+	defer r.http.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupPatience)
+	defer cancel()
+	var left []error
+	for id := range r.made {
+		if err := r.remove(ctx, id); err != nil {
+			left = append(left, fmt.Errorf("application %s is left over (%w): remove it in the dashboard, or run again", id, err))
+		}
+	}
+	if r.unclear {
+		ofThisRun := func(name string) bool { return strings.HasPrefix(name, NamePrefix+r.id+"-") }
+		if err := r.sweep(ctx, ofThisRun); err != nil {
+			left = append(left, fmt.Errorf("an application %s%s-... may be left over: %w", NamePrefix, r.id, err))
+		}
+	}
+	return errors.Join(left...)
+}
+
+// Missing are the scopes of Scopes that the credential lacks; nil also where Auth0
+// does not say.
+func (r *Run) Missing() []string { return r.missing(Scopes) }
+
+func (r *Run) missing(wanted []string) []string {
+	if r.scopes == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(wanted), func(s string) bool { return slices.Contains(r.scopes, s) })
+}
+
+// Make makes an application for tests elsewhere, which logs in by its secret for
+// the Management API and may read applications there.
+func (r *Run) Make(ctx context.Context, name string) (Application, error) {
+	app, err := r.make(ctx, name, machine(), readClients)
+	return app, r.cleaned(err)
+}
+
+// HTTPClient trusts the tenant, and follows no redirects. Close ends its connections.
+func (r *Run) HTTPClient() *http.Client { return r.http }
+
+// machine are the settings of an application that logs in by its secret.
+func machine() map[string]any {
+	return map[string]any{
+		"app_type": "non_interactive", "grant_types": []string{"client_credentials"},
+		"token_endpoint_auth_method": "client_secret_post",
+	}
+}
+
+// make makes an application, with a grant for the Management API if there are
+// scopes, and waits until it can log in then.
+func (r *Run) make(ctx context.Context, name string, settings map[string]any, scopes ...string) (Application, error) {
+	body := map[string]any{"name": NamePrefix + r.id + "-" + name, "description": description}
+	for field, value := range settings {
+		body[field] = value
+	}
+	got, err := r.api(ctx, http.MethodPost, "clients", body)
+	if err != nil || got.status >= http.StatusInternalServerError {
+		r.unclear = true // it may have been made all the same
+	}
+	if err != nil {
+		return Application{}, err
+	}
+	app := Application{ClientID: got.text("client_id"), ClientSecret: got.text("client_secret")}
+	if app.ClientID != "" {
+		r.made[app.ClientID] = true
+		r.hide(app.ClientID, "[application]")
+	}
+	if got.status != http.StatusCreated || app.ClientID == "" {
+		return Application{}, unexpected("an application could not be made", got)
+	}
+	if len(scopes) == 0 {
+		return app, nil
+	}
+	app.Audience = r.tenant.Audience
+	got, err = r.api(ctx, http.MethodPost, "client-grants", map[string]any{
+		"client_id": app.ClientID, "audience": r.tenant.Audience, "scope": scopes,
+	})
+	switch {
+	case err != nil:
+		return Application{}, err
+	case got.status != http.StatusCreated:
+		return Application{}, unexpected("an application could not be authorised for the Management API", got)
+	case app.ClientSecret == "":
+		return Application{}, errNoSecret
+	}
+	_, err = r.await(ctx, app)
+	return app, err
+}
+
+// await waits until an application can log in, and gives the token.
+func (r *Run) await(ctx context.Context, app Application) (token string, err error) {
+	for began := time.Now(); ; {
+		got, err := r.logIn(ctx, app)
+		switch {
+		case err != nil:
+			return "", err
+		case got.status == http.StatusOK:
+			return got.text("access_token"), nil
+		case time.Since(began) > r.tenant.Watch:
+			return "", unexpected("an application could not log in with its secret", got)
+		}
+		if err := sleep(ctx, r.tenant.Poll); err != nil {
+			return "", err
+		}
+	}
+}
+
+// remove removes an application that a run has made.
+func (r *Run) remove(ctx context.Context, id string) error {
+	if id == r.tenant.ClientID {
+		return errors.New("that is the credential's own")
+	}
+	var failed error
+	for range 3 {
+		got, err := r.api(ctx, http.MethodDelete, "clients/"+id, nil)
+		if err == nil && (got.status == http.StatusNoContent || got.status == http.StatusNotFound) {
+			delete(r.made, id)
+			return nil
+		}
+		if failed = err; err == nil {
+			failed = unexpected("it could not be deleted", got)
+		}
+		if sleep(ctx, time.Second) != nil {
+			break
+		}
+	}
+	return failed
+}
+
+// sweep removes applications of this suite whose names match.
+func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
+	if missing := r.missing([]string{readClients}); len(missing) > 0 {
+		return errors.New("the credential lacks " + readClients)
+	}
+	var found []string
+	for page := range maxPages {
+		got, err := r.api(ctx, http.MethodGet, "clients?fields=client_id,name,description&include_fields=true&per_page="+
+			strconv.Itoa(pageSize)+"&page="+strconv.Itoa(page), nil)
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK {
+			return unexpected("applications could not be listed", got)
+		}
+		for _, each := range got.list {
+			text := func(name string) string { s, _ := each[name].(string); return s }
+			if matches(text("name")) && text("description") == description {
+				found = append(found, text("client_id"))
+			}
+		}
+		if len(got.list) < pageSize {
+			break
+		}
+	}
+	for _, id := range found {
+		if err := r.remove(ctx, id); err != nil {
+			return err
+		}
+		r.say("removed an application that was left over: %s", id)
+	}
+	return nil
+}
+
+// theApp is an application that many checks share. None changes it.
+func (r *Run) theApp(ctx context.Context) (Application, error) {
+	return r.app.get(func() (Application, error) { return r.make(ctx, "app", machine(), readClients) })
+}
+
+func (r *Run) say(format string, args ...any) {
+	if r.tenant.Say != nil {
+		r.tenant.Say(fmt.Sprintf(format, args...))
+	}
+}
+
+// hiding is a text that is not shown, and what stands for it.
+type hiding struct{ text, shown string }
+
+func (r *Run) hide(text, shown string) {
+	if text != "" {
+		r.hidden = append(r.hidden, hiding{text, shown})
+	}
+}
+
+// clean takes secrets, tokens, IDs and the domain out of a text.
+func (r *Run) clean(text string) string {
+	for _, h := range r.hidden {
+		text = strings.ReplaceAll(text, h.text, h.shown)
+	}
+	return text
+}
+
+func (r *Run) cleaned(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(r.clean(err.Error()))
+}
+
+func randomHex() string {
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// newSecret is a secret as the engine makes them: 64 characters, URL-safe.
+func (r *Run) newSecret() string {
+	b := make([]byte, 48)
+	_, _ = rand.Read(b)
+	secret := base64.RawURLEncoding.EncodeToString(b)
+	r.hide(secret, "[secret]")
+	return secret
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// FromEnvironment reads a Tenant from AUTH0_DOMAIN, AUTH0_CLIENT_ID,
+// AUTH0_CLIENT_SECRET and, if they are set, AUTH0_AUDIENCE and AUTH0_CA_CERT, which
+// names a file.
+func FromEnvironment(getenv func(string) string) (Tenant, error) {
+	t := Tenant{
+		Domain: getenv("AUTH0_DOMAIN"), ClientID: getenv("AUTH0_CLIENT_ID"), ClientSecret: getenv("AUTH0_CLIENT_SECRET"),
+		Audience: getenv("AUTH0_AUDIENCE"),
+	}
+	if t.Domain == "" || t.ClientID == "" || t.ClientSecret == "" {
+		return Tenant{}, errors.New("AUTH0_DOMAIN, AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET say which tenant, and a machine-to-machine" +
+			" application of it that may use the Management API with: " + strings.Join(Scopes, " "))
+	}
+	if file := getenv("AUTH0_CA_CERT"); file != "" {
+		text, err := os.ReadFile(file) //nolint:gosec // whoever runs this says which file
+		if err != nil {
+			return Tenant{}, fmt.Errorf("AUTH0_CA_CERT: %w", err)
+		}
+		t.CACert = string(text)
+	}
+	return t, nil
+}
