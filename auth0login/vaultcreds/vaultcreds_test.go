@@ -191,6 +191,18 @@ func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
 	assert.Equal(t, "secret-2", v.secret(t, source), "the last credentials stay")
 }
 
+// noticed is a context that says when somebody begins to wait for its end.
+type noticed struct {
+	context.Context
+	notice func()
+}
+
+// Done is that of the context.
+func (n noticed) Done() <-chan struct{} {
+	n.notice()
+	return n.Context.Done()
+}
+
 // TestARefreshGoesByNoReadThatHadBegunBefore: that may have come before the rotation.
 // All who refresh meanwhile share one.
 func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
@@ -202,10 +214,13 @@ func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
 	clock.forward(96 * time.Second)
 	v.secret(t, source) // begins to read
 	require.Eventually(t, func() bool { return v.count() == 2 }, time.Minute, time.Millisecond)
-	var refreshing sync.WaitGroup
+	var refreshing, begun sync.WaitGroup
 	for range 5 {
-		refreshing.Go(func() { assert.NoError(t, source.Refresh(t.Context())) })
+		begun.Add(1)
+		ctx := noticed{t.Context(), sync.OnceFunc(begun.Done)}
+		refreshing.Go(func() { assert.NoError(t, source.Refresh(ctx)) })
 	}
+	begun.Wait() // one that comes after the read would have another
 	close(hold)
 	refreshing.Wait()
 	assert.Equal(t, "secret-3", v.secret(t, source))
