@@ -39,9 +39,11 @@ func New(source Source) *Application { return &Application{source: source} }
 // [ErrRefused]; any other error ends the login.
 //
 // It is for libraries other than golang.org/x/oauth2; with that, the other methods
-// are more convenient.
+// are more convenient. An attempt must not follow redirects: they would take the
+// secret along. The [oauth2.HTTPClient] of its context follows none.
 func (a *Application) Login(ctx context.Context, attempt func(ctx context.Context, c Credentials, secret string) error) error {
 	var refusal, rereading error
+	attempting := withoutRedirects(ctx)
 	for round := range rounds {
 		if refresher, ok := a.source.(Refresher); ok && round > 0 {
 			rereading = refresher.Refresh(ctx)
@@ -54,7 +56,7 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 			return err
 		}
 		for _, secret := range a.inOrder(c) {
-			err := attempt(ctx, c, secret)
+			err := redirected(attempt(attempting, c, secret))
 			if !refused(err) {
 				if accepted(err) {
 					a.worked(secret)

@@ -32,5 +32,7 @@
 // Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else.
 //
 // As in golang.org/x/oauth2, the value of [oauth2.HTTPClient] in a context is the
-// client with which Auth0 is called.
+// client with which Auth0 is called. A copy of it is, which follows no redirects: they
+// would take the secret along. What [Application.Client] sends to the API follows
+// redirects as that client does.
 package auth0login

@@ -4,6 +4,9 @@
 //	client, err := api.NewClient(api.DefaultConfig())
 //	// ... log in at Vault, and renew the token: see api.LifetimeWatcher
 //	app := auth0login.New(vaultcreds.New(client, "auth0/creds/shop"))
+//
+// The client follows one redirect, with its token, as standby nodes of Vault need it. It
+// refuses one from HTTPS to HTTP. [api.Config.DisableRedirects] switches that off.
 package vaultcreds
 
 import (
