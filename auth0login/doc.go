@@ -13,7 +13,10 @@
 //
 // # Client credentials
 //
-//	app := auth0login.New(auth0login.File("/run/shop/auth0.json")) // rendered by Vault Agent
+//	app := auth0login.New(
+//		auth0login.File("/run/shop/auth0.json"), // rendered by Vault Agent
+//		auth0login.Domain("example.eu.auth0.com"),
+//	)
 //	client := app.Client(ctx, clientcredentials.Config{
 //		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
 //	})
@@ -25,6 +28,11 @@
 //	address, err := app.AuthCodeURL(ctx, web, state, oauth2.S256ChallengeOption(verifier))
 //	token, err := app.Exchange(ctx, web, code, oauth2.VerifierOption(verifier))
 //	client := oauth2.NewClient(ctx, app.TokenSource(ctx, web, token))
+//
+// # The application's own tenant
+//
+// [Domain] says for which tenant the credentials have to be. Without it the application
+// goes wherever they lead.
 //
 // # Where the secrets come from
 //
