@@ -33,7 +33,7 @@ func printed(t *testing.T, value any, verbs string) string {
 		}
 	}
 	noVerb := "extra\n"
-	fmt.Fprintf(&all, noVerb, value)
+	fmt.Fprintf(&all, noVerb, value) //nolint:staticcheck // what fmt makes of a value that it has no verb for
 	fmt.Fprintln(&all, value)
 	for _, options := range []*hclog.LoggerOptions{{Output: &all}, {Output: &all, JSONFormat: true}} {
 		hclog.New(options).Info("value", "one", value, "list", []any{value}, "formatted", hclog.Fmt("%v %+v", value, value))
