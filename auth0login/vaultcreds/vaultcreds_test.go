@@ -339,9 +339,9 @@ func TestNothingPrintsASecret(t *testing.T) {
 	assert.JSONEq(t, `"auth0/creds/shop in Vault"`, string(text))
 }
 
-// TestARedirectOfVaultKeepsTheToken where a standby node sends to the active one, but not
+// TestARedirectOfVaultIsFollowed, as from a standby node to the active one, but not to one
 // without TLS.
-func TestARedirectOfVaultKeepsTheToken(t *testing.T) {
+func TestARedirectOfVaultIsFollowed(t *testing.T) {
 	v := startVault(t, "auth0/creds/shop/x", 100)
 	standby := httptest.NewServer(http.RedirectHandler(v.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect))
 	defer standby.Close()
