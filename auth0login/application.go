@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/oauth2"
@@ -25,13 +26,40 @@ var ErrRefused = errors.New("Auth0 refused the client secret")
 // use; the goroutines of a process should share one.
 type Application struct {
 	source Source
+	domain *string // of the tenant that it insists on; nil: of any
+	last   *lastSecret
+}
 
-	mu   sync.Mutex
-	last string // the secret that worked last
+// lastSecret is the secret that worked last. An application points to it: fmt does not
+// follow pointers where it cannot call Format, as in the unexported field of a struct.
+type lastSecret struct {
+	mu     sync.Mutex
+	secret string
+}
+
+// Option is an option of [New].
+type Option func(*Application)
+
+// Domain is the domain of the application's own tenant: a host, or host:port, such as
+// example.eu.auth0.com. Credentials for another one are refused with an error, before
+// anything is sent and before an address is made. Upper and lower case are the same.
+//
+// The domain must come from the application's own configuration, not from Vault:
+// otherwise those who may write the engine's config and roles could send users and
+// logins to a tenant of their own.
+func Domain(domain string) Option {
+	return func(a *Application) { a.domain = &domain }
 }
 
 // New is an application whose credentials come from source. Nothing is read yet.
-func New(source Source) *Application { return &Application{source: source} }
+// Every application should have the option [Domain].
+func New(source Source, options ...Option) *Application {
+	a := &Application{source: source, last: &lastSecret{}}
+	for _, option := range options {
+		option(a)
+	}
+	return a
+}
 
 // Login calls attempt with one secret after the other until one is not refused, and
 // returns what that attempt has returned. An attempt says that its secret was refused
@@ -39,9 +67,11 @@ func New(source Source) *Application { return &Application{source: source} }
 // [ErrRefused]; any other error ends the login.
 //
 // It is for libraries other than golang.org/x/oauth2; with that, the other methods
-// are more convenient.
+// are more convenient. An attempt must not follow redirects: they would take the
+// secret along. The [oauth2.HTTPClient] of its context follows none.
 func (a *Application) Login(ctx context.Context, attempt func(ctx context.Context, c Credentials, secret string) error) error {
 	var refusal, rereading error
+	attempting := withoutRedirects(ctx)
 	for round := range rounds {
 		if refresher, ok := a.source.(Refresher); ok && round > 0 {
 			rereading = refresher.Refresh(ctx)
@@ -54,10 +84,10 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 			return err
 		}
 		for _, secret := range a.inOrder(c) {
-			err := attempt(ctx, c, secret)
+			err := redirected(attempt(attempting, c, secret))
 			if !refused(err) {
 				if accepted(err) {
-					a.worked(secret)
+					a.last.set(secret)
 				}
 				return err
 			}
@@ -75,24 +105,36 @@ func (a *Application) credentials(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("credentials for Auth0: %w", err)
 	}
+	if a.domain == nil {
+		return c, nil
+	}
+	if !strings.EqualFold(c.Domain, *a.domain) {
+		return Credentials{}, fmt.Errorf("credentials for Auth0: the domain %q is expected, but they are for %q", *a.domain, c.Domain)
+	}
+	c.Domain = *a.domain // what is used is the application's own text
 	return c, nil
 }
 
 // inOrder are the secrets in the order in which they are tried.
 func (a *Application) inOrder(c Credentials) []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !c.has(a.last) {
+	last := a.last.get()
+	if !c.has(last) {
 		return c.ClientSecrets
 	}
-	others := slices.DeleteFunc(slices.Clone(c.ClientSecrets), func(s string) bool { return s == a.last })
-	return append([]string{a.last}, others...)
+	others := slices.DeleteFunc(slices.Clone(c.ClientSecrets), func(s string) bool { return s == last })
+	return append([]string{last}, others...)
 }
 
-func (a *Application) worked(secret string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last = secret
+func (l *lastSecret) get() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.secret
+}
+
+func (l *lastSecret) set(secret string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.secret = secret
 }
 
 func (c Credentials) has(secret string) bool { return slices.Contains(c.ClientSecrets, secret) }

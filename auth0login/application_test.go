@@ -272,22 +272,6 @@ func TestTokensAreUsedUntilTheyExpire(t *testing.T) {
 	assert.Len(t, auth0.attempts(), 1)
 }
 
-// TestNoSecretIsPrinted in errors, or of credentials.
-func TestNoSecretIsPrinted(t *testing.T) {
-	const secret = "a-client-secret-that-nobody-sees"
-	auth0 := startAuth0(t, accepts("another"))
-	c, err := auth0.source(secret)(t.Context())
-	require.NoError(t, err)
-	printed := fmt.Sprintf("%v %+v %#v %s %v", c, c, c, c, c.LogValue())
-	printed += fmt.Sprint(auth0.login(t, New(auth0.source(secret))))
-	auth0.Close()
-	printed += fmt.Sprint(auth0.login(t, New(auth0.source(secret))))
-	_, err = ParseCredentials([]byte(`{"client_secrets":"` + secret + `"}`))
-	printed += fmt.Sprint(err)
-	assert.NotContains(t, printed, secret)
-	assert.Contains(t, printed, "with 1 client secrets")
-}
-
 func TestParseCredentials(t *testing.T) {
 	for text, want := range map[string][]string{
 		`"client_secrets":["A","B"],"client_secret":"A","fallback_client_secret":"B"`: {"A", "B"},

@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 )
 
 // Credentials are what an application logs in with: the data of creds/<role> or
 // static-creds/<role>.
+//
+// They are printed, logged and marshalled without the secrets. But fmt cannot call their
+// methods in an unexported field of another struct: do not print such a struct.
 type Credentials struct {
 	Domain        string   // of the tenant: a host, or host:port
 	ClientID      string   // of the application
@@ -76,14 +77,3 @@ func (c Credentials) validate() error {
 	}
 	return nil
 }
-
-// String tells everything but the secrets.
-func (c Credentials) String() string {
-	return fmt.Sprintf("%s at %s with %d client secrets", c.ClientID, c.Domain, len(c.ClientSecrets))
-}
-
-// GoString is String: no secret is printed with %#v, either.
-func (c Credentials) GoString() string { return c.String() }
-
-// LogValue is String, for package slog.
-func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -13,7 +13,10 @@
 //
 // # Client credentials
 //
-//	app := auth0login.New(auth0login.File("/run/shop/auth0.json")) // rendered by Vault Agent
+//	app := auth0login.New(
+//		auth0login.File("/run/shop/auth0.json"), // rendered by Vault Agent
+//		auth0login.Domain("example.eu.auth0.com"),
+//	)
 //	client := app.Client(ctx, clientcredentials.Config{
 //		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
 //	})
@@ -26,11 +29,18 @@
 //	token, err := app.Exchange(ctx, web, code, oauth2.VerifierOption(verifier))
 //	client := oauth2.NewClient(ctx, app.TokenSource(ctx, web, token))
 //
+// # The application's own tenant
+//
+// [Domain] says for which tenant the credentials have to be. Without it the application
+// goes wherever they lead.
+//
 // # Where the secrets come from
 //
 // [File] reads what Vault Agent has rendered. The package vaultcreds reads from
 // Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else.
 //
 // As in golang.org/x/oauth2, the value of [oauth2.HTTPClient] in a context is the
-// client with which Auth0 is called.
+// client with which Auth0 is called. A copy of it is, which follows no redirects: they
+// would take the secret along. What [Application.Client] sends to the API follows
+// redirects as that client does.
 package auth0login

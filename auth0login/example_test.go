@@ -14,7 +14,8 @@ import (
 // A service calls an API with tokens of its own.
 func ExampleApplication_Client() {
 	ctx := context.Background()
-	app := auth0login.New(auth0login.File("/run/shop/auth0.json")) // one for the process
+	// One for the process. The domain is that of the application's own tenant.
+	app := auth0login.New(auth0login.File("/run/shop/auth0.json"), auth0login.Domain("example.eu.auth0.com"))
 	client := app.Client(ctx, clientcredentials.Config{
 		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
 	})
@@ -27,7 +28,7 @@ func ExampleApplication_Client() {
 
 // A web application logs its users in.
 func ExampleApplication_Exchange() {
-	app := auth0login.New(auth0login.File("/run/shop/auth0.json"))
+	app := auth0login.New(auth0login.File("/run/shop/auth0.json"), auth0login.Domain("example.eu.auth0.com"))
 	web := oauth2.Config{RedirectURL: "https://shop.example.com/callback", Scopes: []string{"openid", "offline_access"}}
 	http.HandleFunc("/callback", func(w http.ResponseWriter, r *http.Request) {
 		token, err := app.Exchange(r.Context(), web, r.FormValue("code")) // after state was compared

@@ -59,6 +59,10 @@ func TestPoliciesOfTheReadme(t *testing.T) {
 	require.ErrorContains(t, err, "domain cannot be changed") // and nothing of the kind is sent anywhere
 	_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/token-roles/none", map[string]any{"scopes": "read:clients"})
 	require.NoError(t, err)
+	for path, hint := range map[string]string{"rotate": "say which role", "rotate-role/shop": "without -role"} {
+		_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/"+path, nil)
+		require.ErrorContains(t, err, hint, "not: permission denied")
+	}
 	for _, path := range []string{"creds/shop", "static-creds/shop", "tokens/none"} {
 		_, err = operator.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
 		denied(t, err)

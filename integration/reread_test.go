@@ -48,7 +48,7 @@ var (
 func (r *ruleReader) startLogins(name string) (stop func()) {
 	client := *r.s.Tenant.HTTPClient()
 	client.Transport = lastAttempts{next: client.Transport, count: &r.refused}
-	app := &devstack.Application{Source: r, Every: 40 * time.Millisecond, HTTP: &client, Prefix: name + "-"}
+	app := &devstack.Application{Source: r, Domain: r.s.Tenant.Domain(), Every: 40 * time.Millisecond, HTTP: &client, Prefix: name + "-"}
 	return startLoggingIn(app)
 }
 

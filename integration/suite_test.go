@@ -275,7 +275,9 @@ func (s *suite) startApplication(role string) (stop func()) {
 
 // startLogins starts an application that logs in every 40 ms.
 func (s *suite) startLogins(name string, source auth0login.Source) (stop func()) {
-	app := &devstack.Application{Source: source, Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-"}
+	app := &devstack.Application{
+		Source: source, Domain: s.Tenant.Domain(), Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-",
+	}
 	return startLoggingIn(app)
 }
 

@@ -3,7 +3,10 @@
 //
 //	client, err := api.NewClient(api.DefaultConfig())
 //	// ... log in at Vault, and renew the token: see api.LifetimeWatcher
-//	app := auth0login.New(vaultcreds.New(client, "auth0/creds/shop"))
+//	app := auth0login.New(vaultcreds.New(client, "auth0/creds/shop"), auth0login.Domain("example.eu.auth0.com"))
+//
+// The client follows one redirect, with its token, as standby nodes of Vault need it. It
+// refuses one from HTTPS to HTTP. [api.Config.DisableRedirects] switches that off.
 package vaultcreds
 
 import (
@@ -11,6 +14,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -46,7 +51,10 @@ type Source struct {
 	client *api.Client
 	path   string
 	now    func() time.Time
+	*state // behind a pointer, which fmt does not follow where it cannot call Format
+}
 
+type state struct {
 	mu      sync.Mutex
 	held    *lease
 	last    *reading  // under way, or the last one
@@ -91,8 +99,21 @@ func (r *reading) underWay() bool {
 // New is a source that reads the path, such as auth0/creds/shop. The client's token
 // has to be kept alive by the caller: see LastError.
 func New(client *api.Client, path string) *Source {
-	return &Source{client: client, path: path, now: time.Now, Patience: patience}
+	return &Source{client: client, path: path, now: time.Now, Patience: patience, state: &state{}}
 }
+
+// String is the path; a source is printed, logged and marshalled without the secrets
+// and Vault's token.
+func (s Source) String() string { return s.path + " in Vault" }
+
+// Format is String, for each verb.
+func (s Source) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, s.String()) }
+
+// MarshalJSON is String.
+func (s Source) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// LogValue is String, for package slog.
+func (s Source) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Credentials gives the credentials of the present lease, or reads. Before the
 // lease's end nobody waits for that.

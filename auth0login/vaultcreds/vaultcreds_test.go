@@ -1,15 +1,19 @@
 package vaultcreds
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -191,6 +195,18 @@ func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
 	assert.Equal(t, "secret-2", v.secret(t, source), "the last credentials stay")
 }
 
+// noticed is a context that says when somebody begins to wait for its end.
+type noticed struct {
+	context.Context
+	notice func()
+}
+
+// Done is that of the context.
+func (n noticed) Done() <-chan struct{} {
+	n.notice()
+	return n.Context.Done()
+}
+
 // TestARefreshGoesByNoReadThatHadBegunBefore: that may have come before the rotation.
 // All who refresh meanwhile share one.
 func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
@@ -202,10 +218,13 @@ func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
 	clock.forward(96 * time.Second)
 	v.secret(t, source) // begins to read
 	require.Eventually(t, func() bool { return v.count() == 2 }, time.Minute, time.Millisecond)
-	var refreshing sync.WaitGroup
+	var refreshing, begun sync.WaitGroup
 	for range 5 {
-		refreshing.Go(func() { assert.NoError(t, source.Refresh(t.Context())) })
+		begun.Add(1)
+		ctx := noticed{t.Context(), sync.OnceFunc(begun.Done)}
+		refreshing.Go(func() { assert.NoError(t, source.Refresh(ctx)) })
 	}
+	begun.Wait() // one that comes after the read would have another
 	close(hold)
 	refreshing.Wait()
 	assert.Equal(t, "secret-3", v.secret(t, source))
@@ -280,6 +299,65 @@ func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
 	source.Patience = hour
 	clock.forward(hour + time.Second) // as long as nobody would wait
 	assert.Equal(t, "secret-1", v.secret(t, source))
+}
+
+// TestNothingPrintsASecret, or the token for Vault.
+func TestNothingPrintsASecret(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	source, _ := v.source(t)
+	source.client.SetToken("the-token-for-vault")
+	v.secret(t, source)
+	require.Equal(t, []string{"secret-1"}, source.held.credentials.ClientSecrets)
+	value := reflect.ValueOf(source).Elem().Interface()
+	var all bytes.Buffer
+	for _, printed := range []any{
+		source, value, struct{ Value, Pointer any }{value, source}, []any{value, source}, map[string]any{"a": value},
+	} {
+		for _, flags := range []string{"", "+", "#"} {
+			for _, verb := range "vTtbcdoOqxXUeEfFgGspwz" {
+				fmt.Fprintf(&all, "%"+flags+string(verb)+"\n", printed)
+			}
+		}
+		for _, options := range []*hclog.LoggerOptions{{Output: &all}, {Output: &all, JSONFormat: true}} {
+			hclog.New(options).Info("source", "one", printed, "list", []any{printed})
+		}
+		for _, handler := range []slog.Handler{slog.NewTextHandler(&all, nil), slog.NewJSONHandler(&all, nil)} {
+			slog.New(handler).Info("source", "one", printed, "list", []any{printed})
+		}
+		text, err := json.Marshal(printed)
+		require.NoError(t, err)
+		all.Write(text)
+	}
+	unexported := struct{ value, pointer any }{value, source} // there fmt calls no methods
+	fmt.Fprintf(&all, "%v %+v %#v", unexported, unexported, unexported)
+	assert.NotContains(t, all.String(), "secret-1")
+	assert.NotContains(t, all.String(), "the-token-for-vault")
+	assert.Equal(t, "auth0/creds/shop in Vault", fmt.Sprintf("%#v", source))
+	assert.Equal(t, "auth0/creds/shop in Vault", source.LogValue().String())
+	text, err := json.Marshal(value)
+	require.NoError(t, err)
+	assert.JSONEq(t, `"auth0/creds/shop in Vault"`, string(text))
+}
+
+// TestARedirectOfVaultIsFollowed, as from a standby node to the active one, but not to one
+// without TLS.
+func TestARedirectOfVaultIsFollowed(t *testing.T) {
+	v := startVault(t, "auth0/creds/shop/x", 100)
+	standby := httptest.NewServer(http.RedirectHandler(v.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect))
+	defer standby.Close()
+	source, _ := (&vault{Server: standby}).source(t)
+	assert.Equal(t, "secret-1", v.secret(t, source))
+
+	downgrade := httptest.NewTLSServer(http.RedirectHandler(v.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect))
+	defer downgrade.Close()
+	config := api.DefaultConfig()
+	config.Address, config.MaxRetries = downgrade.URL, 0
+	require.NoError(t, config.ConfigureTLS(&api.TLSConfig{Insecure: true}))
+	client, err := api.NewClient(config)
+	require.NoError(t, err)
+	_, err = New(client, "auth0/creds/shop").Credentials(t.Context())
+	require.ErrorContains(t, err, "protocol downgrade")
+	assert.Equal(t, 1, v.count())
 }
 
 func TestErrorsOfTheFirstRead(t *testing.T) {

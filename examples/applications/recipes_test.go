@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,19 +42,93 @@ func TestNode(t *testing.T) {
 	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: "NODE_EXTRA_CA_CERTS"})
 }
 
+// TestNodeByItself needs no packages.
+func TestNodeByItself(t *testing.T) {
+	need(t, "node")
+	testByItself(t, "node", "node", "--input-type=module", "-e", `
+		import { ClientSecrets } from './client-secrets.js';
+		const [file, domain, url] = process.argv.slice(1);
+		try {
+			const form = new URLSearchParams({ grant_type: 'client_credentials', client_secret: 'x' });
+			const answer = await new ClientSecrets(file, domain).fetch(url, { method: 'POST', body: form, redirect: 'follow' });
+			console.log(answer.status);
+		} catch (error) {
+			console.log(error.message);
+		}`)
+}
+
+// pythonWith is a Python with the packages.
+func pythonWith(t *testing.T, packages string) string {
+	t.Helper()
+	for _, python := range []string{os.Getenv("PYTHON"), "python3", "/usr/bin/python3"} {
+		if python != "" && exec.CommandContext(t.Context(), python, "-c", "import "+packages).Run() == nil {
+			return python
+		}
+	}
+	t.Skip("not installed: Python with " + packages + " (Debian: python3-authlib python3-flask python3-requests; PYTHON names another Python)")
+	return ""
+}
+
+// TestPythonByItself needs requests alone.
+func TestPythonByItself(t *testing.T) {
+	testByItself(t, "python", pythonWith(t, "requests"), "-B", "-c", `
+import sys
+
+import requests
+from client_secrets import ClientSecretAdapter, ClientSecrets
+
+file, domain, url = sys.argv[1:]
+try:
+    session = requests.Session()
+    session.mount("http://127.0.0.1", ClientSecretAdapter(ClientSecrets(file, domain)))
+    print(session.post(url, data={"grant_type": "client_credentials", "client_secret": "x"}).status_code)
+except (requests.RequestException, RuntimeError) as error:
+    print(error)
+`)
+}
+
 func TestPython(t *testing.T) {
 	const versions = "import authlib, flask, requests, sys; from importlib.metadata import version; " +
 		"print(sys.version.split()[0], *(n + ' ' + version(n) for n in ('authlib', 'flask', 'requests')))"
-	for _, python := range []string{"python3", "/usr/bin/python3"} {
-		out, err := exec.CommandContext(t.Context(), python, "-c", versions).Output()
-		if err != nil {
-			continue
-		}
-		t.Log("python", strings.TrimSpace(string(out)))
-		test(t, command{dir: "python", args: []string{python, "-B", "app.py"}, ca: "REQUESTS_CA_BUNDLE"})
-		return
+	python := pythonWith(t, "authlib, flask, requests")
+	t.Log("python", strings.TrimSpace(run(t, "python", python, "-B", "-W", "ignore", "-c", versions)))
+	test(t, command{dir: "python", args: []string{python, "-B", "app.py"}, ca: "REQUESTS_CA_BUNDLE"})
+}
+
+// testByItself runs a program that is told of a file, the domain that it expects, and an
+// address, and prints the status of one request there or its error.
+func testByItself(t *testing.T, dir string, args ...string) {
+	var got []string
+	catch := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.FormValue("client_secret"))
+	}))
+	defer catch.Close()
+	asked := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		assert.NoError(t, err)
+		http.Redirect(w, r, catch.URL, status)
+	}))
+	defer front.Close()
+	file := filepath.Join(t.TempDir(), "auth0.json")
+	credentials := `{"domain":"example.eu.auth0.com","client_id":"shop","client_secrets":["the-secret","another"]}`
+	require.NoError(t, os.WriteFile(file, []byte(credentials), 0o600))
+	output := func(domain, url string) string { return run(t, dir, args[0], append(args[1:], file, domain, url)...) }
+
+	for _, status := range []string{"301", "302", "303", "307", "308"} {
+		asked = 0
+		assert.Contains(t, output("Example.eu.auth0.com", front.URL+"/"+status), "answers with a redirect ("+status+"), which is not followed")
+		assert.Equal(t, 1, asked, "the next secret would not help")
 	}
-	t.Skip("not installed: Python with authlib, flask and requests (Debian: python3-authlib python3-flask python3-requests)")
+	assert.Empty(t, got, "a server that was redirected to was asked")
+
+	refused := output("tenant.example.com", catch.URL)
+	assert.Contains(t, refused, "the domain tenant.example.com is expected, but it is for example.eu.auth0.com")
+	assert.NotContains(t, refused, "the-secret")
+	assert.Empty(t, got)
+	assert.Equal(t, "200\n", output("example.EU.auth0.com", catch.URL))
+	assert.Equal(t, []string{"the-secret"}, got)
 }
 
 // test runs an application and does to it what rotations do.
@@ -106,6 +181,17 @@ func test(t *testing.T, c command) {
 	f.render("a secret with +&=% in it")
 	f.logIn(accepted(1), refused(0))
 
+	t.Log("credentials for another tenant are refused, and nothing is sent")
+	f.domain = "tenant.example.com"
+	f.render("a secret with +&=% in it")
+	requests := f.tokenRequests()
+	status, _ = f.browse("/login")
+	assert.GreaterOrEqual(t, status, 400)
+	assert.Equal(t, requests, f.tokenRequests())
+	f.domain = f.tenant.Domain()
+	f.render("a secret with +&=% in it")
+	f.logIn(accepted(1), refused(0))
+
 	t.Log("if Auth0 took the code of a refused attempt for used, one login would fail")
 	f.tenant.SpendCodesOnRefusal(true)
 	f.render("a secret with +&=% in it", "the last secret")
@@ -127,6 +213,7 @@ type fixture struct {
 	tenant       *tenant.Tenant
 	app          tenant.Application
 	stale, first string
+	domain       string // that the file says
 	file         string // as Vault Agent renders it
 	template     string // from which
 	base         string
@@ -140,7 +227,7 @@ func start(t *testing.T, c command) *fixture {
 	t.Cleanup(tn.Close)
 	port := freePort(t)
 	f := &fixture{
-		t: t, tenant: tn, stale: "a stale secret", first: "the first secret",
+		t: t, tenant: tn, domain: tn.Domain(), stale: "a stale secret", first: "the first secret",
 		file: filepath.Join(t.TempDir(), "auth0.json"), template: exampleTemplate(t), base: "http://localhost:" + port,
 	}
 	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Callbacks: []string{f.base + "/callback"}})
@@ -152,7 +239,7 @@ func start(t *testing.T, c command) *fixture {
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, []byte(tn.CACert()), 0o600))
-	f.launch(c, "CREDENTIALS="+f.file, "BASE_URL="+f.base, "PORT="+port, "SESSION_SECRET=of no use to anybody else, 32 long", c.ca+"="+ca)
+	f.launch(c, "CREDENTIALS="+f.file, "DOMAIN="+tn.Domain(), "BASE_URL="+f.base, "PORT="+port, "SESSION_SECRET=of no use to anybody else, 32 long", c.ca+"="+ca)
 	return f
 }
 
@@ -211,7 +298,7 @@ func (f *fixture) render(secrets ...string) {
 		fallback = secrets[1]
 	}
 	credentials := map[string]any{
-		"domain": f.tenant.Domain(), "client_id": f.app.ClientID,
+		"domain": f.domain, "client_id": f.app.ClientID,
 		"client_secret": secrets[0], "fallback_client_secret": fallback, "client_secrets": secrets,
 	}
 	functions := template.FuncMap{

@@ -37,7 +37,8 @@ env_template "AUTH0_DOMAIN" {
 }
 
 exec {
-  command                   = ["/usr/local/bin/shop"]
+  # The domain is the application's own, by which it refuses an AUTH0_DOMAIN that is another.
+  command                   = ["/usr/local/bin/shop", "--auth0-domain=example.eu.auth0.com"]
   restart_on_secret_changes = "always"
   restart_stop_signal       = "SIGTERM"
 }

@@ -21,6 +21,7 @@ template_config {
 
 # Without ttl and the times, so that the file changes only when the secrets do.
 # It is replaced at once, by a rename: a reader sees the old one or the new one.
+# The application refuses a domain that is not the one in its own configuration.
 template {
   destination          = "/run/shop/auth0.json"
   perms                = "0640"

@@ -33,6 +33,7 @@ func Template(mount, role string) string {
 // are meant to: with package auth0login.
 type Application struct {
 	Source auth0login.Source // such as the file that Vault Agent renders
+	Domain string            // of its tenant, for auth0login.Domain; "": of any
 	Every  time.Duration     // between the beginnings of two logins
 	HTTP   *http.Client      // trusts the tenant
 	Prefix string            // makes its login IDs different from others'
@@ -42,7 +43,11 @@ type Application struct {
 
 // Run logs in until the context ends, and waits for logins under way.
 func (a *Application) Run(ctx context.Context) {
-	app := auth0login.New(a.Source)
+	var options []auth0login.Option
+	if a.Domain != "" {
+		options = append(options, auth0login.Domain(a.Domain))
+	}
+	app := auth0login.New(a.Source, options...)
 	ticker := time.NewTicker(a.Every)
 	defer ticker.Stop()
 	var logins sync.WaitGroup

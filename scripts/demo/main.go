@@ -93,7 +93,9 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 		end()
 		return err
 	}
-	app := &devstack.Application{Source: auth0login.File(file), Every: loginEvery, HTTP: stack.Tenant.HTTPClient(), Prefix: "login-"}
+	app := &devstack.Application{
+		Source: auth0login.File(file), Domain: stack.Tenant.Domain(), Every: loginEvery, HTTP: stack.Tenant.HTTPClient(), Prefix: "login-",
+	}
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)

@@ -4,7 +4,8 @@ using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Shop;
 
 var builder = WebApplication.CreateBuilder(args);
-var secrets = new ClientSecrets(builder.Configuration["Auth0:Credentials"]!); // such as /run/shop/auth0.json
+var domain = builder.Configuration["Auth0:Domain"]!; // such as example.eu.auth0.com: not what the file says
+var secrets = new ClientSecrets(builder.Configuration["Auth0:Credentials"]!, domain); // such as /run/shop/auth0.json
 var credentials = secrets.Read();
 
 builder.Services
@@ -16,7 +17,7 @@ builder.Services
     .AddCookie()
     .AddOpenIdConnect(options =>
     {
-        options.Authority = $"https://{credentials.Domain}/";
+        options.Authority = $"https://{domain}/";
         options.ClientId = credentials.ClientId;
         options.ClientSecret = credentials.ClientSecrets[0]; // must be set; the handler puts in the right one
         options.BackchannelHttpHandler = new ClientSecretHandler(secrets);

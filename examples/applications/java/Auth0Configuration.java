@@ -1,5 +1,6 @@
 package com.example.shop;
 
+import java.net.http.HttpClient;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -7,6 +8,9 @@ import java.util.function.BiFunction;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
+import org.springframework.http.HttpStatusCode;
+import org.springframework.http.client.JdkClientHttpRequestFactory;
+import org.springframework.http.converter.FormHttpMessageConverter;
 import org.springframework.security.oauth2.client.endpoint.AbstractOAuth2AuthorizationGrantRequest;
 import org.springframework.security.oauth2.client.endpoint.OAuth2AccessTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.OAuth2AuthorizationCodeGrantRequest;
@@ -15,25 +19,31 @@ import org.springframework.security.oauth2.client.endpoint.OAuth2RefreshTokenGra
 import org.springframework.security.oauth2.client.endpoint.RestClientAuthorizationCodeTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.RestClientClientCredentialsTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.RestClientRefreshTokenTokenResponseClient;
+import org.springframework.security.oauth2.client.http.OAuth2ErrorResponseErrorHandler;
 import org.springframework.security.oauth2.client.registration.ClientRegistration;
 import org.springframework.security.oauth2.client.registration.ClientRegistrationRepository;
 import org.springframework.security.oauth2.client.registration.ClientRegistrations;
 import org.springframework.security.oauth2.client.registration.InMemoryClientRegistrationRepository;
 import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
+import org.springframework.security.oauth2.core.http.converter.OAuth2AccessTokenResponseHttpMessageConverter;
+import org.springframework.web.client.RestClient;
+import org.springframework.web.client.RestClientException;
 
 @Configuration
 class Auth0Configuration {
 
     @Bean
-    ClientSecrets clientSecrets(@Value("${auth0.credentials}") String file) { // such as /run/shop/auth0.json
-        return new ClientSecrets(Path.of(file));
+    ClientSecrets clientSecrets(
+            @Value("${auth0.credentials}") String file, // such as /run/shop/auth0.json
+            @Value("${auth0.domain}") String domain) { // such as example.eu.auth0.com: not what the file says
+        return new ClientSecrets(Path.of(file), domain);
     }
 
     @Bean
-    ClientRegistrationRepository clientRegistrations(ClientSecrets secrets) {
+    ClientRegistrationRepository clientRegistrations(ClientSecrets secrets, @Value("${auth0.domain}") String domain) {
         Map<String, Object> credentials = secrets.credentials();
         return new InMemoryClientRegistrationRepository(
-                ClientRegistrations.fromIssuerLocation("https://" + credentials.get("domain") + "/")
+                ClientRegistrations.fromIssuerLocation("https://" + domain + "/")
                         .registrationId("auth0")
                         .clientId((String) credentials.get("client_id"))
                         .clientSecret((String) ((List<?>) credentials.get("client_secrets")).get(0)) // replaced in each attempt
@@ -44,21 +54,45 @@ class Auth0Configuration {
 
     @Bean
     OAuth2AccessTokenResponseClient<OAuth2AuthorizationCodeGrantRequest> authorizationCode(ClientSecrets secrets) {
-        return withEach(secrets, new RestClientAuthorizationCodeTokenResponseClient(),
+        var endpoint = new RestClientAuthorizationCodeTokenResponseClient();
+        endpoint.setRestClient(withoutRedirects());
+        return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2AuthorizationCodeGrantRequest(client, request.getAuthorizationExchange()));
     }
 
     @Bean
     OAuth2AccessTokenResponseClient<OAuth2RefreshTokenGrantRequest> refreshToken(ClientSecrets secrets) {
-        return withEach(secrets, new RestClientRefreshTokenTokenResponseClient(),
+        var endpoint = new RestClientRefreshTokenTokenResponseClient();
+        endpoint.setRestClient(withoutRedirects());
+        return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2RefreshTokenGrantRequest(
                         client, request.getAccessToken(), request.getRefreshToken(), request.getScopes()));
     }
 
     @Bean
     OAuth2AccessTokenResponseClient<OAuth2ClientCredentialsGrantRequest> clientCredentials(ClientSecrets secrets) {
-        return withEach(secrets, new RestClientClientCredentialsTokenResponseClient(),
+        var endpoint = new RestClientClientCredentialsTokenResponseClient();
+        endpoint.setRestClient(withoutRedirects());
+        return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2ClientCredentialsGrantRequest(client));
+    }
+
+    /** The client that Spring Security would make, but one that follows no redirect: it would take the secret along. */
+    private static RestClient withoutRedirects() {
+        return RestClient.builder()
+                .requestFactory(new JdkClientHttpRequestFactory(
+                        HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER).build()))
+                .messageConverters(converters -> {
+                    converters.clear();
+                    converters.add(new FormHttpMessageConverter());
+                    converters.add(new OAuth2AccessTokenResponseHttpMessageConverter());
+                })
+                .defaultStatusHandler(HttpStatusCode::is3xxRedirection, (request, response) -> {
+                    throw new RestClientException(request.getURI() + " answers with a redirect ("
+                            + response.getStatusCode().value() + "), which is not followed");
+                })
+                .defaultStatusHandler(new OAuth2ErrorResponseErrorHandler())
+                .build();
     }
 
     private static <T extends AbstractOAuth2AuthorizationGrantRequest> OAuth2AccessTokenResponseClient<T> withEach(

@@ -12,7 +12,10 @@ import org.springframework.boot.json.JsonParserFactory;
 import org.springframework.security.oauth2.core.OAuth2AuthorizationException;
 import org.springframework.web.client.RestClientResponseException;
 
-/** The file that Vault Agent renders from auth0/creds/shop. */
+/**
+ * The file that Vault Agent renders from auth0/creds/shop. What it has must be for the
+ * domain of the application's own tenant.
+ */
 final class ClientSecrets {
 
     private static final int ROUNDS = 2; // a new secret may reach Auth0 while the others are tried
@@ -20,28 +23,35 @@ final class ClientSecrets {
     private static final Set<String> REFUSALS = Set.of("invalid_client", "access_denied");
 
     private final Path file;
+    private final String domain;
     private volatile Map<String, Object> known; // what the file said when it could be read last
     private volatile String worked; // the secret that Auth0 accepted last
 
-    ClientSecrets(Path file) {
+    ClientSecrets(Path file, String domain) {
         this.file = file;
+        this.domain = domain;
         credentials();
     }
 
     /** Reads the file each time: Vault Agent replaces it by another. */
     Map<String, Object> credentials() {
+        Map<String, Object> read;
         try {
-            Map<String, Object> read = JsonParserFactory.getJsonParser().parseMap(Files.readString(file));
+            read = JsonParserFactory.getJsonParser().parseMap(Files.readString(file));
             if (!(read.get("client_secrets") instanceof List<?> secrets) || secrets.isEmpty()) {
                 throw new IllegalArgumentException("no client_secrets");
             }
-            known = read;
         } catch (IOException | IllegalArgumentException e) {
             if (known == null) {
                 throw new IllegalStateException(file.toString(), e);
             }
+            return known;
         }
-        return known;
+        if (!domain.equalsIgnoreCase(String.valueOf(read.get("domain")))) {
+            throw new IllegalStateException(file + ": the domain " + domain + " is expected, but it is for " + read.get("domain"));
+        }
+        known = read;
+        return read;
     }
 
     /** Makes the attempt with one secret after the other until Auth0 accepts one. */

@@ -2,8 +2,9 @@ import express from 'express';
 import openid from 'express-openid-connect';
 import { ClientSecrets } from './client-secrets.js';
 
-const secrets = new ClientSecrets(process.env.CREDENTIALS); // such as /run/shop/auth0.json
-const { domain, client_id, client_secrets } = secrets.credentials();
+const domain = process.env.DOMAIN; // such as example.eu.auth0.com: not what the file says
+const secrets = new ClientSecrets(process.env.CREDENTIALS, domain); // such as /run/shop/auth0.json
+const { client_id, client_secrets } = secrets.credentials();
 
 const app = express();
 app.use(

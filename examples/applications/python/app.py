@@ -5,9 +5,10 @@ from flask import Flask, redirect, session, url_for
 
 from client_secrets import ClientSecretAdapter, ClientSecrets
 
-secrets = ClientSecrets(os.environ["CREDENTIALS"])  # such as /run/shop/auth0.json
+domain = os.environ["DOMAIN"]  # such as example.eu.auth0.com: not what the file says
+secrets = ClientSecrets(os.environ["CREDENTIALS"], domain)  # such as /run/shop/auth0.json
 credentials = secrets.credentials()
-issuer = f"https://{credentials['domain']}/"
+issuer = f"https://{domain}/"
 
 app = Flask(__name__)
 app.secret_key = os.environ["SESSION_SECRET"]  # signs the session: not Auth0's

@@ -1,0 +1,48 @@
+package auth0login
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// What holds secrets is printed, logged and marshalled without them. The methods are of
+// values, so that values and pointers both have them.
+
+// String tells everything but the secrets.
+func (c Credentials) String() string {
+	return fmt.Sprintf("%s at %s with %d client secrets", c.ClientID, c.Domain, len(c.ClientSecrets))
+}
+
+// Format is String, for each verb.
+func (c Credentials) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, c.String()) }
+
+// MarshalJSON is String. See [ParseCredentials] for the JSON that holds credentials.
+func (c Credentials) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
+
+// MarshalText is String, for YAML and XML.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// LogValue is String, for package slog.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// String tells the domain, if the application has the option [Domain].
+func (a Application) String() string {
+	if a.domain == nil {
+		return "Auth0 application"
+	}
+	return "Auth0 application at " + *a.domain
+}
+
+// Format is String, for each verb.
+func (a Application) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, a.String()) }
+
+// MarshalJSON is String.
+func (a Application) MarshalJSON() ([]byte, error) { return json.Marshal(a.String()) }
+
+// LogValue is String, for package slog.
+func (a Application) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// Format writes the path, for each verb.
+func (f *file) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.path) }
