@@ -31,12 +31,12 @@ import (
 func ward(t *testing.T, scopes ...string) *patient {
 	p := newPatient(t, tenant.Options{RateLimit: tenant.RateLimit{PerSecond: 16, Burst: 50}}, scopes...)
 	id := func(n int) string { return fmt.Sprintf("%032d", n) }
-	p.AddApplication(tenant.Application{ClientID: id(1), Name: "shop"})
-	p.AddApplication(tenant.Application{ClientID: id(2), Name: "old shop", Alg: "HS256"})
+	p.AddApplication(tenant.Application{ClientID: id(1), Name: "shop", Shape: tenant.Full})
+	p.AddApplication(tenant.Application{ClientID: id(2), Name: "old shop", Alg: "HS256", Shape: tenant.Full, ThirdParty: true})
 	p.AddApplication(tenant.Application{ClientID: id(3), Name: "single page", AppType: "spa"})
 	p.AddApplication(tenant.Application{ClientID: id(4), Name: "All Applications", Global: true})
 	p.AddApplication(tenant.Application{ClientID: id(5), Name: "with a key", AuthenticationMethods: map[string]any{"private_key_jwt": map[string]any{}}})
-	p.AddApplication(tenant.Application{ClientID: id(6), Name: "a name\x1b[2J that is long and moves the cursor", Absent: []string{"token_endpoint_auth_method"}})
+	p.AddApplication(tenant.Application{ClientID: id(6), Name: "a name\x1b[2J that is long and moves the cursor", Shape: tenant.Bare})
 	return p
 }
 
@@ -148,24 +148,24 @@ func TestWhatIsWrong(t *testing.T) {
 		"unknown client": {args: []string{"-client-id=nobody"}, check: checkLogin,
 			says: "401 access_denied", remedy: "Check client ID"},
 		"unknown audience": {args: []string{"-audience=https://login.example.com/api/v2/"}, check: checkLogin,
-			says: "Service not enabled", remedy: "https://login.example.com/api/v2/"},
+			says: "there is no API with this audience", remedy: "https://login.example.com/api/v2/"},
 		"not authorised": {change: func(p *patient) { p.engine = p.AddApplication(tenant.Application{}) }, check: checkLogin,
-			says: "not authorized to access", remedy: "Authorise the application"},
+			says: "has no grant for this API", remedy: "Authorise the application"},
 		"grant type": {change: func(p *patient) {
 			p.UpdateApplication(p.engine.ClientID, func(a *tenant.Application) { a.GrantTypes = []string{"implicit"} })
 		}, check: checkLogin, says: "unauthorized_client", remedy: "grant type client_credentials"},
 		"untrusted certificate": {args: []string{"-ca-cert="}, check: checkLogin,
-			says: "certificate signed by unknown authority", remedy: "-ca-cert"},
+			says: "certificate is signed by an unknown authority", remedy: "-ca-cert"},
 		"certificate for others": {args: otherHost(t), check: checkLogin,
-			says: "certificate", remedy: "for other hosts"},
+			says: "certificate is for other hosts", remedy: "typing error"},
 		"no such host": {args: []string{"-domain=nowhere.invalid"}, check: checkLogin,
-			says: "nowhere.invalid", remedy: "DNS"},
+			says: "there is no such host", remedy: "DNS"},
 		"nobody listens": {args: []string{"-domain=127.0.0.1:1"}, check: checkLogin,
 			says: "connection refused", remedy: "HTTPS_PROXY"},
 		"a proxy answers the login": {fault: tenant.Fault{Endpoint: tenant.Token, Kind: tenant.HTMLFromProxy, Status: 403}, check: checkLogin,
-			says: "something other than Auth0 answered, with text/html", remedy: "proxy or firewall"},
+			says: "something other than Auth0 answered", remedy: "proxy or firewall"},
 		"a proxy answers the API": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.HTMLFromProxy}, check: checkAPI,
-			says: "something other than Auth0 answered, with text/html", remedy: "proxy or firewall"},
+			says: "something other than Auth0 answered", remedy: "proxy or firewall"},
 		"login limited": {fault: tenant.Fault{Endpoint: tenant.Token, Kind: tenant.RateLimited, RetryAfter: 2 * time.Minute}, check: checkLogin,
 			says: "limits the rate (429), retry in 2m0s", remedy: "Wait that long"},
 		"API limited": {fault: tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.RateLimited, RetryAfter: 2 * time.Minute}, check: checkAPI,
@@ -342,4 +342,20 @@ func TestInterrupted(t *testing.T) {
 	assert.Equal(t, ExitFailed, code)
 	assert.Empty(t, out.String())
 	assert.Equal(t, "doctor: interrupted\n", errors.String())
+}
+
+// TestNoReportNoSuccess: absurd times in headers do not keep the report from being
+// printed, and what cannot be printed is a failure.
+func TestNoReportNoSuccess(t *testing.T) {
+	for _, reset := range []string{"1795000000", "7258118400", "253402300800", "9223372036854775807", "-1", "NaN"} {
+		p := newPatient(t, tenant.Options{}, allScopes...)
+		p.Inject(tenant.Fault{Endpoint: tenant.AnyManagement, Kind: tenant.Headers, Headers: map[string]string{
+			"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "49", "X-RateLimit-Reset": reset,
+		}})
+		report, r := p.check()
+		assert.Equal(t, ExitOK, r.code, reset)
+		assert.NotEmpty(t, report.Checks, reset)
+	}
+	year10000 := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	require.Error(t, print(io.Discard, formatJSON, &Report{RateLimit: &RateLimit{Reset: &year10000}}))
 }

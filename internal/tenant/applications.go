@@ -47,7 +47,7 @@ type Application struct {
 	AuthenticationMethods map[string]any
 
 	Global        bool
-	FirstParty    bool
+	ThirdParty    bool   // is_first_party is false
 	Alg           string // jwt_configuration.alg; "": absent, which means HS256
 	SecretEncoded bool   // jwt_configuration.secret_encoded
 	GrantTypes    []string
@@ -149,7 +149,6 @@ func (t *Tenant) AddManagementApplication(granted ...string) Application {
 		AppType:                 "non_interactive",
 		ClientSecret:            randomText(64),
 		TokenEndpointAuthMethod: "client_secret_post",
-		FirstParty:              true,
 		Alg:                     "RS256",
 		GrantTypes:              []string{"client_credentials"},
 	}, t.Audience(), granted)
@@ -168,7 +167,6 @@ func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) App
 		AppType:               "non_interactive",
 		ClientSecret:          randomText(64),
 		AuthenticationMethods: keyMethod(key.ID),
-		FirstParty:            true,
 		Alg:                   "RS256",
 		GrantTypes:            []string{"client_credentials"},
 	}, t.Audience(), granted)

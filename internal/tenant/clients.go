@@ -210,7 +210,9 @@ func (a *application) apply(sent map[string]json.RawMessage) {
 	set("name", &a.Name)
 	set("description", &a.Description)
 	set("app_type", &a.AppType)
-	set("is_first_party", &a.FirstParty)
+	if first := false; set("is_first_party", &first) {
+		a.ThirdParty = !first
+	}
 	set("grant_types", &a.GrantTypes)
 	set("callbacks", &a.Callbacks)
 	if set("token_endpoint_auth_method", &a.TokenEndpointAuthMethod) {

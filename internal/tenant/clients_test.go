@@ -49,7 +49,7 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	f := start(t, "read:client_keys")
 	app := f.AddApplication(Application{
 		ClientID: "id", Name: "shop", AppType: "native", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "s",
-		Global: true, FirstParty: true, Alg: "HS256", SecretEncoded: true, GrantTypes: []string{"client_credentials"},
+		Global: true, Alg: "HS256", SecretEncoded: true, GrantTypes: []string{"client_credentials"},
 		Absent: []string{"signing_keys"},
 	})
 	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native",
@@ -190,7 +190,8 @@ func TestNamesAreSentAsTheyAre(t *testing.T) {
 	got := f.api(http.MethodGet, "clients/"+app.ClientID, "")
 	assert.Equal(t, name, got.object["name"])
 	assert.Contains(t, string(got.body), `a\u001b[2J\u0000\n`)
-	assert.Contains(t, string(got.body), `"is_first_party":false`)
+	f.UpdateApplication(app.ClientID, func(a *Application) { a.ThirdParty = true })
+	assert.Contains(t, string(f.api(http.MethodGet, "clients/"+app.ClientID, "").body), `"is_first_party":false`)
 }
 
 func TestListGoesThroughAllApplications(t *testing.T) {

@@ -77,7 +77,7 @@ func (t *Tenant) createApplication(c *call, granted scopes) answer {
 	}
 
 	made := &application{grants: map[string]scopes{}, certs: 1}
-	made.Application = Application{Shape: Bare, ClientID: randomAlphanumerics(32), FirstParty: true, GrantTypes: usualGrants(), withoutJWT: true}
+	made.Application = Application{Shape: Bare, ClientID: randomAlphanumerics(32), GrantTypes: usualGrants(), withoutJWT: true}
 	made.apply(sent)
 	if key != nil {
 		made.keys, made.AuthenticationMethods = []registeredKey{*key}, keyMethod(key.ID)

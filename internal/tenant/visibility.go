@@ -66,7 +66,7 @@ func (a *application) object(granted scopes) map[string]any {
 		"description":                   a.Description,
 		"app_type":                      a.AppType,
 		"global":                        a.Global,
-		"is_first_party":                a.FirstParty,
+		"is_first_party":                !a.ThirdParty,
 		"jwt_configuration":             jwt,
 		"token_endpoint_auth_method":    a.TokenEndpointAuthMethod,
 		"client_authentication_methods": a.AuthenticationMethods,
