@@ -24,8 +24,8 @@ var (
 		fieldAudience: "https://" + exampleDomain + "/api/v2/", fieldCACert: "", fieldRequestTimeout: 30,
 		fieldPropagationDelay: 30, fieldDriftCheckPeriod: 86400, fieldVerifyConnection: true,
 		fieldAllowedApplications: []string{"*"},
-		fieldScopes:            []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
-		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
+		fieldScopes:              []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
+		fieldLastVaultRotation:   exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	})
 	exampleTimeline = map[string]any{
 		fieldPhase: string(rotation.Staged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleReadyAt,

@@ -175,7 +175,7 @@ func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]stri
 	accepted, err := api.Accepts(ctx, sent.clientID, string(sent.clientSecret))
 	switch {
 	case err != nil:
-		return []string{
+		return []string{ //nolint:nilerr // a warning: it says neither yes nor no
 			fieldClientSecret + " could not be proven: the engine may not read it in Auth0 (" + scopeReadClientKeys +
 				"), and a login with it was neither accepted nor refused for it (" + err.Error() +
 				"). If it is not the application's present secret, credentials are wrong until the first rotation",

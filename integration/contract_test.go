@@ -62,6 +62,55 @@ func TestPrivateKey(t *testing.T) {
 	s.refused(400, "lacks read:client_credentials, create:client_credentials", logical.UpdateOperation, "rotate-root", nil)
 }
 
+// TestForeignKeysStay: rotating the engine's key touches no credential but its own
+// two, and says whose keys leave it no room before it registers anything.
+func TestForeignKeysStay(t *testing.T) {
+	t.Parallel()
+	s := newSuite(t, "inmem")
+	key, err := auth0.NewPrivateKey()
+	require.NoError(t, err)
+	engine := s.Tenant.AddKeyApplication(publicPEM(t, key), "RS256", append(slices.Clone(scopes()), auth0.KeyScopes...)...)
+	config := s.Config()
+	delete(config, "client_secret")
+	config["client_id"], config["private_key"] = engine.ClientID, key
+	s.write("config", config)
+	s.remember(key)
+	own := s.Tenant.Credentials(engine.ClientID)
+	foreign := []tenant.Credential{
+		s.Tenant.AddCredential(engine.ClientID), s.Tenant.AddCredential(engine.ClientID, tenant.SignedRequestObject),
+	}
+	stay := func(all ...tenant.Credential) (others []tenant.Credential) {
+		t.Helper()
+		registered := s.Tenant.Credentials(engine.ClientID)
+		for _, credential := range all {
+			require.Contains(t, registered, credential)
+		}
+		return slices.DeleteFunc(registered, func(c tenant.Credential) bool {
+			return slices.ContainsFunc(all, func(known tenant.Credential) bool { return known.ID == c.ID })
+		})
+	}
+
+	s.write("rotate-root", nil) // the pool has room for just one more
+	mine := stay(foreign...)
+	require.Len(t, mine, 1)
+	assert.NotEqual(t, own[0].KID, mine[0].KID)
+
+	fourth := s.Tenant.AddCredential(engine.ClientID)
+	all := slices.Concat(foreign, []tenant.Credential{fourth, mine[0]})
+	s.refused(400, "are registered, and there is room for no more", logical.UpdateOperation, "rotate-root", nil)
+	s.refused(400, fourth.ID+" (kid "+fourth.KID+")", logical.UpdateOperation, "rotate-root", nil)
+	s.refused(400, mine[0].ID+" (kid "+mine[0].KID+"), the engine's own", logical.UpdateOperation, "rotate-root", nil)
+	assert.Empty(t, stay(all...))
+
+	s.Tenant.RemoveCredential(engine.ClientID, fourth.ID)
+	s.Tenant.RemoveCredential(engine.ClientID, foreign[0].ID)
+	used := s.Tenant.AddCredential(engine.ClientID, tenant.PrivateKeyJWT)
+	s.refused(400, "are in use for private_key_jwt, which has room for no more", logical.UpdateOperation, "rotate-root", nil)
+	assert.Empty(t, stay(foreign[1], used, mine[0]))
+	s.Tenant.ExpireTokens()
+	s.write("config", map[string]any{"request_timeout": "20s"}) // the present key still works
+}
+
 // publicPEM is the public half of a private key, by a tool of its own.
 func publicPEM(t *testing.T, key string) string {
 	t.Helper()
@@ -75,6 +124,7 @@ func publicPEM(t *testing.T, key string) string {
 // TestDrift: a secret is changed in the dashboard while an application logs in.
 func TestDrift(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	s := configured(t, "inmem", map[string]any{"propagation_delay": "1s", "drift_check_period": "10s"})
 	app := s.addApplication(nil)
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
@@ -97,6 +147,7 @@ func TestDrift(t *testing.T) {
 // TestDiscovery: what the tenant has, and roles of all that fit.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	s := configured(t, "inmem", nil)
 	for i := range 130 {
 		s.addApplication(func(a *tenant.Application) { a.Name = fmt.Sprintf("Service %03d", i) })
@@ -125,6 +176,7 @@ func TestDiscovery(t *testing.T) {
 // TestManagementTokens: leased, with the scopes of their role and no others.
 func TestManagementTokens(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	s := configured(t, "inmem", nil)
 	reader := s.addApplication(nil)
 	s.Tenant.SetScopes(reader.ClientID, "read:users")

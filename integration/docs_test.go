@@ -31,6 +31,7 @@ var bareDocuments = []string{"README.md", "docs/operations.md"}
 // each time.
 func TestCommandsOfTheDocuments(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	documents, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, documents)
@@ -171,7 +172,7 @@ func newReader(t *testing.T, document string) *reader {
 	t.Helper()
 	bare := slices.Contains(bareDocuments, document)
 	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare}), dir: t.TempDir(), bin: t.TempDir()}
-	app := r.addApplication(func(a *tenant.Application) { a.Name = "shop" })
+	app := r.addApplication(func(a *tenant.Application) { a.Name, a.Shape = "shop", tenant.Full })
 	vault, err := devvault.Binary(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, "vault")))

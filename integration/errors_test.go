@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -36,12 +35,12 @@ func TestDefiniteErrors(t *testing.T) {
 
 	s.refused(400, "this mount is not configured yet", write, "roles/app", role(nil))
 	s.refused(400, "without scheme and path", write, "config", config("domain", "https://"+s.Tenant.Domain()+"/"))
-	s.refused(400, "Auth0 does not accept these credentials, nothing was stored: token: Auth0 refused (401 access_denied): Unauthorized",
+	s.refused(400, "Auth0 does not accept these credentials, nothing was stored: token: Auth0 refused (401 access_denied): the client ID is not known, or its secret or key is not accepted",
 		write, "config", config("client_secret", "wrong"))
 	s.Tenant.SetScopes(s.Engine.ClientID, "read:clients")
 	s.refused(400, "lacks the scope update:client_keys", write, "config", good)
-	s.Tenant.SetScopes(s.Engine.ClientID, devstack.AllScopes...)
-	s.refused(400, "cannot be reached with this configuration, nothing was stored: token: not sent: tls: failed to verify certificate", write, "config", config("ca_cert", otherCA(t)))
+	s.Tenant.SetScopes(s.Engine.ClientID, scopes()...)
+	s.refused(400, "cannot be reached with this configuration, nothing was stored: token: not sent: its certificate is signed by an unknown authority", write, "config", config("ca_cert", otherCA(t)))
 	s.refused(400, "holds no PEM certificate", write, "config", config("ca_cert", "nonsense"))
 	s.refused(400, `unknown field "doman"`, write, "config", config("doman", "x"))
 	s.refused(400, "invalid duration", write, "config", config("propagation_delay", "soon"))
@@ -109,7 +108,7 @@ func TestMissingScopes(t *testing.T) {
 
 	s.Tenant.SetScopes(s.Engine.ClientID, "read:clients")
 	s.Tenant.ExpireTokens()
-	s.refused(400, "set secret: Auth0 refused (403 insufficient_scope): Insufficient scope, expected any of: update:clients,update:client_keys", logical.UpdateOperation, "rotate/app", map[string]any{"force": true})
+	s.refused(400, "set secret: Auth0 refused (403 insufficient_scope): the token lacks the scope for this: update:client_keys", logical.UpdateOperation, "rotate/app", map[string]any{"force": true})
 	assert.Contains(t, s.read("roles/app")["last_error"], "update:client_keys")
 	assert.Equal(t, app.ClientSecret, s.read("creds/app")["client_secret"])
 	s.Tenant.SetScopes(s.Engine.ClientID, "update:client_keys")

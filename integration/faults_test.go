@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -98,11 +97,11 @@ func TestAnApplicationThatIsNoLongerWhatItWas(t *testing.T) {
 	s.refused(400, "insufficient_scope", logical.UpdateOperation, "rotate/app", map[string]any{"force": true})
 	assert.Contains(t, s.read("roles/app")["last_error"], "update:client_keys")
 	assert.Contains(t, s.read("creds/app")["client_secrets"], app.ClientSecret)
-	s.Tenant.SetScopes(s.Engine.ClientID, devstack.AllScopes...)
+	s.Tenant.SetScopes(s.Engine.ClientID, scopes()...)
 	s.eventually("it is rotated once the scope is back", func() bool { return s.read("roles/app")["last_error"] == nil })
 	assert.NotEqual(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
 
-	for role, says := range map[string]string{"deleted": "inexistent_client", "keyed": "client that uses private_key_jwt"} {
+	for role, says := range map[string]string{"deleted": "inexistent_client", "keyed": "authenticates by private_key_jwt"} {
 		s.write("rotate/"+role, nil)
 		s.eventually(role+" fails", func() bool { return s.read("roles/" + role)["last_error"] != nil })
 		assert.Contains(t, s.read("roles/" + role)["last_error"], says)

@@ -262,7 +262,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 	s.write("config", s.Config())
 	app := s.addApplication(nil)
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
-	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(devstack.AllScopes, ",")})
+	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(scopes(), ",")})
 	s.write("rotate/app", nil)
 	staged := s.read("creds/app")
 	for _, node := range s.Cluster.Nodes {

@@ -29,6 +29,7 @@ func readmePolicies(t *testing.T) (operator, application string) {
 // TestPoliciesOfTheReadme let each do its work, and nothing else.
 func TestPoliciesOfTheReadme(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	s := configured(t, "inmem", nil)
 	shop, other := s.addApplication(nil), s.addApplication(nil)
 	s.write("roles/other", map[string]any{"client_id": other.ClientID})

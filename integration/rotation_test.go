@@ -59,6 +59,7 @@ func TestStagedRotationRefusesNoLogin(t *testing.T) {
 // what Auth0 makes.
 func TestRotationByAuth0(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:client_keys")
 	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
 	app := s.addApplication(nil)
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s", "secret_source": "auth0"})

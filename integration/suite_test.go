@@ -7,8 +7,10 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +52,23 @@ func (s *suite) remember(secret string) {
 	s.seen[secret] = true
 }
 
+// scopes are those that the engine is granted in this run: all that it can use, or
+// those of INTEGRATION_SCOPES, separated by blanks.
+func scopes() []string {
+	if given := strings.Fields(os.Getenv("INTEGRATION_SCOPES")); len(given) > 0 {
+		return given
+	}
+	return devstack.AllScopes
+}
+
+// needs skips a test that is about what a scope is for, in a run without it.
+func needs(t *testing.T, scope string) {
+	t.Helper()
+	if !slices.Contains(scopes(), scope) {
+		t.Skip("skipped: this run is without " + scope)
+	}
+}
+
 func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 	t.Helper()
 	return newSuiteOf(t, devstack.Options{Storage: storage, Scopes: scopes})
@@ -65,6 +84,9 @@ func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	if o.Scopes == nil {
+		o.Scopes = scopes()
+	}
 	o.WorkDir, o.Plugin = t.TempDir(), plugin
 	stack, err := devstack.Start(ctx, o)
 	require.NoError(t, err)
@@ -133,6 +155,19 @@ func (s *suite) request(operation logical.Operation, path string, data map[strin
 	return answer, nil
 }
 
+// withSecret sends an application's secret along with a new role where the engine may
+// not read it.
+func (s *suite) withSecret(path string, data map[string]any) map[string]any {
+	clientID, isNew := data["client_id"].(string)
+	if !strings.HasPrefix(path, "roles/") || !isNew || data["skip_import"] != nil || data["client_secret"] != nil ||
+		slices.Contains(s.Tenant.Scopes(s.Engine.ClientID), "read:client_keys") {
+		return data
+	}
+	data = maps.Clone(data)
+	data["client_secret"] = s.Tenant.Secret(clientID)
+	return data
+}
+
 func (s *suite) must(operation logical.Operation, path string, data map[string]any) *api.Secret {
 	s.t.Helper()
 	answer, err := s.request(operation, path, data)
@@ -142,7 +177,7 @@ func (s *suite) must(operation logical.Operation, path string, data map[string]a
 
 func (s *suite) write(path string, data map[string]any) *api.Secret {
 	s.t.Helper()
-	return s.must(logical.UpdateOperation, path, data)
+	return s.must(logical.UpdateOperation, path, s.withSecret(path, data))
 }
 
 func (s *suite) read(path string) map[string]any {

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/vault/sdk/plugin"
 
 	auth0secrets "vault-plugin-secrets-auth0"
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/doctor"
 )
 
@@ -32,6 +33,7 @@ credentials that the engine is to have (doctor -h tells more).
 const garbageRoom = 32 << 20
 
 func main() {
+	auth0.QuietStandardLog()
 	if len(os.Args) > 1 && os.Args[1] == "doctor" {
 		os.Exit(runDoctor(os.Args[2:]))
 	}

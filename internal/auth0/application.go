@@ -24,7 +24,7 @@ const (
 // Application is what the token may see of an application. A field is absent
 // (nil, or "" in AppType) where it is not set, as in most applications that were
 // made by API or Terraform, and where the token may not read it: Hidden tells
-// the two apart. Texts are fit to be shown.
+// the two apart. ClientID, Name and AppType are fit to be shown.
 //
 // Printing an Application in any way, or making JSON of it, leaves out the
 // secret.
@@ -97,11 +97,14 @@ func (c *Client) Application(ctx context.Context, clientID string) (*Application
 // those. fields are those that were asked for; sure: the token may read them all, by
 // its scopes.
 func (c *Client) read(ctx context.Context, r request) (body []byte, fields []string, sure bool, err error) {
-	grant, err := c.Grant(ctx)
+	tok, err := c.tokens.get(ctx)
 	if err != nil {
 		return nil, nil, false, err
 	}
-	fields, sure = fieldsFor(grant.Scopes), grant.Scopes != nil
+	fields, sure = fieldsFor(tok.scopes), tok.scopes != nil
+	if left := tok.readable.Load(); left != nil { // as it has turned out
+		fields, sure = *left, false
+	}
 	for again := false; ; again = true {
 		query := url.Values{"fields": {strings.Join(fields, ",")}, "include_fields": {"true"}}
 		for name, values := range r.query {
@@ -115,6 +118,7 @@ func (c *Client) read(ctx context.Context, r request) (body []byte, fields []str
 			return body, fields, sure, err
 		}
 		fields, sure = allowedOf(fields, refused.fields), false
+		tok.readable.Store(&fields)
 	}
 }
 
@@ -277,7 +281,9 @@ func decodeApplication(body []byte) (*Application, bool) {
 		return nil, false
 	}
 	app := object.Application
-	app.Name, app.AppType = plain(app.Name), plain(app.AppType)
+	for _, text := range []*string{&app.ClientID, &app.Name, &app.AppType} {
+		*text = plain(*text)
+	}
 	if object.ClientSecret != nil && *object.ClientSecret != "" {
 		app.ClientSecret = object.ClientSecret
 	}

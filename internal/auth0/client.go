@@ -164,7 +164,7 @@ func (r request) address() string {
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		// First the wait, so that the token is fresh when it is used.
-		turn, err := c.limits.wait(ctx, r.op)
+		turn, err := c.limits.of(r.endpoint).wait(ctx, r.op)
 		if err != nil {
 			return nil, err
 		}
@@ -185,10 +185,11 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 				if attempt == 1 {
 					continue
 				}
-			case failure.Code == CodeInsufficientScope:
+			case failure.Code == CodeInsufficientScope && failure.fields == nil:
 				// A grant that is extended meanwhile shows only in a new token,
 				// and this one may have a day to live: the next call gets a new one.
 				c.tokens.drop(tok)
+				failure.Message = r.endpoint.lacking()
 			}
 		}
 		return nil, failure

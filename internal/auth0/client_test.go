@@ -29,6 +29,7 @@ func TestRequestsAreWhatAuth0Documents(t *testing.T) {
 	tn := newTenant(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, fmt.Sprintf(`{"client_id":%q,"client_secret":"s3cret-new"}`, "a/b c"))
 	})
+	tn.grants(scopeReadClientKeys, scopeUpdateClientKeys)
 	c := tn.client(t)
 
 	_, err := c.Application(t.Context(), "a/b c")
@@ -55,7 +56,7 @@ func TestRequestsAreWhatAuth0Documents(t *testing.T) {
 	assert.Equal(t, "/api/v2/clients/a%2Fb%20c", path)
 	fields, err := url.ParseQuery(query)
 	require.NoError(t, err)
-	assert.Equal(t, url.Values{"include_fields": {"true"}, "fields": {applicationFields}}, fields)
+	assert.Equal(t, url.Values{"include_fields": {"true"}, "fields": {strings.Join(applicationFields, ",")}}, fields)
 
 	assert.Equal(t, "PATCH", patch.method)
 	assert.Equal(t, "/api/v2/clients/a%2Fb%20c", patch.uri)
@@ -83,11 +84,12 @@ func TestCustomAudience(t *testing.T) {
 
 func TestApplicationTellsAbsentFromEmpty(t *testing.T) {
 	tn := newTenant(t, replies(200, `{"client_id":"app1234567890"}`))
+	tn.grants(scopeReadClientKeys)
 	c := tn.client(t)
 
 	app, err := c.Application(t.Context(), appID)
 	require.NoError(t, err)
-	assert.Equal(t, Application{ClientID: appID}, *app)
+	assert.Equal(t, Application{ClientID: appID, Hidden: []string{}}, *app)
 
 	tn.on(replies(200, `{"client_id":"app1234567890","name":"Shop","app_type":"regular_web","global":false,"is_first_party":true,
 		"token_endpoint_auth_method":null,"client_authentication_methods":{"private_key_jwt":{"credentials":[]}},
@@ -100,7 +102,7 @@ func TestApplicationTellsAbsentFromEmpty(t *testing.T) {
 		ClientID: appID, Name: "Shop", AppType: "regular_web", Global: &no, IsFirstParty: &yes,
 		ClientAuthenticationMethods: map[string]json.RawMessage{"private_key_jwt": json.RawMessage(`{"credentials":[]}`)},
 		JWTConfiguration:            &JWTConfiguration{Alg: "HS256", SecretEncoded: &no, LifetimeInSeconds: &life},
-		GrantTypes:                  []string{}, ClientSecret: &secret,
+		ClientSecret:                &secret, Hidden: []string{},
 	}, *app)
 }
 
@@ -152,33 +154,34 @@ func TestOnlyAuth0sOwnWordIsARefusal(t *testing.T) {
 		code    string
 		message string
 	}{
-		"403":                      {replies(403, refusal(403, "insufficient_scope", "Insufficient scope")), Refused, 403, "insufficient_scope", "Insufficient scope"},
-		"404":                      {replies(404, refusal(404, "inexistent_client", "The client does not exist")), Refused, 404, "inexistent_client", "The client does not exist"},
-		"400 without errorCode":    {replies(400, `{"statusCode":400,"error":"Bad Request","message":"m"}`), Refused, 400, "", "m"},
-		"HTML 403":                 {html(403), Ambiguous, 403, "", "something other than Auth0 answered, with text/html"},
-		"HTML 404":                 {html(404), Ambiguous, 404, "", "something other than Auth0 answered, with text/html"},
-		"HTML 401":                 {html(401), Ambiguous, 401, "", "something other than Auth0 answered, with text/html"},
-		"a gateway's JSON":         {replies(403, `{"message":"Forbidden"}`), Ambiguous, 403, "", "something other than Auth0 answered, with application/json"},
-		"JSON for another status":  {replies(403, refusal(404, "inexistent_client", "m")), Ambiguous, 403, "", "something other than Auth0 answered, with application/json"},
-		"empty 404":                {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, Ambiguous, 404, "", "something other than Auth0 answered, with no content type"},
-		"408":                      {replies(408, refusal(408, "timeout", "m")), Ambiguous, 408, "timeout", "m"},
-		"500":                      {replies(500, refusal(500, "oops", "m")), Ambiguous, 500, "oops", "m"},
-		"HTML 503":                 {html(503), Ambiguous, 503, "", "something other than Auth0 answered, with text/html"},
+		"403":                      {replies(403, refusal(403, "operation_not_supported", "no")), Refused, 403, "operation_not_supported", reasonNotSupported},
+		"subscription":             {replies(403, refusal(403, "insufficient_scope", "Please upgrade your subscription")), Refused, 403, codeSubscription, reasonSubscription},
+		"404":                      {replies(404, refusal(404, "inexistent_client", "The client does not exist")), Refused, 404, "inexistent_client", reasonUnknownApp},
+		"400 without errorCode":    {replies(400, `{"statusCode":400,"error":"Bad Request","message":"m"}`), Refused, 400, "", ""},
+		"HTML 403":                 {html(403), Ambiguous, 403, "", ReasonNotAuth0},
+		"HTML 404":                 {html(404), Ambiguous, 404, "", ReasonNotAuth0},
+		"HTML 401":                 {html(401), Ambiguous, 401, "", ReasonNotAuth0},
+		"a gateway's JSON":         {replies(403, `{"message":"Forbidden"}`), Ambiguous, 403, "", ReasonNotAuth0},
+		"JSON for another status":  {replies(403, refusal(404, "inexistent_client", "m")), Ambiguous, 403, "", ReasonNotAuth0},
+		"empty 404":                {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, Ambiguous, 404, "", ReasonNotAuth0},
+		"408":                      {replies(408, refusal(408, "timeout", "m")), Ambiguous, 408, "", reasonItsFault},
+		"500":                      {replies(500, refusal(500, "oops", "m")), Ambiguous, 500, "", reasonItsFault},
+		"HTML 503":                 {html(503), Ambiguous, 503, "", ReasonNotAuth0},
 		"200 that is HTML":         {html(200), Ambiguous, 200, "", "the answer is not a client object"},
 		"200 null":                 {replies(200, "null"), Ambiguous, 200, "", "the answer is not a client object"},
 		"200 empty":                {replies(200, ""), Ambiguous, 200, "", "the answer is not a client object"},
 		"200 cut short":            {replies(200, `{"client_id":"app123`), Ambiguous, 200, "", "the answer is not a client object"},
 		"200 about another client": {replies(200, `{"client_id":"other"}`), Ambiguous, 200, "", "the answer is about another client"},
-		"200 too long":             {replies(200, `{"client_id":"app1234567890"}`+strings.Repeat(" ", maxBody)), Ambiguous, 200, "", "the answer could not be read: the answer is too long"},
-		"4xx too long":             {replies(404, refusal(404, "inexistent_client", "m")+strings.Repeat(" ", maxBody)), Ambiguous, 404, "", "the answer could not be read: the answer is too long"},
+		"200 too long":             {replies(200, `{"client_id":"app1234567890"}`+strings.Repeat(" ", maxBody)), Ambiguous, 200, "", reasonTooLong},
+		"4xx too long":             {replies(404, refusal(404, "inexistent_client", "m")+strings.Repeat(" ", maxBody)), Ambiguous, 404, "", reasonTooLong},
 		"200 whose connection broke": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "999")
 			reply(w, 200, `{}`)
-		}, Ambiguous, 200, "", "the answer could not be read: unexpected EOF"},
+		}, Ambiguous, 200, "", reasonUnreadable},
 		"4xx whose connection broke": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "999")
 			reply(w, 404, refusal(404, "inexistent_client", "m"))
-		}, Ambiguous, 404, "", "the answer could not be read: unexpected EOF"},
+		}, Ambiguous, 404, "", reasonUnreadable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +214,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		e := asError(t, err)
 		assert.Equal(t, Ambiguous, e.Class, op)
 		assert.Equal(t, 307, e.Status, op)
-		assert.Contains(t, e.Message, other.Listener.Addr().String())
+		assert.Equal(t, ReasonRedirected, e.Message, op)
 	}
 	tn.onToken(redirect)
 	_, err := tn.client(t).Grant(t.Context())
@@ -288,7 +291,7 @@ func TestToAnUntrustedCertificateNothingIsSent(t *testing.T) {
 	e := asError(t, err)
 	assert.Equal(t, Refused, e.Class)
 	assert.Equal(t, 0, e.Status)
-	assert.Contains(t, e.Message, "certificate")
+	assert.Equal(t, ReasonUnknownCA, e.Message)
 	assert.EqualValues(t, 1, dials.Load())
 }
 
@@ -343,7 +346,7 @@ func TestContextEndsACall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	tn.on(func(http.ResponseWriter, *http.Request) { cancel(); <-release })
 	err = c.SetSecret(ctx, appID, "s3cret-new")
-	require.EqualError(t, err, "set secret: no clear answer from Auth0: context canceled")
+	require.EqualError(t, err, "set secret: no clear answer from Auth0: the request was given up")
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Equal(t, Ambiguous, ClassOf(err))
 
@@ -351,7 +354,7 @@ func TestContextEndsACall(t *testing.T) {
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = c.Application(ctx, appID)
-	require.EqualError(t, err, "get application: no clear answer from Auth0: context deadline exceeded")
+	require.EqualError(t, err, "get application: no clear answer from Auth0: no answer in time")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
@@ -379,27 +382,13 @@ func TestNothingPrintsASecret(t *testing.T) {
 			assert.NotContains(t, string(out), hidden, name)
 		}
 	}
-	assert.Contains(t, app.String(), redacted)
+	assert.Contains(t, app.String(), "[redacted]")
 	assert.Equal(t, app.String(), fmt.Sprintf("%#v", &app))
 	assert.Contains(t, Application{}.String(), "ClientSecret:unknown")
 	for _, json := range []bool{false, true} {
 		var out bytes.Buffer
 		log := hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Trace, JSONFormat: json})
 		log.Info("x", "app", app, "pointer", &app, "config", cfg)
-		assert.NotContains(t, out.String(), hidden)
-	}
-}
-
-func TestNoLogLevelShowsASecretOrToken(t *testing.T) {
-	tn := newTenant(t, replies(403, refusal(403, "x", "bad s3cret-new, token-1, "+engineSecret)))
-	var out bytes.Buffer
-	cfg := tn.config()
-	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Trace})
-	for _, err := range eachCall(t.Context(), newClient(t, cfg)) {
-		require.Error(t, err)
-	}
-	assert.Contains(t, out.String(), "set secret")
-	for _, hidden := range []string{"s3cret-new", "token-1", engineSecret, "engine-secret"} {
 		assert.NotContains(t, out.String(), hidden)
 	}
 }

@@ -18,6 +18,14 @@ type Endpoint struct {
 	Without      string // what happens without them
 }
 
+// lacking says that a token has not the scopes for the endpoint.
+func (e *Endpoint) lacking() string {
+	if e.AnyOf != nil {
+		return reasonScope + ": one of " + strings.Join(e.AnyOf, ", ")
+	}
+	return reasonScope + ": " + strings.Join(e.AllOf, ", ")
+}
+
 // Scopes of the Management API.
 const (
 	scopeReadClients           = "read:clients"

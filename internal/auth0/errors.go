@@ -162,6 +162,9 @@ func judge(a answer) *Error {
 	case a.status/100 == 4 && a.status != http.StatusRequestTimeout:
 		e.Class = Refused
 		e.Message, e.fields = explain(a.op, a.status, code, message)
+		if e.Message == reasonSubscription {
+			e.Code = codeSubscription
+		}
 	case fromAuth0:
 		e.Message = reasonItsFault
 	}

@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +24,8 @@ const (
 	engineSecret = "engine-secret/with+signs & more"
 	appID        = "app1234567890"
 )
+
+var quiet = log.New(io.Discard, "", 0)
 
 // seen is one request that the fake tenant got.
 type seen struct {
@@ -38,15 +42,17 @@ type tenant struct {
 	asked  []seen // token requests
 	calls  []seen // all other requests
 
-	token http.HandlerFunc // nil: a token for 24 hours
-	api   http.HandlerFunc
+	token  http.HandlerFunc // nil: a token for 24 hours
+	scopes string           // of tokens, as a member of the answer
+	api    http.HandlerFunc
 }
 
 func newTenant(t *testing.T, api http.HandlerFunc) *tenant {
 	t.Helper()
 	tn := &tenant{api: api}
+	tn.grants(scopeReadClients, scopeUpdateClientKeys)
 	tn.Server = httptest.NewUnstartedServer(tn)
-	tn.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tn.Config.ErrorLog = quiet
 	tn.StartTLS()
 	t.Cleanup(tn.Close)
 	return tn
@@ -54,6 +60,7 @@ func newTenant(t *testing.T, api http.HandlerFunc) *tenant {
 
 func (tn *tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body)) // to be read by the test, too
 	s := seen{r.Method, r.RequestURI, string(body), r.Header.Clone()}
 	tn.mu.Lock()
 	if r.URL.Path != "/oauth/token" {
@@ -65,13 +72,23 @@ func (tn *tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	tn.asked = append(tn.asked, s)
 	tn.tokens++
-	n, token := tn.tokens, tn.token
+	n, token, scopes := tn.tokens, tn.token, tn.scopes
 	tn.mu.Unlock()
 	if token != nil {
 		token(w, r)
 		return
 	}
-	reply(w, 200, fmt.Sprintf(`{"access_token":"token-%d","scope":"read:clients update:client_keys","expires_in":86400,"token_type":"Bearer"}`, n))
+	reply(w, 200, fmt.Sprintf(`{"access_token":"token-%d",%s"expires_in":86400,"token_type":"Bearer"}`, n, scopes))
+}
+
+// grants sets the scopes of tokens from now on; none: the answer does not say.
+func (tn *tenant) grants(scopes ...string) {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	tn.scopes = ""
+	if scopes != nil {
+		tn.scopes = fmt.Sprintf(`"scope":%q,`, strings.Join(scopes, " "))
+	}
 }
 
 // on sets what the API says from now on.

@@ -46,16 +46,33 @@ type RateLimit struct {
 	SeenAt    time.Time // zero: no answer has said anything yet
 }
 
-// RateLimit gives the last seen rate limit.
+// RateLimit gives the last seen rate limit: the tenant's, or where only
+// applications were listed so far, that of the list.
 func (c *Client) RateLimit() RateLimit {
-	c.limits.mu.Lock()
-	defer c.limits.mu.Unlock()
-	return c.limits.seen
+	if seen := c.limits.last(); !seen.SeenAt.IsZero() {
+		return seen
+	}
+	return c.limits.list.last()
 }
 
-// Limits is what is known of a tenant's rate limit, and lets calls go one after
-// the other, in the order in which they came. Clients of the same tenant can
-// share one, at the same time or one after the other.
+// Limits is what is known of a tenant's rate limits. Clients of the same tenant can
+// share one, at the same time or one after the other. The list of applications has
+// a limit of its own, which says nothing of the others.
+type Limits struct {
+	gate
+	list gate
+}
+
+// of is the gate of an endpoint.
+func (l *Limits) of(e *Endpoint) *gate {
+	if e == endpointApplications {
+		return &l.list
+	}
+	return &l.gate
+}
+
+// gate is what is known of one limit, and lets calls go one after the other, in the
+// order in which they came.
 //
 // Auth0's limit is a token bucket: each answer says how many calls are left in
 // it. So many are let go, less those that Auth0 may have counted since, and a few
@@ -65,7 +82,7 @@ func (c *Client) RateLimit() RateLimit {
 //
 // When Auth0 says to wait, calls are held, but one of them goes each minute, and
 // an urgent one at once. An answer to it that says otherwise ends the hold.
-type Limits struct {
+type gate struct {
 	mu       sync.Mutex
 	seen     RateLimit
 	until    time.Time // held, since Auth0 said so
@@ -85,10 +102,10 @@ type Limits struct {
 
 // turn is a call's turn.
 type turn struct {
-	limits *Limits
-	come   chan struct{} // closed: the call may go
-	gone   time.Time     // when it went
-	ended  int           // how many had ended by then
+	gate  *gate
+	come  chan struct{} // closed: the call may go
+	gone  time.Time     // when it went
+	ended int           // how many had ended by then
 }
 
 type urgentKey struct{}
@@ -97,9 +114,15 @@ type urgentKey struct{}
 // the rate limit: one goes at once.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
+func (l *gate) last() RateLimit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen
+}
+
 // observe learns from the call's answer.
 func (t *turn) observe(status int, h http.Header) {
-	l := t.limits
+	l := t.gate
 	now := time.Now()
 	seen, ok := parseRateLimit(h, now)
 	limited := status == http.StatusTooManyRequests
@@ -136,7 +159,7 @@ func (t *turn) observe(status int, h http.Header) {
 }
 
 // underWay is how many calls but this one Auth0 may not have counted yet.
-func (l *Limits) underWay(now time.Time, but *turn) int {
+func (l *gate) underWay(now time.Time, but *turn) int {
 	n := 0
 	for t := range l.going {
 		if t != but && now.Sub(t.gone) < countedAfter {
@@ -149,8 +172,8 @@ func (l *Limits) underWay(now time.Time, but *turn) int {
 // wait returns when a call may be sent; then done has to be called when it has
 // ended, or unused if it was not sent. If ctx ends sooner than that, the error
 // says that nothing was sent: at once where that is known before.
-func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
-	t := &turn{limits: l, come: make(chan struct{})}
+func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
+	t := &turn{gate: l, come: make(chan struct{})}
 	l.mu.Lock()
 	now := time.Now()
 	if urgent, _ := ctx.Value(urgentKey{}).(bool); urgent && l.until.After(now) && now.Sub(l.urgentAt) >= urgentEvery {
@@ -159,7 +182,7 @@ func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
 		l.mu.Unlock()
 		return t, nil
 	}
-	at := l.gate().Add(time.Duration(len(l.queue)) * holdProbe)
+	at := l.opens().Add(time.Duration(len(l.queue)) * holdProbe)
 	if l.until.Before(at) {
 		at = l.until
 	}
@@ -180,13 +203,13 @@ func (l *Limits) wait(ctx context.Context, op string) (*turn, error) {
 }
 
 // leave takes a call out of the queue whose context has ended.
-func (l *Limits) leave(ctx context.Context, t *turn, op string) error {
+func (l *gate) leave(ctx context.Context, t *turn, op string) error {
 	l.mu.Lock()
 	i := slices.Index(l.queue, t)
 	if i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	wait := time.Until(l.gate())
+	wait := time.Until(l.opens())
 	l.mu.Unlock()
 	if i < 0 {
 		t.unused()
@@ -199,7 +222,7 @@ func (l *Limits) leave(ctx context.Context, t *turn, op string) error {
 
 // done says that the call has ended, with an answer or without.
 func (t *turn) done() {
-	l := t.limits
+	l := t.gate
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.going, t)
@@ -209,19 +232,21 @@ func (t *turn) done() {
 
 // unused says that the call was not sent after all: another may go in its place.
 func (t *turn) unused() {
-	l := t.limits
+	l := t.gate
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.going, t)
 	l.left++
-	if l.lastGone.Equal(t.gone) {
-		l.lastGone = time.Time{}
+	for _, last := range []*time.Time{&l.lastGone, &l.probed, &l.urgentAt} {
+		if last.Equal(t.gone) {
+			*last = time.Time{}
+		}
 	}
 	l.dispatch(time.Now())
 }
 
 // dispatch lets those go who may, and sets the timer for the next. l.mu is held.
-func (l *Limits) dispatch(now time.Time) {
+func (l *gate) dispatch(now time.Time) {
 	for len(l.queue) > 0 {
 		if at := l.next(now); at.After(now) {
 			l.wakeAt(at.Sub(now))
@@ -235,7 +260,7 @@ func (l *Limits) dispatch(now time.Time) {
 }
 
 // letGo notes that a call goes.
-func (l *Limits) letGo(t *turn, now time.Time) {
+func (l *gate) letGo(t *turn, now time.Time) {
 	t.gone, t.ended = now, l.ended
 	if l.going == nil {
 		l.going = map[*turn]struct{}{}
@@ -248,8 +273,8 @@ func (l *Limits) letGo(t *turn, now time.Time) {
 	}
 }
 
-// gate is before when no call goes: until the hold ends, or the next one is tried.
-func (l *Limits) gate() time.Time {
+// opens is before when no call goes: until the hold ends, or the next one is tried.
+func (l *gate) opens() time.Time {
 	if probe := later(l.heldAt, l.probed).Add(holdProbe); probe.Before(l.until) {
 		return probe
 	}
@@ -257,22 +282,22 @@ func (l *Limits) gate() time.Time {
 }
 
 // next is when the next call may go; not after now: at once.
-func (l *Limits) next(now time.Time) time.Time {
-	gate := l.gate()
+func (l *gate) next(now time.Time) time.Time {
+	opens := l.opens()
 	if l.until.After(now) {
-		return gate
+		return opens
 	}
 	room := l.left > 0
 	if now.Sub(later(l.heeded, l.until)) > heedFor { // nothing recent is known
 		room = l.underWay(now, nil) < firstCalls
 	}
 	if room {
-		return gate
+		return opens
 	}
-	return later(gate, l.lastGone.Add(probeEvery))
+	return later(opens, l.lastGone.Add(probeEvery))
 }
 
-func (l *Limits) wakeAt(wait time.Duration) {
+func (l *gate) wakeAt(wait time.Duration) {
 	if l.timer != nil {
 		l.timer.Stop()
 	}

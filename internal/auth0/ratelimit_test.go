@@ -30,14 +30,13 @@ func TestRetryAfter(t *testing.T) {
 		"nothing":                 {headers(), 10 * time.Second},
 		"seconds":                 {headers("Retry-After", "12"), 12 * time.Second},
 		"zero":                    {headers("Retry-After", "0"), time.Second},
-		"negative":                {headers("Retry-After", "-9"), time.Second},
 		"absurd":                  {headers("Retry-After", "999999999999999"), time.Hour},
 		"rubbish":                 {headers("Retry-After", "soon"), 10 * time.Second},
 		"date":                    {headers("Retry-After", "Tue, 14 Nov 2023 22:13:50 GMT"), 30 * time.Second},
 		"date past":               {headers("Retry-After", "Tue, 14 Nov 2023 22:00:00 GMT"), time.Second},
 		"reset":                   {headers("X-RateLimit-Reset", "1700000007"), 7 * time.Second},
-		"reset past":              {headers("X-RateLimit-Reset", "1600000007"), time.Second},
-		"reset far":               {headers("X-RateLimit-Reset", "1800000000"), time.Hour},
+		"reset past":              {headers("X-RateLimit-Reset", "1699999993"), time.Second},
+		"reset far":               {headers("X-RateLimit-Reset", "1700040000"), time.Hour},
 		"Retry-After comes first": {headers("Retry-After", "3", "X-RateLimit-Reset", "1700000007"), 3 * time.Second},
 		"the clock there is slow": {headers("Date", "Tue, 14 Nov 2023 21:13:20 GMT", "X-RateLimit-Reset", "1699996407"), 7 * time.Second},
 		"the clock there is fast": {headers("Date", "Tue, 14 Nov 2023 23:13:20 GMT", "X-RateLimit-Reset", "1700003607"), 7 * time.Second},
@@ -51,11 +50,12 @@ func TestRateLimitIsLastSeen(t *testing.T) {
 	var l Limits
 	c := &Client{limits: &l}
 	assert.Equal(t, RateLimit{}, c.RateLimit())
-	observe(t, &l, 200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", "1700000007"))
+	reset := time.Now().Add(7 * time.Second).Truncate(time.Second)
+	observe(t, &l, 200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "49", "X-RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10)))
 	got := c.RateLimit()
 	assert.False(t, got.SeenAt.IsZero())
 	got.SeenAt = time.Time{}
-	assert.Equal(t, RateLimit{Limit: 50, Remaining: 49, Reset: time.Unix(1700000007, 0)}, got)
+	assert.Equal(t, RateLimit{Limit: 50, Remaining: 49, Reset: time.Unix(reset.Unix(), 0)}, got)
 	observe(t, &l, 200, headers())
 	assert.Equal(t, 49, c.RateLimit().Remaining, "an answer without headers says nothing")
 	observe(t, &l, 200, headers("X-RateLimit-Remaining", "48"))
@@ -65,7 +65,7 @@ func TestRateLimitIsLastSeen(t *testing.T) {
 // observe has one call answered.
 func observe(t *testing.T, l *Limits, status int, h http.Header) {
 	t.Helper()
-	turn := &turn{limits: l}
+	turn := &turn{gate: &l.gate}
 	turn.observe(status, h)
 	turn.done()
 }
@@ -187,7 +187,7 @@ func TestA429IsLimitedAndHoldsTheNextCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := c.Application(ctx, appID)
-	assert.Equal(t, Error{Class: Limited, Op: opGet, Status: 429, Code: "too_many_requests", Message: "Global limit has been reached", RetryAfter: 2 * time.Minute}, *asError(t, err))
+	assert.Equal(t, Error{Class: Limited, Op: opGet, Status: 429, Code: "too_many_requests", RetryAfter: 2 * time.Minute}, *asError(t, err))
 	assert.Equal(t, 16, c.RateLimit().Limit)
 
 	err = c.SetSecret(ctx, appID, "s3cret-new")
@@ -328,11 +328,202 @@ func TestManyCallsAfterAQuietTime(t *testing.T) {
 	})
 }
 
-func TestALongHoldEndsOneByOne(t *testing.T) {
+// TestHeadersThatCannotBeTrue are worth no more than absent ones, or an hour.
+func TestHeadersThatCannotBeTrue(t *testing.T) {
+	const endOfTime = "Fri, 31 Dec 9999 23:59:59 GMT"
+	for _, date := range []string{"", endOfTime, "Thu, 01 Jan 1970 00:00:00 GMT", "soon"} {
+		for _, value := range []string{
+			"1", "7258118400", "253402300800", "253402300799", "9223372036854775807", "99999999999999999999", "-1", "NaN", "1e99", "0x7fffffff",
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				h := headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", value, "Date", date)
+				assert.Equal(t, defaultRetryAfter, retryAfter(h, time.Now()), "%s %s", value, date)
+				var l Limits
+				c := &Client{limits: &l}
+				observe(t, &l, 200, h)
+				assert.Equal(t, 50, c.RateLimit().Limit)
+				assert.True(t, c.RateLimit().Reset.IsZero(), "%s %s", value, date)
+				assert.Equal(t, []time.Duration{0}, release(t, &l, 1), "%s %s", value, date)
+			})
+		}
+	}
+	for value, want := range map[string]time.Duration{
+		"-5": defaultRetryAfter, "NaN": defaultRetryAfter, "1e99": defaultRetryAfter, "99999999999999999999": defaultRetryAfter,
+		"86400": time.Hour, "9223372036854775807": time.Hour, endOfTime: time.Hour,
+	} {
+		assert.Equal(t, want, retryAfter(headers("Retry-After", value), time.Now()), value)
+	}
+}
+
+// releaseWith is release of calls that are answered, in the order in which they go.
+func releaseWith(t *testing.T, l *Limits, n int, answers ...func(*turn)) []time.Duration {
+	t.Helper()
+	start := time.Now()
+	var mu sync.Mutex
+	var times []time.Duration
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			turn, err := l.wait(t.Context(), opSet)
+			if !assert.NoError(t, err) {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if i := len(times); i < len(answers) {
+				answers[i](turn)
+			}
+			turn.done()
+			times = append(times, time.Since(start).Round(time.Millisecond))
+		})
+	}
+	all.Wait()
+	return times
+}
+
+func says(status int, pairs ...string) func(*turn) {
+	return func(t *turn) { t.observe(status, headers(pairs...)) }
+}
+
+// TestALongHoldLetsOneGoEachMinute, and its answer decides.
+func TestALongHoldLetsOneGoEachMinute(t *testing.T) {
+	const m, s = time.Minute, time.Second
+	room := []string{"X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "40"}
+	nothing := says(503)
+	for name, tt := range map[string]struct {
+		hold    string
+		answers []func(*turn)
+		want    []time.Duration
+	}{
+		"no answer":              {"3600", []func(*turn){nothing, nothing, nothing}, []time.Duration{m, 2 * m, 3 * m, 4 * m}},
+		"good answer":            {"3600", []func(*turn){says(200, room...)}, []time.Duration{m, m, m, m}},
+		"good, later":            {"3600", []func(*turn){nothing, says(200, room...)}, []time.Duration{m, 2 * m, 2 * m, 2 * m}},
+		"good, without headers":  {"3600", []func(*turn){says(204)}, []time.Duration{m, m + s/2, m + s/2, m + s/2}}, // then what was known is a minute old
+		"a refusal with headers": {"3600", []func(*turn){says(403, room...)}, []time.Duration{m, m, m, m}},
+		"bad answers renew it": {"90", []func(*turn){says(429, "Retry-After", "3600"), says(429, "Retry-After", "3600"), says(429, "Retry-After", "3600")},
+			[]time.Duration{m, 2 * m, 3 * m, 4 * m}},
+		"a later answer knows better": {"3600", []func(*turn){says(429, "Retry-After", "20")}, []time.Duration{m, m + 20*s, m + 20*s + s/2, m + 21*s}},
+		"more than a minute":          {"90", []func(*turn){nothing}, []time.Duration{m, 90 * s, 90*s + s/2, 91 * s}},
+		"a minute":                    {"60", nil, []time.Duration{m, m + s/2, m + s, m + 3*s/2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l Limits
+				observe(t, &l, 429, headers("Retry-After", tt.hold))
+				assert.Equal(t, tt.want, releaseWith(t, &l, 4, tt.answers...))
+			})
+		})
+	}
+}
+
+// TestAnAnswerFromBeforeAHoldDoesNotEndIt.
+func TestAnAnswerFromBeforeAHoldDoesNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limits
-		observe(t, &l, 429, headers("Retry-After", "300"))
-		assert.Equal(t, []time.Duration{300 * time.Second, 300500 * time.Millisecond, 301 * time.Second}, release(t, &l, 3))
+		before, err := l.wait(t.Context(), opGet)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		observe(t, &l, 429, headers("Retry-After", "30"))
+		before.observe(200, headers("X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "40"))
+		before.done()
+		assert.Equal(t, []time.Duration{30 * time.Second}, release(t, &l, 1))
+	})
+}
+
+func TestAnUrgentCallGoesAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer func(*turn)
+		next   time.Duration // when an ordinary call goes
+	}{
+		"good": {says(200, "X-RateLimit-Limit", "50", "X-RateLimit-Remaining", "40"), 0},
+		"bad":  {says(429, "Retry-After", "3600"), time.Minute},
+		"none": {func(*turn) {}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l Limits
+				observe(t, &l, 429, headers("Retry-After", "3600"))
+				time.Sleep(time.Second)
+				start := time.Now()
+				turn, err := l.wait(Urgent(t.Context()), opSet)
+				require.NoError(t, err)
+				tt.answer(turn)
+				turn.done()
+				assert.Zero(t, time.Since(start))
+				assert.Equal(t, []time.Duration{tt.next}, release(t, &l, 1))
+			})
+		})
+	}
+}
+
+// TestUrgentCallsGoOnceInTenSeconds, others of them with the rest.
+func TestUrgentCallsGoOnceInTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		observe(t, &l, 429, headers("Retry-After", "3600"))
+		start := time.Now()
+		gone := 0
+		for range 45 {
+			time.Sleep(time.Second)
+			for range 2 {
+				ctx, cancel := context.WithTimeout(Urgent(t.Context()), 10*time.Second)
+				turn, err := l.wait(ctx, opSet)
+				cancel()
+				if err == nil {
+					gone++
+					turn.done()
+					continue
+				}
+				e := asError(t, err)
+				assert.Equal(t, Limited, e.Class)
+				assert.Positive(t, e.RetryAfter)
+			}
+		}
+		assert.Equal(t, 45*time.Second, time.Since(start), "none waited")
+		assert.Equal(t, 5, gone)
+	})
+	synctest.Test(t, func(t *testing.T) { // without a hold they are like the others
+		var l Limits
+		observe(t, &l, 200, headers("X-RateLimit-Limit", "2", "X-RateLimit-Remaining", "0"))
+		start := time.Now()
+		for i := range 3 {
+			ctx := t.Context()
+			if i > 0 {
+				ctx = Urgent(ctx)
+			}
+			turn, err := l.wait(ctx, opSet)
+			require.NoError(t, err)
+			turn.done()
+			assert.Equal(t, time.Duration(i)*probeEvery, time.Since(start))
+		}
+	})
+}
+
+// TestWhoseTurnComesTooLateFailsAtOnce: by the queue, too.
+func TestWhoseTurnComesTooLateFailsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limits
+		observe(t, &l, 429, headers("Retry-After", "3600"))
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+		defer cancel()
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				turn, err := l.wait(ctx, opSet)
+				if assert.NoError(t, err) {
+					turn.done()
+				}
+			})
+		}
+		synctest.Wait()
+		for range 3 {
+			_, err := l.wait(ctx, opSet)
+			require.EqualError(t, err, "set secret: Auth0 limits the rate, retry in 3m0s")
+		}
+		assert.Zero(t, time.Since(start))
+		all.Wait()
+		assert.Equal(t, 2*time.Minute, time.Since(start))
 	})
 }
 
@@ -397,8 +588,31 @@ func TestACallThatIsCancelledWhileItWaitsWasNotSent(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		_, err := l.wait(ctx, opSet)
-		require.EqualError(t, err, "set secret: not sent: context canceled")
+		require.EqualError(t, err, "set secret: not sent: the request was given up")
 		assert.Equal(t, Refused, ClassOf(err))
 		require.ErrorIs(t, err, context.Canceled)
 	})
+}
+
+// TestTheListHasALimitOfItsOwn, which holds up no other call.
+func TestTheListHasALimitOfItsOwn(t *testing.T) {
+	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v2/clients" {
+			w.Header().Set("X-RateLimit-Limit", "5")
+			w.Header().Set("X-RateLimit-Remaining", "0")
+			w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(30*time.Minute).Unix(), 10))
+			reply(w, 200, `{"total":0,"clients":[]}`)
+			return
+		}
+		reply(w, 200, openObject)
+	})
+	c := tn.client(t)
+	_, err := c.Applications(t.Context(), 0, 10)
+	require.NoError(t, err)
+	assert.Equal(t, 5, c.RateLimit().Limit, "nothing else has been asked")
+	require.NoError(t, c.SetSecret(t.Context(), appID, "s3cret-new"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = c.Applications(ctx, 0, 10)
+	assert.Equal(t, Limited, ClassOf(err))
 }

@@ -20,12 +20,16 @@ const (
 	CodeUnknownApplication = "inexistent_client"
 	CodeInsufficientScope  = "insufficient_scope"
 	CodeInvalidBody        = "invalid_body"
+
+	// codeSubscription also stands for CodeInsufficientScope where that is said of
+	// the tenant's subscription: no scope would help.
+	codeSubscription = "insufficient_entitlement"
 )
 
 // knownCodes are those that are shown: of the Management API, and of OAuth 2.
 var knownCodes = []string{
 	CodeUnknownApplication, CodeInsufficientScope, CodeInvalidBody,
-	"insufficient_entitlement", "invalid_query_string", "invalid_uri", "invalid_token", "invalid_request", "invalid_scope",
+	codeSubscription, "invalid_query_string", "invalid_uri", "invalid_token", "invalid_request", "invalid_scope",
 	"operation_not_supported", "too_many_requests", "too_many_entities", "inexistent_credential", "credential_in_use",
 	"access_denied", "invalid_client", "unauthorized_client", "invalid_grant", "unsupported_grant_type",
 	"server_error", "temporarily_unavailable",
@@ -50,12 +54,13 @@ const (
 
 	reasonItsFault = "Auth0 failed"
 
-	reasonScope        = "the token lacks a scope for this"
+	reasonScope        = "the token lacks the scope for this"
 	reasonFields       = "the token may not read all fields that were asked for"
 	reasonSubscription = "the tenant's subscription does not include this"
 	reasonUnknownApp   = "there is no such application"
 	reasonBody         = "Auth0 takes what was sent for invalid"
 	reasonNotSupported = "the application does not support this"
+	reasonKeyed        = "the application authenticates by private_key_jwt"
 
 	reasonUnreadable = "the answer could not be read"
 	reasonTooLong    = "the answer could not be read: it is too long"
@@ -97,12 +102,14 @@ func explain(op string, status int, code, message string) (reason string, fields
 	switch {
 	case has("cannot read the following fields"):
 		return reasonFields, fieldsIn(message)
-	case has("upgrade your subscription"), code == "insufficient_entitlement":
+	case has("upgrade your subscription"), code == codeSubscription:
 		return reasonSubscription, nil
 	case code == CodeInsufficientScope:
 		return reasonScope, nil
 	case code == CodeUnknownApplication:
 		return reasonUnknownApp, nil
+	case has("private_key_jwt"):
+		return reasonKeyed, nil
 	case code == CodeInvalidBody:
 		return reasonBody, nil
 	case code == "operation_not_supported":
@@ -113,11 +120,13 @@ func explain(op string, status int, code, message string) (reason string, fields
 	return "", nil
 }
 
-// fieldsIn names the fields of an application that a message names; not nil.
+// fieldsIn names the fields that a message says cannot be read; not nil. Those that
+// any scope shows are never among them.
 func fieldsIn(message string) []string {
 	found := []string{}
+	_, message, _ = strings.Cut(message, ":")
 	for _, word := range strings.FieldsFunc(message, func(c rune) bool { return c != '_' && !unicode.IsLetter(c) }) {
-		if slices.Contains(applicationFields, word) {
+		if slices.Contains(applicationFields, word) && !slices.Contains(openFields.fields, word) {
 			found = append(found, word)
 		}
 	}

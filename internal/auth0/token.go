@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -43,12 +44,16 @@ func (c *Client) Grant(ctx context.Context) (Grant, error) {
 	return Grant{Scopes: slices.Clone(t.scopes), ExpiresAt: t.expiresAt}, nil
 }
 
-// token is an access token. It is not changed once it is made.
+// token is an access token. It is not changed once it is made, but for readable.
 type token struct {
 	value     string
 	scopes    []string
 	expiresAt time.Time // zero: unknown
 	staleAt   time.Time // not used from here on
+
+	// readable are the fields of applications that are left after Auth0 has refused
+	// to show some; nil: it has not.
+	readable atomic.Pointer[[]string]
 }
 
 // newToken makes a token that was asked for at a time and lives for a

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -30,6 +31,11 @@ const (
 	retryWaitMin = 100 * time.Millisecond
 	retryWaitMax = 300 * time.Millisecond
 )
+
+// QuietStandardLog is for the main function of every program that has a client:
+// what follows an answer on a connection net/http prints by the standard library's
+// log, and it could quote a secret.
+func QuietStandardLog() { log.SetOutput(io.Discard) }
 
 // transport adds the User-Agent to every request, also to those that the
 // oauth2 library makes, and notes what time the answers tell.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -62,7 +64,7 @@ func printApplications(to io.Writer, list []Application) {
 	id, name, kind := len("Application"), len("Name"), len("Type")
 	rows := make([][3]string, len(list))
 	for i, app := range list {
-		row := [3]string{printable(app.ClientID), shortened(printable(app.Name)), printable(app.AppType)}
+		row := [3]string{printable(app.ClientID), shortened(printable(app.Name)), typeName(app.AppType)}
 		id, name, kind = max(id, runes(row[0])), max(name, runes(row[1])), max(kind, runes(row[2]))
 		rows[i] = row
 	}
@@ -115,3 +117,11 @@ func shortened(text string) string {
 }
 
 func runes(text string) int { return len([]rune(text)) }
+
+// typeName is an app_type as the table shows it.
+func typeName(appType string) string {
+	if appType == requirements.AppTypeNotSet {
+		return "not set"
+	}
+	return printable(appType)
+}

@@ -49,7 +49,7 @@ func Unfit(app *auth0.Application) string {
 	}
 	for method := range app.ClientAuthenticationMethods {
 		if strings.Contains(method, "tls_client_auth") {
-			return "it authenticates by a TLS client certificate (" + method + "), not by a client secret"
+			return "it authenticates by a TLS client certificate, not by a client secret"
 		}
 	}
 	return ""

@@ -92,6 +92,14 @@ func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential)
 	return added
 }
 
+// RemoveCredential takes a credential out of an application's pool, as in the
+// dashboard.
+func (t *Tenant) RemoveCredential(clientID, id string) {
+	t.withApplication(clientID, func(a *application) {
+		a.keys = slices.DeleteFunc(a.keys, func(key registeredKey) bool { return key.ID == id })
+	})
+}
+
 // SetCredentialAddOn says whether the tenant has the add-on with which a slot
 // holds four credentials instead of two. It does not unless this is called.
 func (t *Tenant) SetCredentialAddOn(on bool) {
