@@ -11,6 +11,7 @@ LINTFROM := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GORELEASER := .cache/goreleaser-v2.16.0/goreleaser
 SYFT       := .cache/syft-v1.52.0/syft
 ACTIONLINT := .cache/actionlint-v1.7.12/actionlint
+GOVULNCHECK := .cache/govulncheck-v1.8.0/govulncheck
 CONSULTEMPLATE := .cache/consul-template-v0.41.1/consul-template
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
@@ -119,13 +120,20 @@ vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 	@scripts/vault.sh
 
 .PHONY: lint
-lint: $(LINT) ## Run golangci-lint
+lint: $(LINT) $(GOVULNCHECK) ## Run golangci-lint, and govulncheck where its database can be had
 	$(call step,Linters)
 	$(LINT) run ./...
+	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh -if-reachable
 
-$(LINT):
-	$(call step,Building golangci-lint (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $(LINT)) CGO_ENABLED=0 go install $(LINTFROM)
+VULNDB ?= https://vuln.go.dev
+.PHONY: vulnerabilities
+vulnerabilities: $(GOVULNCHECK) ## Look for known vulnerabilities that the code can reach (VULNDB=file:///... for a copy of the database)
+	$(call step,Known vulnerabilities)
+	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh
+
+$(GOVULNCHECK):
+	$(call step,Building govulncheck (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
 
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
