@@ -12,6 +12,7 @@ GORELEASER := .cache/goreleaser-v2.16.0/goreleaser
 SYFT       := .cache/syft-v1.52.0/syft
 ACTIONLINT := .cache/actionlint-v1.7.12/actionlint
 GOVULNCHECK := .cache/govulncheck-v1.8.0/govulncheck
+LICENCES   := .cache/go-licence-detector-v0.11.1/go-licence-detector
 CONSULTEMPLATE := .cache/consul-template-v0.41.1/consul-template
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
@@ -135,6 +136,19 @@ $(GOVULNCHECK):
 	$(call step,Building govulncheck (once))
 	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
 
+.PHONY: licences
+licences: $(LICENCES) ## Check the licences of what is linked into the plugin, and collect them into bin/THIRD_PARTY_LICENSES.txt
+	$(call step,Licences of the modules that are linked into the plugin)
+	@LICENCES=$(LICENCES) scripts/licences/collect.sh ./cmd/$(PLUGIN) bin/THIRD_PARTY_LICENSES.txt
+
+$(LICENCES):
+	$(call step,Building go-licence-detector (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
+
+$(LINT):
+	$(call step,Building golangci-lint (once: some minutes))
+	GOBIN=$(CURDIR)/$(dir $(LINT)) CGO_ENABLED=0 go install $(LINTFROM)
+
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
 	$(call step,Building a release of $(VERSION) with $(RELEASE_GO): six platforms and their SBOMs (the first time some minutes))
@@ -155,7 +169,7 @@ lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
 	$(ACTIONLINT) -version
 	$(ACTIONLINT)
 	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
-	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh; }
+	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh scripts/*/*.sh; }
 
 .PHONY: release
 release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft on GitHub (the release workflow does this)
