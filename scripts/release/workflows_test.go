@@ -59,6 +59,17 @@ func TestJobsThatMayWriteRunNoTests(t *testing.T) {
 	assert.Equal(t, 1, writing)
 }
 
+func TestCILooksAtTheDependencies(t *testing.T) {
+	t.Parallel()
+	var w workflow
+	decode(t, ".github/workflows/ci.yml", &w)
+	var runs []string
+	for _, step := range w.Jobs["dependencies"].Steps {
+		runs = append(runs, step.Run)
+	}
+	assert.Subset(t, runs, []string{"make vulnerabilities", "make licences"})
+}
+
 // What SHA256SUMS vouches for is attested, and whoever installs it is told how to ask.
 func TestTheAttestationIsMadeAndAskedFor(t *testing.T) {
 	t.Parallel()
