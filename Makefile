@@ -11,6 +11,8 @@ LINTFROM := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GORELEASER := .cache/goreleaser-v2.16.0/goreleaser
 SYFT       := .cache/syft-v1.52.0/syft
 ACTIONLINT := .cache/actionlint-v1.7.12/actionlint
+GOVULNCHECK := .cache/govulncheck-v1.8.0/govulncheck
+LICENCES   := .cache/go-licence-detector-v0.11.1/go-licence-detector
 CONSULTEMPLATE := .cache/consul-template-v0.41.1/consul-template
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
@@ -19,7 +21,7 @@ step = @printf '\n==> %s\n' "$(1)"
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the plugin into bin/
@@ -129,9 +131,29 @@ vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 	@scripts/vault.sh
 
 .PHONY: lint
-lint: $(LINT) ## Run golangci-lint
+lint: $(LINT) $(GOVULNCHECK) ## Run golangci-lint, and govulncheck where its database can be had
 	$(call step,Linters)
 	$(LINT) run ./...
+	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh -if-reachable
+
+VULNDB ?= https://vuln.go.dev
+.PHONY: vulnerabilities
+vulnerabilities: $(GOVULNCHECK) ## Look for known vulnerabilities that the code can reach (VULNDB=file:///... for a copy of the database)
+	$(call step,Known vulnerabilities)
+	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh
+
+$(GOVULNCHECK):
+	$(call step,Building govulncheck (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
+
+.PHONY: licences
+licences: $(LICENCES) ## Check the licences of what is linked into the plugin, and collect them into bin/THIRD_PARTY_LICENSES.txt
+	$(call step,Licences of the modules that are linked into the plugin)
+	@LICENCES=$(LICENCES) scripts/licences/collect.sh ./cmd/$(PLUGIN) bin/THIRD_PARTY_LICENSES.txt
+
+$(LICENCES):
+	$(call step,Building go-licence-detector (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
 
 $(LINT):
 	$(call step,Building golangci-lint (once: some minutes))
@@ -157,7 +179,7 @@ lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
 	$(ACTIONLINT) -version
 	$(ACTIONLINT)
 	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
-	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh; }
+	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh scripts/*/*.sh; }
 
 .PHONY: release
 release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft on GitHub (the release workflow does this)

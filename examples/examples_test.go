@@ -271,6 +271,52 @@ func TestGitHubWorkflow(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
+// TestGitHubRole binds what may have the secrets, by more than the repository, and is
+// the role that the workflow asks for.
+func TestGitHubRole(t *testing.T) {
+	text, err := os.ReadFile("github-actions/role.json")
+	require.NoError(t, err)
+	var role struct {
+		BoundAudiences []string       `json:"bound_audiences"`
+		BoundClaims    map[string]any `json:"bound_claims"`
+		TokenPolicies  []string       `json:"token_policies"`
+		TokenTTL       string         `json:"token_ttl"`
+	}
+	require.NoError(t, json.Unmarshal(text, &role))
+	assert.Regexp(t, `^[\w-]+/[\w-]+$`, role.BoundClaims["repository"], "one repository")
+	ref, environment := role.BoundClaims["ref"], role.BoundClaims["environment"]
+	require.True(t, ref != nil || environment != nil, "whoever may push a branch would have the secrets")
+	for claim, value := range role.BoundClaims {
+		require.IsType(t, "", value, "%s: one value", claim)
+		assert.NotContains(t, value, "*", "%s", claim)
+	}
+	assert.Equal(t, []string{"shop"}, role.TokenPolicies)
+
+	workflow := resources(t, "github-actions/e2e.yml")["<nil> <nil>"]
+	require.NotNil(t, workflow)
+	if environment != nil {
+		assert.Equal(t, environment, workflow.at("jobs", "e2e", "environment"))
+	}
+	var login map[string]any
+	for _, step := range workflow.at("jobs", "e2e", "steps").([]any) {
+		step := step.(map[string]any)
+		if strings.HasPrefix(step["uses"].(string), "hashicorp/vault-action@") {
+			login = step["with"].(map[string]any)
+			break
+		}
+	}
+	require.NotNil(t, login)
+	assert.Equal(t, []string{login["jwtGithubAudience"].(string)}, role.BoundAudiences)
+	ttl, err := time.ParseDuration(role.TokenTTL)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, ttl, defaultTTL)
+
+	document, err := os.ReadFile("../docs/examples.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(document),
+		fmt.Sprintf("vault write auth/%s/role/%s @examples/github-actions/role.json", login["path"], login["role"]))
+}
+
 // TestTerraformIsFormatted, and can be parsed. That it does what it says is shown
 // by the integration tests.
 func TestTerraformIsFormatted(t *testing.T) {

@@ -4,7 +4,14 @@ package integration
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -13,7 +20,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -102,6 +113,74 @@ func heldIn(file string) func() []string {
 		}
 		return credentials.ClientSecrets
 	}
+}
+
+// TestExampleOfGitHubActions: examples/github-actions/role.json, with tokens like
+// those that GitHub gives to a job, signed by a key of the test's.
+func TestExampleOfGitHubActions(t *testing.T) {
+	t.Parallel()
+	s, app := shop(t, "15m")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	require.NoError(t, err)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	require.NoError(t, err)
+	const issuer = "https://token.actions.githubusercontent.com"
+	client := s.Vault.Client()
+	require.NoError(t, client.Sys().EnableAuthWithOptionsWithContext(t.Context(), "github", &api.EnableAuthOptions{Type: "jwt"}))
+	_, err = client.Logical().WriteWithContext(t.Context(), "auth/github/config", map[string]any{
+		"bound_issuer":           issuer,
+		"jwt_validation_pubkeys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+	})
+	require.NoError(t, err)
+	_, err = client.Logical().WriteBytesWithContext(t.Context(), "auth/github/role/shop-e2e", []byte(example(t, "github-actions/role.json")))
+	require.NoError(t, err)
+	require.NoError(t, client.Sys().PutPolicyWithContext(t.Context(), "shop", devstack.ApplicationPolicy("shop")))
+
+	login := func(changes map[string]any) (*api.Secret, error) {
+		now := time.Now()
+		claims := map[string]any{
+			"iss": issuer, "aud": "https://vault.example.com",
+			"iat": now.Unix(), "nbf": now.Add(-5 * time.Minute).Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+			"sub":        "repo:example/shop:ref:refs/heads/main",
+			"repository": "example/shop", "repository_owner": "example",
+			"ref": "refs/heads/main", "ref_type": "branch", "event_name": "workflow_dispatch",
+			"workflow_ref": "example/shop/.github/workflows/e2e.yml@refs/heads/main",
+		}
+		maps.Copy(claims, changes)
+		token, err := jwt.Signed(signer).Claims(claims).Serialize()
+		require.NoError(t, err)
+		return client.Logical().WriteWithContext(t.Context(), "auth/github/login", map[string]any{"role": "shop-e2e", "jwt": token})
+	}
+	for name, c := range map[string]struct {
+		claim string
+		value any
+		fault string
+	}{
+		"another branch":     {"ref", "refs/heads/main-2", `claim "ref"`},
+		"a tag":              {"ref", "refs/tags/main", `claim "ref"`},
+		"a pull request":     {"ref", "refs/pull/1/merge", `claim "ref"`},
+		"no ref":             {"ref", nil, `claim "ref"`},
+		"another repository": {"repository", "example/shop-2", `claim "repository"`},
+		"a fork":             {"repository", "somebody/shop", `claim "repository"`},
+		"another audience":   {"aud", "https://github.com/example", "aud"},
+		"another issuer":     {"iss", "https://example.com", "iss"},
+	} {
+		_, err := login(map[string]any{c.claim: c.value})
+		var refused *api.ResponseError
+		require.ErrorAs(t, err, &refused, name)
+		assert.Equal(t, http.StatusBadRequest, refused.StatusCode, name)
+		assert.Contains(t, strings.Join(refused.Errors, "\n"), c.fault, name)
+	}
+	token, err := login(nil)
+	require.NoError(t, err)
+	job, err := client.Clone()
+	require.NoError(t, err)
+	job.SetToken(token.Auth.ClientToken)
+	credentials, err := job.Logical().ReadWithContext(t.Context(), "auth0/creds/shop")
+	require.NoError(t, err)
+	assert.Equal(t, s.Tenant.Secret(app.ClientID), credentials.Data["client_secret"])
 }
 
 // TestExampleOfAgentTemplate: examples/vault-agent/template.hcl.

@@ -37,11 +37,7 @@ func version(t *testing.T) string {
 // binaryFor is the name of a platform's file.
 func binaryFor(t *testing.T, platform string) string {
 	t.Helper()
-	name := pluginName + "_" + version(t) + "_" + strings.ReplaceAll(platform, "/", "_")
-	if strings.HasPrefix(platform, "windows/") {
-		name += ".exe"
-	}
-	return name
+	return binaryName(version(t), platform)
 }
 
 // sums is what SHA256SUMS says, by name of a file.
@@ -110,6 +106,49 @@ func TestReleaseHasSBOMs(t *testing.T) {
 	}
 }
 
+// One file has the licences of everything that Go has linked into any of the binaries,
+// in the version that it has linked.
+func TestReleaseHasLicences(t *testing.T) {
+	text := file(t, "bin/THIRD_PARTY_LICENSES.txt")
+	assert.NotContains(t, text, os.Getenv("HOME"), "a trace of the machine")
+	line := strings.Repeat("=", 80) + "\n"
+	for _, platform := range platforms {
+		info, err := buildinfo.ReadFile(filepath.Join(dist, binaryFor(t, platform)))
+		require.NoError(t, err)
+		require.NotEmpty(t, info.Deps)
+		for _, module := range info.Deps {
+			require.Nil(t, module.Replace, "the licence of another module would be shown")
+			_, licence, found := strings.Cut(text, line+module.Path+" "+module.Version+"\n")
+			if !assert.True(t, found, "%s is not there, for %s", module.Path, platform) {
+				continue
+			}
+			_, licence, _ = strings.Cut(licence, line)
+			licence, _, _ = strings.Cut(licence, line)
+			assert.Greater(t, len(licence), 500, "the licence of %s is not there", module.Path)
+		}
+	}
+	for _, notice := range []string{"google.golang.org/grpc v", "go.yaml.in/yaml/v3 v"} {
+		assert.Regexp(t, "\n"+regexp.QuoteMeta(notice)+`\S+: NOTICE`, text)
+	}
+	assert.Contains(t, text, "\nGo: LICENSE\n")
+	assert.Regexp(t, `(?m)^    - glob: bin/THIRD_PARTY_LICENSES\.txt`, file(t, ".goreleaser.yaml"), "it is published")
+	assert.Regexp(t, `(?m)^    - glob: LICENSE$`, file(t, ".goreleaser.yaml"))
+}
+
+// What is under a licence that is not on the list is named, and nothing is released.
+func TestReleaseTakesNoOtherLicences(t *testing.T) {
+	tools, err := filepath.Abs(filepath.Join(root, find(t, "Makefile", `(?m)^LICENCES +:= (\S+)$`)))
+	require.NoError(t, err)
+	allowed := filepath.Join(t.TempDir(), "allowed.json")
+	require.NoError(t, os.WriteFile(allowed, []byte(`{"allowlist": ["Apache-2.0", "BSD-3-Clause", "MIT"]}`), 0o600))
+	cmd := exec.CommandContext(t.Context(), "scripts/licences/collect.sh", "./cmd/"+pluginName, filepath.Join(t.TempDir(), "licences"))
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "LICENCES="+tools, "ALLOWED="+allowed)
+	output, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	assert.Regexp(t, `dependency github\.com/hashicorp/\S+ uses licence MPL-2\.0 which is not allowed`, string(output))
+}
+
 // An operator downloads the binary, and registers it by its line of SHA256SUMS.
 func TestReleaseIsRegisteredByItsLine(t *testing.T) {
 	name := binaryFor(t, runtime.GOOS+"/"+runtime.GOARCH)
@@ -173,8 +212,8 @@ func TestReleaseIsReproducible(t *testing.T) {
 	require.NotEmpty(t, os.Getenv("PLATFORMS"), "for no platform")
 }
 
-// The image is the binary, run by nobody in particular. The base is an empty one:
-// the real one is not fetched.
+// The image is the binary and its licences, run by nobody in particular. The base is
+// an empty one: the real one is not fetched.
 func TestReleaseFitsIntoAnImage(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs buildah, and root to look into what it has built")
@@ -188,8 +227,11 @@ func TestReleaseFitsIntoAnImage(t *testing.T) {
 	}
 	name := binaryFor(t, "linux/"+runtime.GOARCH)
 	image := pluginName + ":" + version(t)
-	buildah("build", "--isolation=chroot", "--build-arg=BASE=scratch", "--build-arg=BINARY=bin/release/"+name,
-		"--file="+root+"/Containerfile", "--tag="+image, root)
+	containerfile := filepath.Join(t.TempDir(), "Containerfile")
+	text := regexp.MustCompile(`(?m)^FROM .*$`).ReplaceAllString(file(t, "Containerfile"), "FROM scratch")
+	require.NoError(t, os.WriteFile(containerfile, []byte(text), 0o600))
+	buildah("build", "--isolation=chroot", "--build-arg=BINARY=bin/release/"+name,
+		"--file="+containerfile, "--tag="+image, root)
 
 	assert.Equal(t, "65532:65532 [/"+pluginName+"]", buildah("inspect", "--type=image",
 		"--format={{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}", image))
@@ -202,5 +244,8 @@ func TestReleaseFitsIntoAnImage(t *testing.T) {
 		}
 	}
 	assert.Equal(t, sums(t)[name], hashOf(t, filepath.Join(buildah("mount", container), pluginName)))
+	for in, from := range map[string]string{"LICENSE": "LICENSE", "THIRD_PARTY_LICENSES.txt": "bin/THIRD_PARTY_LICENSES.txt"} {
+		assert.Equal(t, hashOf(t, filepath.Join(root, from)), hashOf(t, filepath.Join(buildah("mount", container), "licenses", in)))
+	}
 	buildah("rm", container)
 }

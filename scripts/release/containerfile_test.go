@@ -12,6 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A tag can be moved, a digest cannot.
+func TestTheBaseOfTheImageIsPinned(t *testing.T) {
+	t.Parallel()
+	for _, from := range regexp.MustCompile(`(?m)^FROM .*$`).FindAllString(file(t, "Containerfile"), -1) {
+		assert.Regexp(t, `^FROM \S+@sha256:[0-9a-f]{64}$`, from)
+	}
+}
+
 // The commands at the head of the Containerfile register what was built, also
 // between releases. They are run with a real binary; docker and vault only note
 // down what they are called with.
@@ -21,7 +29,7 @@ func TestCommandsOfTheContainerfile(t *testing.T) {
 	commands = strings.ReplaceAll(commands, "#   ", "")
 	build, commands, found := strings.Cut(commands, "\n")
 	require.True(t, found)
-	require.Equal(t, "make build", build)
+	require.Equal(t, "make build licences", build)
 
 	dir := t.TempDir()
 	copySources(t, dir)

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,10 @@ type workflow struct {
 	Jobs        map[string]struct {
 		Needs       string
 		Permissions map[string]string
-		Steps       []struct{ Run string }
+		Steps       []struct {
+			Run, Uses string
+			With      map[string]any
+		}
 	}
 }
 
@@ -53,6 +57,45 @@ func TestJobsThatMayWriteRunNoTests(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, writing)
+}
+
+func TestCILooksAtTheDependencies(t *testing.T) {
+	t.Parallel()
+	var w workflow
+	decode(t, ".github/workflows/ci.yml", &w)
+	var runs []string
+	for _, step := range w.Jobs["dependencies"].Steps {
+		runs = append(runs, step.Run)
+	}
+	assert.Subset(t, runs, []string{"make vulnerabilities", "make licences"})
+}
+
+// What SHA256SUMS vouches for is attested, and whoever installs it is told how to ask.
+func TestTheAttestationIsMadeAndAskedFor(t *testing.T) {
+	t.Parallel()
+	var w workflow
+	decode(t, ".github/workflows/release.yml", &w)
+	job := w.Jobs["release"]
+	assert.Equal(t, "write", job.Permissions["attestations"])
+	assert.Equal(t, "write", job.Permissions["id-token"])
+	var subjects []string
+	for _, step := range job.Steps {
+		if strings.HasPrefix(step.Uses, "actions/attest@") {
+			subjects = strings.Fields(step.With["subject-path"].(string))
+			assert.NotContains(t, step.With, "predicate-type", "gh attestation verify looks for provenance, the default")
+		}
+	}
+	for _, name := range []string{"SHA256SUMS", binaryName("0.1.0", "linux/amd64"), binaryName("0.1.0", "windows/arm64")} {
+		assert.True(t, slices.ContainsFunc(subjects, func(pattern string) bool {
+			matched, err := path.Match(pattern, path.Join("bin/release", name))
+			return err == nil && matched
+		}), name)
+	}
+	const verify = "gh attestation verify vault-plugin-secrets-auth0_0.1.0_linux_amd64 --repo \"$OWNER/$NAME\""
+	for _, document := range []string{"docs/operations.md", "CONTRIBUTING.md"} {
+		assert.Contains(t, file(t, document), verify, document)
+	}
+	assert.Contains(t, file(t, "README.md"), "gh attestation verify")
 }
 
 func values(permissions map[string]string) string {
@@ -98,6 +141,7 @@ func TestDependabotLooksEverywhere(t *testing.T) {
 		return nil
 	}))
 	assert.GreaterOrEqual(t, found, 4)
+	assert.True(t, looks["docker /"], "the base image of the Containerfile")
 	assert.True(t, looks["github-actions /"])
 	assert.True(t, looks["github-actions /examples/github-actions"])
 }
