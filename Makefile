@@ -40,7 +40,7 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 	@exec bin/demo -stay
 
 .PHONY: test
-test: lint unit fuzz integration ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and Agent
+test: lint unit fuzz integration integration-minimal ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and Agent
 	$(call step,All tests passed)
 
 .PHONY: unit
@@ -85,6 +85,10 @@ conformance: build ## Ask a real Auth0 tenant whether it is as the engine assume
 	if scripts/vault.sh >/dev/null; then \
 		go test -tags integration -count=1 -timeout 15m -run '^TestStagedRotationOnATenant$$' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '; \
 	else echo "there is no Vault: not tried"; fi; exit $$differs
+
+.PHONY: integration-minimal
+integration-minimal: ## Run the integration suite once more, with no scope but the one that the engine cannot do without
+	@INTEGRATION_SCOPES=update:client_keys $(MAKE) integration
 
 .PHONY: recipes
 recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)

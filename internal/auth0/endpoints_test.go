@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -154,4 +155,18 @@ func TestTheTable(t *testing.T) {
 			assert.Contains(t, []int{4, 6}, strings.Count(line, "|"), line)
 		}
 	}
+}
+
+// TestTheDocumentHasTheTable: docs/auth0.md says what the client asks of Auth0.
+func TestTheDocumentHasTheTable(t *testing.T) {
+	const file = "../../docs/auth0.md"
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		before, rest, _ := strings.Cut(string(text), "| endpoint | what is sent ")
+		_, after, _ := strings.Cut(rest, "\n## ")
+		require.NoError(t, os.WriteFile(file, []byte(before+Table()+"\n## "+after), 0o600))
+		return
+	}
+	assert.Contains(t, string(text), Table(), "UPDATE_GOLDEN=1 writes it anew")
 }
