@@ -278,8 +278,12 @@ func roleRefusals() []apiRefusal {
 		newRole("a new role, without the scope to read secrets", map[string]any{fieldClientID: exampleAppID, fieldClientSecret: "wrong"},
 			granted(scopeUpdateClientKeys, scopeReadClients)),
 		unfitRole("a new role, of an application without a secret", func(app *auth0.Application) { app.ClientSecret = nil }),
-		newRole("a new role, where allowed_applications is pay-*", map[string]any{fieldClientID: exampleAppID},
-			func(_ *testing.T, env *testEnv) {
+		newRole("a new role, where allowed_applications is pay-*", map[string]any{fieldClientID: exampleAppID}, func(_ *testing.T, env *testEnv) {
+			env.auth0.apps[exampleAppID].Name = "shop"
+			env.write("config", map[string]any{fieldAllowedApplications: "pay-*"})
+		}),
+		newRole("the same, of an application whose name the engine may not read", map[string]any{fieldClientID: exampleAppID},
+			granted(scopeUpdateClientKeys), func(_ *testing.T, env *testEnv) {
 				env.write("config", map[string]any{fieldAllowedApplications: "pay-*"})
 			}),
 		newRole("a new role", map[string]any{fieldClientID: exampleAppID, fieldPasswordPolicy: "missing"}),
