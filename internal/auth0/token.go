@@ -118,6 +118,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	if err != nil {
 		return nil, tokenError(ctx, err)
 	}
+	c.counts.tokens.Add(1)
 
 	var granted []string
 	if s, ok := t.Extra("scope").(string); ok {
