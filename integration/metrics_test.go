@@ -44,11 +44,11 @@ func (s *suite) scraper() string {
 }
 
 // metric is the sum of a metric's values with these values of labels.
-func (s *suite) metric(name string, labels ...string) float64 {
+func (s *suite) metric(name string, labels ...string) int {
 	s.t.Helper()
 	family := answers.Metrics(s.t, s.read("metrics"))[name]
 	require.NotNil(s.t, family, name)
-	sum := 0.0
+	sum := 0
 	for _, metric := range family.GetMetric() {
 		matching := 0
 		for i, label := range metric.GetLabel() {
@@ -57,7 +57,7 @@ func (s *suite) metric(name string, labels ...string) float64 {
 			}
 		}
 		if matching == len(labels) {
-			sum += metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			sum += int(metric.GetGauge().GetValue() + metric.GetCounter().GetValue())
 		}
 	}
 	return sum
@@ -67,16 +67,16 @@ func (s *suite) metric(name string, labels ...string) float64 {
 func TestMetricsOfARealMount(t *testing.T) {
 	t.Parallel()
 	s, app := shop(t, "10s")
-	assert.Equal(t, 1.0, s.metric("auth0_roles"))
+	assert.Equal(t, 1, s.metric("auth0_roles"))
 	for range 3 {
 		s.read("creds/shop")
 	}
 	s.read("static-creds/shop")
-	assert.Equal(t, 3.0, s.metric("auth0_credential_reads_total", "creds"))
-	assert.Equal(t, 1.0, s.metric("auth0_credential_reads_total", "static-creds"))
+	assert.Equal(t, 3, s.metric("auth0_credential_reads_total", "creds"))
+	assert.Equal(t, 1, s.metric("auth0_credential_reads_total", "static-creds"))
 	s.write("rotate/shop", map[string]any{"force": true})
-	assert.Equal(t, 1.0, s.metric("auth0_rotations_total", "role"))
-	assert.Equal(t, 1.0, s.metric("auth0_requests_total", "PATCH /api/v2/clients/{id}", "2xx"))
+	assert.Equal(t, 1, s.metric("auth0_rotations_total", "role"))
+	assert.Equal(t, 1, s.metric("auth0_requests_total", "PATCH /api/v2/clients/{id}", "2xx"))
 	assert.Positive(t, s.metric("auth0_tokens_issued_total"))
 	assert.Equal(t, s.metric("auth0_tokens_issued_total"), s.metric("auth0_requests_total", "POST /oauth/token", "2xx"))
 	assert.Positive(t, s.metric("auth0_rate_limit"))
@@ -84,9 +84,9 @@ func TestMetricsOfARealMount(t *testing.T) {
 	clear := s.Tenant.Inject(tenant.Fault{Kind: tenant.ServerError, Status: 503, Endpoint: tenant.UpdateApplication, ClientID: app.ClientID})
 	_, err := s.request(logical.UpdateOperation, "rotate/shop", map[string]any{"force": true})
 	require.Error(t, err)
-	assert.Equal(t, 1.0, s.metric("auth0_roles_failing"))
-	assert.Equal(t, 1.0, s.metric("auth0_requests_total", "PATCH /api/v2/clients/{id}", "5xx"))
-	assert.Equal(t, 1.0, s.metric("auth0_rotation_attempts_total", "role", "unclear"))
+	assert.Equal(t, 1, s.metric("auth0_roles_failing"))
+	assert.Equal(t, 1, s.metric("auth0_requests_total", "PATCH /api/v2/clients/{id}", "5xx"))
+	assert.Equal(t, 1, s.metric("auth0_rotation_attempts_total", "role", "unclear"))
 	clear()
 
 	client, err := s.Vault.Client().Clone()
