@@ -115,6 +115,8 @@ profile: ## Profile reads of credentials, and rotations, within the plugin
 .PHONY: examples
 examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
 	$(call step,Examples)
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
+		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
 	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \

@@ -182,6 +182,7 @@ func apiSections() []apiSection {
 			Warnings: []string{"secrets are set without waiting for leases: holders of older ones fail until they read again"},
 		},
 		{Path: "status", Concrete: "status"},
+		{Path: "metrics", Concrete: "metrics"},
 		{
 			Path: "token-roles/:name", Concrete: "token-roles/reader", Needs: [][]string{{fieldScopes}}, Refusals: []apiRefusal{
 				{When: "no scopes"},

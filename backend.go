@@ -20,6 +20,7 @@
 //	drift.go           secrets that were changed outside Vault
 //	serving.go         what creds/ and static-creds/ hand out, from memory
 //	status.go          how the whole mount is doing
+//	metrics.go         the same, and what was counted, for Prometheus
 //	config.go          what a configuration is and how it is verified
 //	schedule.go        when something rotates by itself
 //	application.go     whether an application can be a role
@@ -117,6 +118,7 @@ type backend struct {
 	due dueTimes
 
 	readEvents *readEvents
+	counters   counters
 
 	// roleLocks serialise what changes a role, and configLock what changes the
 	// configuration; they are held across calls to Auth0. commitLock is held while
@@ -233,7 +235,7 @@ func (b *backend) clientSettings(c *configEntry) auth0.Config {
 	return auth0.Config{
 		Domain: c.Domain, ClientID: c.ClientID, Secrets: inClear(c.Rotation.Logins(b.rootClock())), SigningAlgorithm: c.SigningAlgorithm,
 		Audience: c.audience(), CACert: c.CACert, RequestTimeout: c.RequestTimeout,
-		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain),
+		UserAgent: userAgent + "/" + Version, Logger: b.Logger(), Limits: b.limitsOf(c.Domain), Counts: &b.counters.upstream,
 	}
 }
 

@@ -519,6 +519,9 @@ func (env *testEnv) request(operation logical.Operation, path string, data map[s
 			shown, err := json.Marshal(resp)
 			require.NoError(env.t, err)
 			env.noSecretIn("the answer to "+path, string(shown))
+			if text, ok := answer[logical.HTTPRawBody].([]byte); ok {
+				env.noSecretIn("the answer to "+path, string(text))
+			}
 		}
 	}
 	if resp != nil || operation != logical.ReadOperation {

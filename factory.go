@@ -68,6 +68,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 			b.pathTokenRoles(),
 			b.pathTokens(),
 			b.pathStatus(),
+			b.pathMetrics(),
 		),
 		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
 		InitializeFunc: e.initialize,

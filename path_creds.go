@@ -101,6 +101,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL()).Truncate(time.Second)
 	resp := b.Secret(secretTypeCredentials).Response(set.answer(now, lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
+	b.counters.reads.Add(1)
 	b.readEvent(ctx, eventCredsCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.Version()))
 	return resp, nil
 }
@@ -113,6 +114,7 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	now := b.now()
 	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL()))
 	delete(answer, fieldRotationSchedule)
+	b.counters.staticReads.Add(1)
 	return &logical.Response{Data: answer}, nil
 }
 

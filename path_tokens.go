@@ -99,6 +99,7 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	resp := b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
+	b.counters.tokens.Add(1)
 	b.readEvent(ctx, eventTokenCreate, req.Path, fieldScopes, strings.Join(token.Scopes, " "))
 	resp.AddWarning("Auth0 cannot revoke an access token: revoking the lease does not end it, it is valid until " + until)
 	return resp, nil

@@ -118,6 +118,7 @@ func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
 		t.b.Logger().Warn("rotation of the engine's own secret failed", "error", after.LastError)
 	}
 	if after.Version != before.Version {
+		t.b.counters.rotations[rotatedEngine].Add(1)
 		t.b.Logger().Info("the engine's own secret is a new one", "version", after.Version)
 		t.b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
 	}
@@ -136,6 +137,10 @@ func (t *rootTarget) Generate(ctx context.Context) (rotation.Secret, error) {
 // Send sets the pending secret in Auth0, or registers the pending key beside the
 // present one.
 func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
+	return t.b.counters.attempted(rotatedEngine, t.send(ctx, request))
+}
+
+func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.storage)
 	if err != nil {
 		return notSent(err)

@@ -125,6 +125,10 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 		return err
 	}
 	after := role.view(mount, b.now())
+	found := !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt
+	if after.Version != before.Version && !found {
+		b.counters.rotations[rotatedRole].Add(1)
+	}
 	if before.Phase != after.Phase || before.Version != after.Version {
 		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
 	}
@@ -136,7 +140,7 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
 	switch {
-	case !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt: // has an event of its own
+	case found: // has an event of its own
 	case after.Version != before.Version:
 		b.roleEvent(ctx, eventRotate, role, after, true)
 	case after.Phase == rotation.Staged && before.Phase != rotation.Staged:
@@ -195,6 +199,10 @@ func (t *roleTarget) Prove(context.Context, rotation.Secret) error { return nil 
 
 // Send carries out a request at Auth0.
 func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotation.Outcome {
+	return t.b.counters.attempted(rotatedRole, t.send(ctx, request))
+}
+
+func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.role.storage)
 	if err != nil {
 		return notSent(err)

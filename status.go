@@ -13,6 +13,22 @@ import (
 // status is how the rotations of the whole mount are doing, from memory as far as
 // it is loaded.
 func (b *backend) status(ctx context.Context, storage logical.Storage) (map[string]any, error) {
+	count, err := b.countRoles(ctx, storage)
+	if err != nil {
+		return nil, err
+	}
+	data := count.data()
+	data[fieldDisableRotation] = count.mount.Paused
+	data[fieldServingSince] = inRFC3339(b.served.servingSince)
+	data[fieldDriftDetection] = string(b.driftDetection())
+	if conn := b.connection.Load(); conn != nil {
+		upstreamStatusData(conn.api, data)
+	}
+	return data, nil
+}
+
+// countRoles sums up all roles.
+func (b *backend) countRoles(ctx context.Context, storage logical.Storage) (*roleCount, error) {
 	mount, err := b.loadMount(ctx, storage)
 	if err != nil {
 		return nil, err
@@ -24,14 +40,7 @@ func (b *backend) status(ctx context.Context, storage logical.Storage) (map[stri
 	}
 	count.total = len(names)
 	maps.Copy(count.failing, unreadable)
-	data := count.data()
-	data[fieldDisableRotation] = mount.Paused
-	data[fieldServingSince] = inRFC3339(b.served.servingSince)
-	data[fieldDriftDetection] = string(b.driftDetection())
-	if conn := b.connection.Load(); conn != nil {
-		upstreamStatusData(conn.api, data)
-	}
-	return data, nil
+	return count, nil
 }
 
 // roleCount sums up roles.
@@ -39,24 +48,24 @@ type roleCount struct {
 	now     time.Time
 	mount   mountSettings
 	total   int
-	phases  map[string]any
+	phases  map[rotation.Phase]int
 	overdue int
 	failing map[string]any
 	drifted map[string]any
 	next    time.Time
+	oldest  time.Time // when the oldest secret was set in Auth0, imported or found; zero: there is none
 }
 
 func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 	return &roleCount{
 		now: now, mount: mount, failing: map[string]any{}, drifted: map[string]any{},
-		phases: map[string]any{string(rotation.Steady): 0, string(rotation.Staged): 0, string(rotation.Propagating): 0},
+		phases: map[rotation.Phase]int{rotation.Steady: 0, rotation.Staged: 0, rotation.Propagating: 0},
 	}
 }
 
 func (c *roleCount) add(name string, set *servedSet) {
 	view := set.view(c.mount, c.now)
-	phase := string(view.Phase)
-	c.phases[phase] = c.phases[phase].(int) + 1 //nolint:forcetypeassert // see newRoleCount
+	c.phases[view.Phase]++
 	if view.Overdue {
 		c.overdue++
 	}
@@ -69,10 +78,17 @@ func (c *roleCount) add(name string, set *servedSet) {
 	if at := view.NextRotation; !at.IsZero() && (c.next.IsZero() || at.Before(c.next)) {
 		c.next = at
 	}
+	if at := latest(view.LastRotation, view.DriftedAt); !at.IsZero() && (c.oldest.IsZero() || at.Before(c.oldest)) {
+		c.oldest = at
+	}
 }
 
 func (c *roleCount) data() map[string]any {
-	data := map[string]any{fieldRoles: c.total, fieldPhases: c.phases, fieldOverdue: c.overdue, fieldFailing: c.failing, fieldDrifted: c.drifted}
+	phases := map[string]any{}
+	for phase, number := range c.phases {
+		phases[string(phase)] = number
+	}
+	data := map[string]any{fieldRoles: c.total, fieldPhases: phases, fieldOverdue: c.overdue, fieldFailing: c.failing, fieldDrifted: c.drifted}
 	if !c.next.IsZero() {
 		data[fieldNextVaultRotation] = inRFC3339(c.next)
 	}

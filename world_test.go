@@ -39,6 +39,7 @@ const (
 	oracleAllowed   = "only applications that allowed_applications names become roles"
 	oracleProven    = "a secret that Auth0 refuses is not imported"
 	oracleNoLoop    = "the engine does not run in circles"
+	oracleMetrics   = "metrics agree with status"
 )
 
 const (
@@ -718,6 +719,7 @@ func timeMove(d time.Duration) move {
 func (m *model) heal() {
 	m.failBy("")
 	m.world.goOn(0)
+	m.checkMetrics() // while some roles may still fail
 	m.waitOut(bounded)
 	for i := range m.roles {
 		if stored := m.stored(m.roles[i].Name); stored != nil && stored.Rotation.Unsettled() {
@@ -750,7 +752,15 @@ func (m *model) rolePaths() []string {
 	return paths
 }
 
+// checkMetrics asks whether metrics says what status says.
+func (m *model) checkMetrics() {
+	if differ := differing(metricsOfStatus(m.read("status")), m.metrics()); differ != nil {
+		m.breaks(oracleMetrics, "%v", differ)
+	}
+}
+
 func (m *model) checkHealed() {
+	m.checkMetrics()
 	status := m.read("status")
 	failing := maps.Clone(status[fieldFailing].(map[string]any))
 	maps.DeleteFunc(failing, func(name string, _ any) bool { // a scheduled one waits for its next time

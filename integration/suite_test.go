@@ -7,6 +7,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -129,12 +130,19 @@ func (s *suite) request(operation logical.Operation, path string, data map[strin
 	full := devstack.Mount + "/" + path
 	var answer *api.Secret
 	var err error
-	switch operation {
-	case logical.ReadOperation:
+	switch {
+	case path == "metrics":
+		body, err := readText(logicalAPI, full)
+		if err != nil {
+			return nil, err
+		}
+		answers.Check(s.t, s.router, operation, path, body)
+		return &api.Secret{Data: body}, nil
+	case operation == logical.ReadOperation:
 		answer, err = logicalAPI.ReadWithContext(context.Background(), full)
-	case logical.ListOperation:
+	case operation == logical.ListOperation:
 		answer, err = logicalAPI.ListWithContext(context.Background(), full)
-	case logical.DeleteOperation:
+	case operation == logical.DeleteOperation:
 		answer, err = logicalAPI.DeleteWithContext(context.Background(), full)
 	default:
 		answer, err = logicalAPI.WriteWithContext(context.Background(), full, data)
@@ -153,6 +161,19 @@ func (s *suite) request(operation logical.Operation, path string, data map[strin
 		}
 	}
 	return answer, nil
+}
+
+// readText reads an answer without an envelope, as the plugin gave it.
+func readText(client *api.Logical, path string) (map[string]any, error) {
+	answer, err := client.ReadRawWithContext(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	return map[string]any{
+		logical.HTTPStatusCode: answer.StatusCode, logical.HTTPContentType: answer.Header.Get("Content-Type"), logical.HTTPRawBody: text,
+	}, err
 }
 
 // withSecret sends an application's secret along with a new role where the engine may

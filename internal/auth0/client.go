@@ -54,6 +54,7 @@ type Config struct {
 	UserAgent        string        // empty: Go's
 	Logger           hclog.Logger  `json:"-"` // nil: none. Gets neither secrets nor tokens
 	Limits           *Limits       `json:"-"` // what is known of the tenant's rate limit; nil: nothing yet
+	Counts           *Counts       `json:"-"` // where requests are counted; nil: nowhere
 }
 
 // Format implements fmt.Formatter: no verb shows a secret.
@@ -78,6 +79,7 @@ type Client struct {
 	once     *http.Client          // for writes: what is lost stays lost
 	tokens   *tokenCache
 	limits   *Limits
+	counts   *Counts
 	clock    *clockWatch
 }
 
@@ -97,11 +99,14 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Limits == nil {
 		cfg.Limits = &Limits{}
 	}
+	if cfg.Counts == nil {
+		cfg.Counts = &Counts{}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	clock := &clockWatch{}
-	tr, err := newTransport(cfg.CACert, cfg.UserAgent, clock)
+	tr, err := newTransport(cfg.CACert, cfg.UserAgent, clock, cfg.Counts)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +117,7 @@ func New(cfg Config) (*Client, error) {
 		log:    cfg.Logger,
 		once:   newHTTPClient(tr, cfg.RequestTimeout),
 		limits: cfg.Limits,
+		counts: cfg.Counts,
 		clock:  clock,
 	}
 	for _, secret := range cfg.Secrets {
@@ -198,7 +204,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 
 // send sends r with tok, once as far as this function is concerned.
 func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([]byte, *Error) {
-	req, err := http.NewRequestWithContext(ctx, r.endpoint.Method, c.base+r.address(), bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(to(ctx, r.endpoint), r.endpoint.Method, c.base+r.address(), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, notSent(r.op, "the request cannot be made")
 	}

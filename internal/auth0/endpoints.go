@@ -92,7 +92,7 @@ var (
 const withoutKeyScope = "`rotate-root` cannot replace the engine's key"
 
 // endpoints are all that there are.
-var endpoints = []*Endpoint{
+var endpoints = [...]*Endpoint{
 	endpointToken, endpointApplications, endpointApplication, endpointSetSecret, endpointRotateSecret,
 	endpointCredentials, endpointCreateCredential, endpointEnableKeys, endpointDeleteCredential,
 }

@@ -128,6 +128,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 		return nil, tokenError(ctx, err)
 	}
 	turn.observe(http.StatusOK, nil)
+	c.counts.tokens.Add(1)
 
 	var granted []string
 	if s, ok := t.Extra("scope").(string); ok {

@@ -38,14 +38,15 @@ const (
 func QuietStandardLog() { log.SetOutput(io.Discard) }
 
 // transport adds the User-Agent to every request, also to those that the
-// oauth2 library makes, and notes what time the answers tell.
+// oauth2 library makes, counts them, and notes what time the answers tell.
 type transport struct {
 	*http.Transport
 	userAgent string
 	clock     *clockWatch
+	counts    *Counts
 }
 
-func newTransport(caCert, userAgent string, clock *clockWatch) (*transport, error) {
+func newTransport(caCert, userAgent string, clock *clockWatch, counts *Counts) (*transport, error) {
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caCert != "" {
 		pool := x509.NewCertPool()
@@ -64,7 +65,7 @@ func newTransport(caCert, userAgent string, clock *clockWatch) (*transport, erro
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	return &transport{Transport: t, userAgent: userAgent, clock: clock}, nil
+	return &transport{Transport: t, userAgent: userAgent, clock: clock, counts: counts}, nil
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -75,7 +76,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	sent := time.Now()
 	resp, err := t.Transport.RoundTrip(req)
-	if err == nil {
+	if err != nil {
+		t.counts.sent(req.Context(), 0)
+	} else {
+		t.counts.sent(req.Context(), resp.StatusCode)
 		t.clock.observe(resp.Header, sent, time.Now())
 		if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no time-out ends
 			_ = resp.Body.Close()
