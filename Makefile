@@ -91,10 +91,10 @@ integration-minimal: ## Run the integration suite once more, with no scope but t
 	@INTEGRATION_SCOPES=update:client_keys $(MAKE) integration
 
 .PHONY: recipes
-recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)
+recipes: ## Log in with real applications in Node, Python and Java, by the recipes of docs/applications.md (needs the npm registry and Maven Central)
 	$(call step,Recipes for applications: what is not installed is skipped by name)
 	go vet -tags recipes ./examples/applications/
-	go test -tags recipes -count=1 -timeout 10m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
+	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
 bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)

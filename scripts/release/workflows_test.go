@@ -123,7 +123,7 @@ func TestDependabotLooksEverywhere(t *testing.T) {
 			looks[update.Ecosystem+" "+directory] = true
 		}
 	}
-	ecosystems := map[string]string{"go.mod": "gomod", "package.json": "npm"}
+	ecosystems := map[string]string{"go.mod": "gomod", "package.json": "npm", "pom.xml": "maven"}
 	found := 0
 	require.NoError(t, filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -140,7 +140,7 @@ func TestDependabotLooksEverywhere(t *testing.T) {
 		}
 		return nil
 	}))
-	assert.GreaterOrEqual(t, found, 4)
+	assert.GreaterOrEqual(t, found, 6)
 	assert.True(t, looks["docker /"], "the base image of the Containerfile")
 	assert.True(t, looks["github-actions /"])
 	assert.True(t, looks["github-actions /examples/github-actions"])
