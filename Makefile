@@ -91,10 +91,10 @@ integration-minimal: ## Run the integration suite once more, with no scope but t
 	@INTEGRATION_SCOPES=update:client_keys $(MAKE) integration
 
 .PHONY: recipes
-recipes: ## Log in with real applications in Node and Python, by the recipes of docs/applications.md (needs the npm registry)
+recipes: ## Log in with real applications in Node, Python and Java, by the recipes of docs/applications.md (needs the npm registry and Maven Central)
 	$(call step,Recipes for applications: what is not installed is skipped by name)
 	go vet -tags recipes ./examples/applications/
-	go test -tags recipes -count=1 -timeout 10m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
+	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
 bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
@@ -168,12 +168,18 @@ $(LINT):
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
 	$(call step,Building a release of $(VERSION) with $(RELEASE_GO): six platforms and their SBOMs (the first time some minutes))
-	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) VERSION=$(VERSION) $(GORELEASER) release --snapshot --clean
+	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) VERSION=$(VERSION) $(GORELEASER) release --snapshot --clean --skip=sign
+	$(call step,Making an image of it in bin/image: an OCI layout)
+	$(IMAGE)
+
+# The digest of the image, which is made of bin/release.
+IMAGE = rm -rf bin/image && go -C scripts/image build -o $(CURDIR)/bin/make-image . && bin/make-image build bin/release bin/image
 
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 .PHONY: release-check
 release-check: $(GORELEASER) $(ACTIONLINT) lint-release snapshot vault ## Check a release: its configuration, workflows and files, and that it can be built again to the byte (PLATFORMS=linux/amd64 for one)
 	$(call step,Registering it with a real Vault and building it again with empty caches (some minutes for each platform))
+	go -C scripts/image test -tags release -count=1 -v . | grep -v '^=== '
 	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 2h -run TestRelease -v ./scripts/release/
 	$(call step,The release is as it should be)
 
@@ -181,19 +187,25 @@ release-check: $(GORELEASER) $(ACTIONLINT) lint-release snapshot vault ## Check 
 lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
 	$(call step,Checking the configuration of the release and the workflows)
 	$(LINT) run --build-tags release ./scripts/release/
+	cd scripts/image && $(CURDIR)/$(LINT) run --build-tags release .
 	$(GORELEASER) check
 	$(ACTIONLINT) -version
 	$(ACTIONLINT)
 	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
 	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh scripts/*/*.sh; }
 
+REGISTRY ?= ghcr.io
 .PHONY: release
 release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft on GitHub (the release workflow does this)
 	$(call step,Releasing $(VERSION))
 	@: "$${GITHUB_REPOSITORY:?is set in a workflow of GitHub: this is for the release workflow}"
-	@mkdir -p bin
-	scripts/release-notes.sh "$(VERSION)" > bin/release-notes.md
-	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) release --clean --release-notes bin/release-notes.md
+	@command -v cosign >/dev/null || { echo "there is no cosign to sign the image with" >&2; exit 1; }
+	GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) build --clean # the image is of the same bytes, and the notes have its digest
+	digest=$$($(IMAGE)) && image="$(REGISTRY)/$${GITHUB_REPOSITORY,,}" && \
+	scripts/release-notes.sh "$(VERSION)" "$$image@$$digest" > bin/release-notes.md && \
+	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) release --clean --release-notes bin/release-notes.md && \
+	bin/make-image push bin/image "$$image:$(VERSION)" "$$image:$(VERSION:v%=%)" && \
+	cosign sign --yes "$$image@$$digest"
 
 $(GORELEASER):
 	$(call step,Building goreleaser (once: some minutes))

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Prints the section of CHANGELOG.md about a version, given as v1.2.3, for the notes
-# of its release. It fails if there is none, if it is empty, or if it has no date yet.
+# of its release, and where its image is, if that is given with its digest. It fails
+# if there is no section, if it is empty, or if it has no date yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=${1:?usage: scripts/release-notes.sh v1.2.3}
+version=${1:?usage: scripts/release-notes.sh v1.2.3 [registry/image@sha256:...]}
 changelog=${CHANGELOG:-CHANGELOG.md}
 
 heading=$(grep -F "## [${version#v}] - " "$changelog") || {
@@ -24,3 +25,11 @@ notes=$(awk -v heading="$heading" '
   exit 1
 }
 printf '%s\n' "$notes"
+[[ -z ${2:-} ]] || cat <<EOT
+
+### Image
+
+\`${2%@*}\`, with the tags \`$version\` (for OpenBao) and \`${version#v}\` (for Vault):
+
+    ${2#*@}
+EOT

@@ -1,5 +1,5 @@
 // Command vault-plugin-secrets-auth0 is the plugin. Vault starts it; by hand it
-// tells its version, and checks a tenant (doctor).
+// tells its version, checks a tenant (doctor), and copies itself (install).
 package main
 
 import (
@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,10 +24,13 @@ import (
 
 const usage = `Usage: vault-plugin-secrets-auth0 [flags]
        vault-plugin-secrets-auth0 doctor [flags]
+       vault-plugin-secrets-auth0 install FOLDER
 
 This is a plugin: Vault starts it (without arguments). By hand it says which
 version it is, and "doctor" says what works with an Auth0 tenant and the
-credentials that the engine is to have (doctor -h tells more).
+credentials that the engine is to have (doctor -h tells more). "install" copies
+it into a folder, as vault-plugin-secrets-auth0_VERSION: the image that it comes in
+has nothing else to do that with.
 
 `
 
@@ -36,6 +41,13 @@ func main() {
 	auth0.QuietStandardLog()
 	if len(os.Args) > 1 && os.Args[1] == "doctor" {
 		os.Exit(runDoctor(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "install" {
+		if err := install(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	meta := &api.PluginAPIClientMeta{}
 	flags := meta.FlagSet()
@@ -74,6 +86,24 @@ func main() {
 		hclog.New(&hclog.LoggerOptions{}).Error("the plugin has ended", "error", err)
 		os.Exit(1)
 	}
+}
+
+// install copies this program into a folder, under a name with its version, or replaces
+// the one there: whole, since Vault may be starting it.
+func install(folder string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(self) //nolint:gosec // the program that runs
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(folder, "vault-plugin-secrets-auth0_"+strings.TrimPrefix(auth0secrets.Version, "v"))
+	if err := os.WriteFile(target+".new", program, 0o755); err != nil { //nolint:gosec // others run it
+		return err
+	}
+	return os.Rename(target+".new", target) //nolint:gosec // the folder that was asked for
 }
 
 func runDoctor(args []string) int {

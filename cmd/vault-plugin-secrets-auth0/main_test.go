@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -65,6 +66,27 @@ func TestBinary(t *testing.T) {
 	code, out, _ = run("", "-version")
 	assert.Zero(t, code)
 	assert.Contains(t, out, "vault-plugin-secrets-auth0 v")
+	folder := t.TempDir()
+	for range 2 { // the second time it replaces the first
+		code, _, told = run("", "install", folder)
+		assert.Zero(t, code, told)
+	}
+	code, _, told = run("", "install", filepath.Join(folder, "is not there"))
+	assert.Equal(t, 1, code)
+	assert.Contains(t, told, "is not there")
+	original, err := os.ReadFile(binary)
+	require.NoError(t, err)
+	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	_, version, _ := strings.Cut(strings.TrimSpace(out), " v")
+	assert.Equal(t, "vault-plugin-secrets-auth0_"+version, filepath.Base(files[0]))
+	installed, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(original, installed))
+	info, err := os.Stat(files[0])
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), info.Mode().Perm())
 	code, _, told = run("", "-h")
 	assert.Zero(t, code)
 	assert.Contains(t, told, "doctor")

@@ -1,7 +1,7 @@
 //go:build recipes
 
-// The recipes that can run here run here: real applications in Node and Python
-// log in at a simulated tenant, over TLS. What is not installed is skipped by
+// The recipes that can run here run here: real applications in Node, Python and
+// Java log in at a simulated tenant, over TLS. What is not installed is skipped by
 // name.
 package applications
 
@@ -39,7 +39,7 @@ func TestNode(t *testing.T) {
 	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
 	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
 		`["express-openid-connect", "express"].map((name) => name + " " + require(name + "/package.json").version).join(", ")`)))
-	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: "NODE_EXTRA_CA_CERTS"})
+	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS")})
 }
 
 // TestNodeByItself needs no packages.
@@ -92,15 +92,121 @@ func TestPython(t *testing.T) {
 		"print(sys.version.split()[0], *(n + ' ' + version(n) for n in ('authlib', 'flask', 'requests')))"
 	python := pythonWith(t, "authlib, flask, requests")
 	t.Log("python", strings.TrimSpace(run(t, "python", python, "-B", "-W", "ignore", "-c", versions)))
-	test(t, command{dir: "python", args: []string{python, "-B", "app.py"}, ca: "REQUESTS_CA_BUNDLE"})
+	test(t, command{dir: "python", args: []string{python, "-B", "app.py"}, ca: variable("REQUESTS_CA_BUNDLE")})
+}
+
+func TestSpring(t *testing.T) {
+	jar := filepath.Join(maven(t, "spring", "package", springByItself), "target", "shop.jar")
+	testByItself(t, ".", "java", "-Dloader.main=com.example.shop.ByItself", "-cp", jar, "org.springframework.boot.loader.launch.PropertiesLauncher")
+	test(t, command{
+		dir: ".", args: []string{"java", "-jar", jar}, ca: trustStore,
+		variables: map[string]string{"CREDENTIALS": "AUTH0_CREDENTIALS", "DOMAIN": "AUTH0_DOMAIN", "AUDIENCE": "AUTH0_AUDIENCE", "PORT": "SERVER_PORT"},
+		api:       true,
+		lifetime:  30 * time.Second, // Spring gets a new token within a minute of the end of one
+	})
+}
+
+// springByItself makes the request that client credentials are got with.
+const springByItself = `
+package com.example.shop;
+
+import java.nio.file.Path;
+import org.springframework.security.oauth2.client.endpoint.OAuth2ClientCredentialsGrantRequest;
+import org.springframework.security.oauth2.client.registration.ClientRegistration;
+import org.springframework.security.oauth2.core.AuthorizationGrantType;
+import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
+
+class ByItself {
+    public static void main(String[] args) {
+        try {
+            var client = ClientRegistration.withRegistrationId("api").tokenUri(args[2]).clientId("shop").clientSecret("x")
+                    .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_POST)
+                    .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS).build();
+            new Auth0Configuration().clientCredentials(new ClientSecrets(Path.of(args[0]), args[1]), "api")
+                    .getTokenResponse(new OAuth2ClientCredentialsGrantRequest(client));
+            System.out.println(200);
+        } catch (Exception e) {
+            for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+                System.out.println(cause);
+            }
+        }
+    }
+}
+`
+
+func TestJava(t *testing.T) {
+	target := filepath.Join(maven(t, "java", "compile", javaByItself), "target")
+	classes := filepath.Join(target, "classes") + string(os.PathListSeparator) + filepath.Join(target, "dependency", "*")
+	testByItself(t, ".", "java", "-cp", classes, "com.example.shop.ByItself")
+	test(t, command{dir: ".", args: []string{"java", "-cp", classes, "com.example.shop.Shop"}, ca: trustStore, api: true})
+}
+
+const javaByItself = `
+package com.example.shop;
+
+import java.net.URI;
+import java.nio.file.Path;
+import java.util.Map;
+
+class ByItself {
+    public static void main(String[] args) {
+        try {
+            var secrets = new ClientSecrets(Path.of(args[0]), args[1]);
+            System.out.println(secrets.login(URI.create(args[2]), Map.of("grant_type", "client_credentials")).statusCode());
+        } catch (Exception e) {
+            System.out.println(e.getMessage());
+        }
+    }
+}
+`
+
+// maven builds a recipe elsewhere, with a program in it that uses it by itself, and
+// gives the folder.
+func maven(t *testing.T, recipe, phase, byItself string) string {
+	t.Helper()
+	for _, program := range []string{"java", "javac", "keytool", "mvn"} {
+		need(t, program)
+	}
+	dir := filepath.Join(t.TempDir(), recipe) // target is to stay out of the repository
+	require.NoError(t, os.CopyFS(dir, os.DirFS(recipe)))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ByItself.java"), []byte(byItself), 0o600))
+	t.Log("building it as its pom.xml says")
+	run(t, dir, "mvn", "--batch-mode", "--quiet", "--no-transfer-progress", phase, "dependency:copy-dependencies")
+	jars, err := filepath.Glob(filepath.Join(dir, "target", "dependency", "*-*.jar"))
+	require.NoError(t, err)
+	versions, _, _ := strings.Cut(run(t, dir, "java", "--version"), "\n")
+	for _, jar := range jars {
+		name := strings.TrimSuffix(filepath.Base(jar), ".jar")
+		if library := regexp.MustCompile(`^(spring-boot|spring-security-oauth2-client|jackson-databind)-\d`); library.MatchString(name) {
+			versions += ", " + name
+		}
+	}
+	t.Log(versions)
+	return dir
+}
+
+// trustStore has a JVM trust the CA in a file.
+func trustStore(t *testing.T, ca string) string {
+	t.Helper()
+	store := filepath.Join(t.TempDir(), "trusted.p12")
+	run(t, ".", "keytool", "-importcert", "-noprompt", "-alias", "tenant", "-file", ca, "-keystore", store, "-storepass", "nothing secret")
+	return "JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=" + store + " '-Djavax.net.ssl.trustStorePassword=nothing secret'"
+}
+
+// variable has a program trust the CA in a file by a variable.
+func variable(name string) func(*testing.T, string) string {
+	return func(_ *testing.T, ca string) string { return name + "=" + ca }
 }
 
 // testByItself runs a program that is told of a file, the domain that it expects, and an
 // address, and prints the status of one request there or its error.
 func testByItself(t *testing.T, dir string, args ...string) {
 	var got []string
-	catch := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	catch := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = append(got, r.FormValue("client_secret"))
+		w.Header().Set("Content-Type", "application/json")
+		_, err := io.WriteString(w, `{"access_token":"of no use","token_type":"Bearer","expires_in":60}`)
+		assert.NoError(t, err)
 	}))
 	defer catch.Close()
 	asked := 0
@@ -146,6 +252,10 @@ func test(t *testing.T, c command) {
 	f.render(f.stale, f.first, "the next secret")
 	f.get("/refresh", accepted(1), refused(2))
 	f.get("/refresh", accepted(1), refused(0))
+
+	if c.api {
+		f.testAPI()
+	}
 
 	t.Log("the file is replaced while the application runs")
 	f.rotate("a secret with +&=% in it")
@@ -201,11 +311,28 @@ func test(t *testing.T, c command) {
 	f.logIn(accepted(1), refused(0))
 }
 
+// testAPI has the application get tokens of its own, by client credentials, through a
+// staged rotation.
+func (f *fixture) testAPI() {
+	f.t.Log("client credentials through a staged rotation")
+	f.get("/api", accepted(1), refused(0))
+	f.render("the next secret", "a staged secret")
+	f.get("/api", accepted(1), refused(0))
+	f.rotate("a staged secret")
+	f.get("/api", accepted(1), refused(1))
+	f.get("/api", accepted(1), refused(0))
+	f.render("a staged secret")
+	f.get("/api", accepted(1), refused(0))
+}
+
 // command starts an application.
 type command struct {
-	dir  string
-	args []string
-	ca   string // the variable with the file of the CA
+	dir       string
+	args      []string
+	ca        func(t *testing.T, file string) string // a variable that has it trust a CA
+	variables map[string]string                      // what it calls its variables, if not as the others do
+	api       bool                                   // it serves /api
+	lifetime  time.Duration                          // of the tokens that it gets
 }
 
 type fixture struct {
@@ -222,7 +349,7 @@ type fixture struct {
 
 func start(t *testing.T, c command) *fixture {
 	t.Helper()
-	tn, err := tenant.Start(tenant.Options{})
+	tn, err := tenant.Start(tenant.Options{TokenLifetime: c.lifetime})
 	require.NoError(t, err)
 	t.Cleanup(tn.Close)
 	port := freePort(t)
@@ -230,7 +357,7 @@ func start(t *testing.T, c command) *fixture {
 		t: t, tenant: tn, domain: tn.Domain(), stale: "a stale secret", first: "the first secret",
 		file: filepath.Join(t.TempDir(), "auth0.json"), template: exampleTemplate(t), base: "http://localhost:" + port,
 	}
-	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Callbacks: []string{f.base + "/callback"}})
+	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Alg: "RS256", Callbacks: []string{f.base + "/callback"}})
 	f.render(f.stale, f.first)
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
@@ -239,7 +366,17 @@ func start(t *testing.T, c command) *fixture {
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, []byte(tn.CACert()), 0o600))
-	f.launch(c, "CREDENTIALS="+f.file, "DOMAIN="+tn.Domain(), "BASE_URL="+f.base, "PORT="+port, "SESSION_SECRET=of no use to anybody else, 32 long", c.ca+"="+ca)
+	environment := []string{c.ca(t, ca)}
+	for name, value := range map[string]string{
+		"CREDENTIALS": f.file, "DOMAIN": tn.Domain(), "BASE_URL": f.base, "PORT": port,
+		"AUDIENCE": "https://api.example.com/", "SESSION_SECRET": "of no use to anybody else, 32 long",
+	} {
+		if other := c.variables[name]; other != "" {
+			name = other
+		}
+		environment = append(environment, name+"="+value)
+	}
+	f.launch(c, environment...)
 	return f
 }
 

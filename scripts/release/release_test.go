@@ -113,6 +113,18 @@ func TestNotesOfARelease(t *testing.T) {
 	}
 }
 
+// They say where the image is, and which it is.
+func TestNotesOfAReleaseNameTheImage(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "CHANGELOG.md")
+	require.NoError(t, os.WriteFile(path, []byte("## [0.2.0] - 2026-02-01\n\n- A fault.\n"), 0o600))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "release-notes.sh"), "v0.2.0", "ghcr.io/owner/name@sha256:abc")
+	cmd.Env = append(os.Environ(), "CHANGELOG="+path)
+	notes, err := cmd.Output()
+	require.NoError(t, err)
+	assert.Equal(t, "\n- A fault.\n\n### Image\n\n`ghcr.io/owner/name`, with the tags `v0.2.0` (for OpenBao) and `0.2.0` (for Vault):\n\n    sha256:abc\n", string(notes))
+}
+
 // Where it is built does not show in the plugin. Caches are shared, so this takes
 // seconds; `make release-check` does it with empty ones and for all platforms.
 func TestThePluginIsTheSameWhereverItIsBuilt(t *testing.T) {

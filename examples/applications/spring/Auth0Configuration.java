@@ -4,6 +4,7 @@ import java.net.http.HttpClient;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.BiFunction;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.context.annotation.Bean;
@@ -24,8 +25,10 @@ import org.springframework.security.oauth2.client.registration.ClientRegistratio
 import org.springframework.security.oauth2.client.registration.ClientRegistrationRepository;
 import org.springframework.security.oauth2.client.registration.ClientRegistrations;
 import org.springframework.security.oauth2.client.registration.InMemoryClientRegistrationRepository;
+import org.springframework.security.oauth2.core.AuthorizationGrantType;
 import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
 import org.springframework.security.oauth2.core.http.converter.OAuth2AccessTokenResponseHttpMessageConverter;
+import org.springframework.util.LinkedMultiValueMap;
 import org.springframework.web.client.RestClient;
 import org.springframework.web.client.RestClientException;
 
@@ -42,14 +45,20 @@ class Auth0Configuration {
     @Bean
     ClientRegistrationRepository clientRegistrations(ClientSecrets secrets, @Value("${auth0.domain}") String domain) {
         Map<String, Object> credentials = secrets.credentials();
-        return new InMemoryClientRegistrationRepository(
-                ClientRegistrations.fromIssuerLocation("https://" + domain + "/")
-                        .registrationId("auth0")
-                        .clientId((String) credentials.get("client_id"))
-                        .clientSecret((String) ((List<?>) credentials.get("client_secrets")).get(0)) // replaced in each attempt
-                        .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_POST)
-                        .scope("openid", "profile", "offline_access")
-                        .build());
+        ClientRegistration users = ClientRegistrations.fromIssuerLocation("https://" + domain + "/")
+                .registrationId("auth0")
+                .clientId((String) credentials.get("client_id"))
+                .clientSecret((String) ((List<?>) credentials.get("client_secrets")).get(0)) // replaced in each attempt
+                .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_POST)
+                .redirectUri("{baseUrl}/callback")
+                .scope("openid", "profile", "offline_access")
+                .build();
+        ClientRegistration api = ClientRegistration.withClientRegistration(users)
+                .registrationId("api") // tokens of the application's own
+                .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
+                .scope(Set.of())
+                .build();
+        return new InMemoryClientRegistrationRepository(users, api);
     }
 
     @Bean
@@ -70,8 +79,10 @@ class Auth0Configuration {
     }
 
     @Bean
-    OAuth2AccessTokenResponseClient<OAuth2ClientCredentialsGrantRequest> clientCredentials(ClientSecrets secrets) {
+    OAuth2AccessTokenResponseClient<OAuth2ClientCredentialsGrantRequest> clientCredentials(
+            ClientSecrets secrets, @Value("${auth0.audience}") String audience) { // such as https://api.example.com/
         var endpoint = new RestClientClientCredentialsTokenResponseClient();
+        endpoint.addParametersConverter(request -> new LinkedMultiValueMap<>(Map.of("audience", List.of(audience))));
         endpoint.setRestClient(withoutRedirects());
         return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2ClientCredentialsGrantRequest(client));
