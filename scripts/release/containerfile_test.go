@@ -53,6 +53,6 @@ func TestCommandsOfTheContainerfile(t *testing.T) {
 		"docker build -f Containerfile -t " + image + " .",
 		"docker image inspect --format {{.Id}} " + image,
 		"vault plugin runtime register -type=container -oci_runtime=runc runc",
-		"vault plugin register -oci_image=" + pluginName + " -version=v" + version + " -runtime=runc -sha256=abc secret " + pluginName,
+		"vault plugin register -oci_image=" + pluginName + " -version=v" + version + " -runtime=runc -sha256=abc secret " + catalogName,
 	}, strings.Split(strings.TrimSpace(string(called)), "\n"))
 }
