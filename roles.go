@@ -77,7 +77,7 @@ func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := b.commitRole(ctx, role, entry, imported); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()), true)
+	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()))
 	more, err := b.firstRotation(ctx, role, entry.Rotation.Current() != "")
 	return append(warnings, more...), err
 }
@@ -292,7 +292,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()), false)
+	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()))
 	work, done := b.detached(ctx, upstreamPatience)
 	defer done()
 	if err := b.advance(work, role, rotation.Ask{}); err != nil {
@@ -315,7 +315,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 		return err
 	}
 	b.forgetRole(role.name)
-	b.roleEvent(ctx, eventRoleDelete, role, view, true)
+	b.roleEvent(ctx, eventRoleDelete, role, view)
 	return nil
 }
 

@@ -73,5 +73,11 @@ func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 // ScheduledFrom, since when the schedule counts.
 func (s State) LastRotation() time.Time { return s.r.LastRotation }
 
+// LastChange is when what is served changed last, or is going to by itself, as far as
+// the state says.
+func (s State) LastChange() time.Time {
+	return later(later(s.r.StagedAt, s.r.LastRotation), later(s.r.DriftedAt, s.r.FallbackUntil))
+}
+
 // ScheduledFrom is explained at LastRotation.
 func (s State) ScheduledFrom() time.Time { return s.r.ScheduledFrom }
