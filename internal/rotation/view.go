@@ -63,7 +63,7 @@ func (s State) Served(clk Clock) (secrets []Secret, until time.Time) {
 }
 
 // UntilChange is how long the served set stays as it is, as far as is known. False:
-// no change is planned. Of a change that is overdue it is a short time, never the
+// no change is planned. Of a change that is overdue it is a few seconds, never the
 // time to the one after it.
 func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 	return s.r.propagated(clk).pinned(clk).untilChange(set, clk)
