@@ -209,7 +209,8 @@ func (b *backend) eachOfBulk(
 		if !wanted(set.role.Rotation) {
 			return
 		}
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer b.caught(func(failure error) { err = failure }, "bulk rotation of "+name)
 			waits, cancel := context.WithTimeout(ctx, bulkLockPatience)
 			defer cancel()
 			role, err := b.own(waits, storage, name)

@@ -162,18 +162,25 @@ func credentialsFitConnection(stored, config *configEntry, d *framework.FieldDat
 	} {
 		if field.before != field.after {
 			return badRequest("%s cannot be changed without the credential: the stored one is sent nowhere new. "+
-				"Send %s or %s along", field.name, fieldClientSecret, fieldPrivateKey)
+				"Send %s or %s along. If only Vault knows it, set another one in Auth0 first", field.name, fieldClientSecret, fieldPrivateKey)
 		}
 	}
 	return nil
 }
 
-// allows says whether an application may become a role. A name that the engine may
-// not read matches only *.
-func (c *configEntry) allows(clientID string, app *auth0.Application) bool {
+// allows says whether an application may become a role. What has no * is a client
+// ID, and never matches a name, which somebody could choose to be that. name is ""
+// where the engine may not read it.
+func (c *configEntry) allows(clientID, name string) bool {
 	return slices.ContainsFunc(c.allowedApplications(), func(pattern string) bool {
-		return pattern == "*" || pattern == clientID ||
-			app != nil && app.Name != "" && glob.Glob(strings.ToLower(pattern), strings.ToLower(app.Name))
+		switch {
+		case !strings.Contains(pattern, "*"):
+			return pattern == clientID
+		case name == "":
+			return pattern == "*"
+		default:
+			return glob.Glob(strings.ToLower(pattern), strings.ToLower(name))
+		}
 	})
 }
 

@@ -77,6 +77,7 @@ func (b *backend) readEvent(ctx context.Context, kind, path string, more ...stri
 	case r.slots <- struct{}{}:
 		r.work.Go(func() {
 			defer func() { <-r.slots }()
+			defer b.caught(func(error) {}, "event "+kind)
 			b.event(ctx, kind, path, append([]string{logical.EventMetadataModified, "false"}, more...)...)
 		})
 	default:

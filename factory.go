@@ -145,7 +145,7 @@ func (e *pluginBackend) start(storage logical.Storage) {
 
 // attend does what is due for one key, and says when to come back.
 func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time) {
-	defer e.caught(func(error) { next = e.now().Add(unreadableRetry) }, "background work for "+key)
+	defer e.caught(func(error) { next = e.now().Add(panicRetry) }, "background work for "+key)
 	switch key {
 	case dueRoot:
 		return e.attendRoot(ctx, e.storage)

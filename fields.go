@@ -76,7 +76,7 @@ const (
 	descCACert              = "PEM bundle of the CAs that may sign the domain's certificate. Empty: those of the system."
 	descRequestTimeout      = "How long one request to Auth0 may take."
 	descPropagationDelay    = "How long a new secret may take to reach all of Auth0. That long after a rotation the previous secret is still served as a fallback."
-	descAllowedApplications = "Which applications can become roles: client IDs, and globs of names in Auth0 (such as shop-*; any case). Default *: all. Empty: none. Roles that exist stay."
+	descAllowedApplications = "Which applications can become roles: client IDs, and globs of names in Auth0, with a * (such as shop-*; any case). Default *: all. Empty: none. Roles that exist stay."
 	descVerifyConnection    = "Whether a write that concerns the connection first gets a Management API token, and is refused if that fails."
 	descScopes              = "Scopes that Auth0 granted when the configuration was last verified."
 

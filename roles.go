@@ -70,61 +70,86 @@ func newRoleEntry(maxLease time.Duration) *roleEntry {
 // createRole makes a role of an application, which is read from Auth0 unless it
 // is given. The role's lock is held.
 func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) ([]string, error) {
-	entry, imported, warnings, err := b.prepareRole(ctx, role, sent, known)
+	made, err := b.prepareRole(ctx, role, sent, known)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.commitRole(ctx, role, entry, imported); err != nil {
+	if err := b.commitRole(ctx, role, made); err != nil {
 		return nil, err
 	}
 	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()))
-	more, err := b.firstRotation(ctx, role, entry.Rotation.Current() != "")
-	return append(warnings, more...), err
+	more, err := b.firstRotation(ctx, role, made.imported != "")
+	return append(made.warnings, more...), err
 }
 
-// prepareRole checks all that is to be checked of a new role, and changes
-// nothing. imported is the application's present secret; "": it is to be replaced.
-func (b *backend) prepareRole(
-	ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application,
-) (entry *roleEntry, imported rotation.Secret, warnings []string, err error) {
+// newRole is a role that is to be made.
+type newRole struct {
+	entry    *roleEntry
+	name     string          // of the application; "": the engine may not read it
+	imported rotation.Secret // the application's present one; "": it is to be replaced
+	warnings []string
+}
+
+// prepareRole checks all that is to be checked of a new role, and changes nothing.
+func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) (*newRole, error) {
 	maxLease := b.askMaxLeaseTTL()
-	entry = newRoleEntry(maxLease)
+	entry := newRoleEntry(maxLease)
 	if !sent.clientIDSent {
-		return nil, "", nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
+		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
 	}
 	entry.ClientID = sent.clientID
 	if err := checkClientID(entry.ClientID); err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
 	if err := sent.apply(entry, maxLease, b.now()); err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
 	entry.Domain = conn.config.Domain
 
 	if _, err := checkFree(ctx, role, entry, conn.config); err != nil {
-		return nil, "", nil, err // before Auth0 is asked
+		return nil, err // before Auth0 is asked
 	}
 	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
-	if !conn.config.allows(entry.ClientID, app) {
-		return nil, "", nil, badRequest("application %q may not become a role of this mount: %s in %s does not name it, by client ID or by its name in Auth0",
-			entry.ClientID, fieldAllowedApplications, storageConfig)
+	made := &newRole{entry: entry, warnings: warnings}
+	if app != nil {
+		made.name = app.Name
+	}
+	if err := checkAllowed(conn.config, made); err != nil {
+		return nil, err
 	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
 	imported, importWarnings, err := importSecret(ctx, conn.api, app, sent)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
+	made.imported = imported
 	if imported == "" {
-		warnings = append(warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
+		made.warnings = append(made.warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
-	return entry, imported, append(warnings, importWarnings...), b.checkPolicy(ctx, entry)
+	made.warnings = append(made.warnings, importWarnings...)
+	return made, b.checkPolicy(ctx, entry)
+}
+
+// checkAllowed refuses an application that the configuration does not let become a
+// role.
+func checkAllowed(config *configEntry, made *newRole) error {
+	switch {
+	case config.allows(made.entry.ClientID, made.name):
+		return nil
+	case made.name == "":
+		return badRequest("application %q may not become a role of this mount: %s in %s does not have its client ID, and the engine may not read its name in Auth0 (%s)",
+			made.entry.ClientID, fieldAllowedApplications, storageConfig, scopeReadClients)
+	default:
+		return badRequest("application %q may not become a role of this mount: %s in %s does not name it, by client ID or by its name in Auth0",
+			made.entry.ClientID, fieldAllowedApplications, storageConfig)
+	}
 }
 
 // checkPolicy refuses a password policy that makes no secret, before a rotation
@@ -174,6 +199,8 @@ func importSecret(
 func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]string, error) {
 	accepted, err := api.Accepts(ctx, sent.clientID, string(sent.clientSecret))
 	switch {
+	case err != nil && auth0.ClassOf(err) != auth0.Refused: // or whoever can make Auth0 limit logins could plant a secret
+		return nil, fmt.Errorf("%s could not be proven by a login: %w. Try again", fieldClientSecret, err)
 	case err != nil:
 		return []string{ //nolint:nilerr // a warning: it says neither yes nor no
 			fieldClientSecret + " could not be proven: the engine may not read it in Auth0 (" + scopeReadClientKeys +
@@ -181,8 +208,8 @@ func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]stri
 				"). If it is not the application's present secret, credentials are wrong until the first rotation",
 		}, nil
 	case !accepted:
-		return nil, badRequest("%s is not the application's present secret: Auth0 refuses a login with it. "+
-			"If it was set a moment ago, try again in half a minute", fieldClientSecret)
+		return nil, badRequest("%s is not the application's present secret, or the application does not log in by a secret: "+
+			"Auth0 refuses a login with it. If it was set a moment ago, try again in half a minute", fieldClientSecret)
 	}
 	return nil, nil
 }
@@ -210,7 +237,8 @@ func checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *c
 // commitRole stores a new role, unless the configuration has become another
 // one since it was looked at. A rotation of all roles that is ordered later
 // concerns it, an earlier one does not.
-func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEntry, imported rotation.Secret) error {
+func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole) error {
+	entry := made.entry
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	config, err := readConfig(ctx, role.storage)
@@ -219,6 +247,9 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEn
 	}
 	if config == nil || config.Domain != entry.Domain {
 		return badRequest("the configuration was changed meanwhile: try again")
+	}
+	if err := checkAllowed(config, made); err != nil {
+		return err
 	}
 	leases, err := checkFree(ctx, role, entry, config)
 	if err != nil {
@@ -229,8 +260,8 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, entry *roleEn
 		return err
 	}
 	entry.Rotation = rotation.Unknown(b.now())
-	if imported != "" {
-		entry.Rotation = rotation.Imported(imported, bulk, b.now())
+	if made.imported != "" {
+		entry.Rotation = rotation.Imported(made.imported, bulk, b.now())
 	}
 	entry.Rotation = entry.Rotation.WithLeases(leases)
 	if err := writeApplication(ctx, role.storage, entry.ClientID, reservation(role.name, leases)); err != nil {
@@ -276,8 +307,10 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := sent.apply(&entry, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
-	if err := b.checkPolicy(ctx, &entry); err != nil {
-		return nil, err
+	if sent.policySent || sent.source != "" {
+		if err := b.checkPolicy(ctx, &entry); err != nil {
+			return nil, err
+		}
 	}
 	if entry.TTL != role.entry.TTL {
 		entry.Rotation = entry.Rotation.TTLChanged(role.entry.TTL, b.now())

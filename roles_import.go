@@ -96,8 +96,8 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 		if !order.filter.matches(app) {
 			continue
 		}
-		if requirements.ThirdParty(app) && !order.filter.thirdParty {
-			report.skip(app, "it is a third-party application: "+fieldThirdParty+"=true takes it in")
+		if reason := requirements.PerhapsThirdParty(app); reason != "" && !order.filter.thirdParty {
+			report.skip(app, reason+": "+fieldThirdParty+"=true takes it in")
 			continue
 		}
 		name := roleName(order.prefix, app, names)
@@ -149,7 +149,10 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 	var warnings []string
 	switch {
 	case order.dryRun:
-		_, _, warnings, err = b.prepareRole(ctx, role, &sent, app)
+		var made *newRole
+		if made, err = b.prepareRole(ctx, role, &sent, app); err == nil {
+			warnings = made.warnings
+		}
 	case role.entry != nil:
 		err = badRequest("role %q was made meanwhile", name)
 	default:

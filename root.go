@@ -62,6 +62,7 @@ func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask 
 		return b.retryLater(ctx, dueRoot, err), err
 	}
 	defer unlock()
+	next = b.now().Add(storageRetry)            // after a panic
 	defer func() { b.due.Set(dueRoot, next) }() // while nobody else can
 	config, err := readConfig(ctx, storage)
 	switch {

@@ -41,6 +41,7 @@ const rolesPrefix = "roles/"
 const (
 	storageRetry    = 10 * time.Second
 	unreadableRetry = time.Hour
+	panicRetry      = time.Minute
 )
 
 // ownedRole is a role whose lock is held: what may be changed.
@@ -60,11 +61,17 @@ func (b *backend) own(ctx context.Context, storage logical.Storage, name string)
 		return nil, logical.CodedError(http.StatusServiceUnavailable,
 			fmt.Sprintf("role %q is being changed by another request, which waits for Auth0: try again", name))
 	}
+	owned := false
+	defer func() { // also after a panic
+		if !owned {
+			release()
+		}
+	}()
 	role := &ownedRole{name: name, storage: storage, release: release}
 	if err := b.refresh(ctx, role); err != nil {
-		release()
 		return nil, err
 	}
+	owned = true
 	return role, nil
 }
 
@@ -175,7 +182,12 @@ func (t *roleTarget) Save(ctx context.Context, s rotation.State) error {
 
 // Generate makes a client secret by the role's settings.
 func (t *roleTarget) Generate(ctx context.Context) (rotation.Secret, error) {
-	return t.b.generateSecret(ctx, t.role.entry)
+	secret, err := t.b.generateSecret(ctx, t.role.entry)
+	if short := (shortPolicyError{}); errors.As(err, &short) { // it has become so, and a rotation does not wait for its author
+		t.b.Logger().Warn("the secret is made without the password policy", "role", t.role.name, "reason", err)
+		return t.b.generateSecret(ctx, &roleEntry{})
+	}
+	return secret, err
 }
 
 // Prove does nothing: Auth0 has said that it took the secret.
@@ -261,6 +273,12 @@ func notSent(err error) rotation.Outcome {
 	return rotation.Outcome{Result: rotation.NotSent, Err: err}
 }
 
+// shortPolicyError is that a password policy makes secrets that could be guessed.
+type shortPolicyError struct{ error }
+
+// Unwrap gives the refusal.
+func (e shortPolicyError) Unwrap() error { return e.error }
+
 // generateSecret makes a client secret, by the role's password policy if it has
 // one. Where Auth0 takes the secret as base64-encoded, the policy's is encoded.
 func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation.Secret, error) {
@@ -270,8 +288,8 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
 		}
 		if length := utf8.RuneCountInString(password); length < minSecretLength || !utf8.ValidString(password) {
-			return "", badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
-				role.PasswordPolicy, length, minSecretLength)
+			return "", shortPolicyError{badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
+				role.PasswordPolicy, length, minSecretLength)}
 		}
 		if role.SecretEncoded {
 			password = base64.StdEncoding.EncodeToString([]byte(password))
@@ -293,8 +311,10 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 // look at it again. The error of Auth0 that it returns is stored and will be
 // retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	next, err := b.rotate(ctx, role, ask)
-	b.due.Set(role.name, next)
+	next := b.now().Add(storageRetry)             // after a panic
+	defer func() { b.due.Set(role.name, next) }() // while nobody else can
+	var err error
+	next, err = b.rotate(ctx, role, ask)
 	return err
 }
 

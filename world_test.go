@@ -695,7 +695,7 @@ func (m *model) create(i int, more map[string]any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	role.Exists = m.stored(role.Name) != nil
-	if role.Exists && config != nil && !config.allows(role.ClientID, nil) {
+	if role.Exists && config != nil && !config.allows(role.ClientID, "") {
 		m.breaks(oracleAllowed, "%s", role.Name)
 	}
 	if !role.Exists && skip && !m.world.isStopped() && len(role.MayBeLive) > 0 {

@@ -84,7 +84,7 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 			return err
 		}
 		for _, secret := range a.inOrder(c) {
-			err := redirected(attempt(attempting, c, secret))
+			err := answered(attempt(attempting, c, secret))
 			if !refused(err) {
 				if accepted(err) {
 					a.last.set(secret)

@@ -188,7 +188,7 @@ func TestTheMoreTellingRefusalIsReported(t *testing.T) {
 		return refusal()
 	})
 	err := auth0.login(t, New(auth0.source("A", "B")))
-	assert.ErrorContains(t, err, "not authorized to access this API")
+	assert.ErrorContains(t, err, "403 access_denied: the application has no grant for this API")
 }
 
 // refreshed is a source that has another set after it was refreshed.

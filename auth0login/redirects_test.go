@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -83,8 +82,8 @@ func TestNoRedirectIsFollowedWithASecret(t *testing.T) {
 					asked = 0
 					app := New((&auth0{Server: front}).source("the-secret-of-shop", "another"))
 					err := login(ctx, app)
-					require.ErrorContains(t, err, "the token endpoint redirects to "+to.URL+", which is not followed with a client secret")
-					assert.NotContains(t, strings.SplitAfter(err.Error(), "not followed")[0], "a-secret")
+					require.ErrorContains(t, err, "the token endpoint redirects, which is not followed with a client secret")
+					assert.NotContains(t, err.Error(), "a-secret")
 					require.NotErrorIs(t, err, ErrRefused)
 					var answer *oauth2.RetrieveError
 					require.ErrorAs(t, err, &answer)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -102,10 +103,10 @@ func (c *Client) read(ctx context.Context, r request) (body []byte, fields []str
 		return nil, nil, false, err
 	}
 	fields, sure = fieldsFor(tok.scopes), tok.scopes != nil
-	if left := tok.readable.Load(); left != nil { // as it has turned out
-		fields, sure = *left, false
+	if left := tok.readable.Load(); left != nil && time.Since(left.at) < believeRefusal { // as it has turned out
+		fields, sure = left.fields, false
 	}
-	for again := false; ; again = true {
+	for attempt := 1; ; attempt++ {
 		query := url.Values{"fields": {strings.Join(fields, ",")}, "include_fields": {"true"}}
 		for name, values := range r.query {
 			query[name] = values
@@ -114,12 +115,26 @@ func (c *Client) read(ctx context.Context, r request) (body []byte, fields []str
 		asking.query = query
 		body, err = c.do(ctx, asking)
 		var refused *Error
-		if again || !errors.As(err, &refused) || refused.fields == nil {
+		if !errors.As(err, &refused) || refused.fields == nil || slices.Equal(fields, openFields.fields) {
 			return body, fields, sure, err
 		}
-		fields, sure = allowedOf(fields, refused.fields), false
-		tok.readable.Store(&fields)
+		left := allowedOf(fields, refused.fields)
+		if attempt > 1 { // not one by one
+			left = openFields.fields
+		}
+		fields, sure = left, false
+		tok.readable.Store(&readable{fields: fields, at: time.Now()})
 	}
+}
+
+// believeRefusal is for how long fields that were refused are not asked for again
+// with the same token.
+const believeRefusal = 5 * time.Minute
+
+// readable are the fields that are left after Auth0 has refused to show some.
+type readable struct {
+	fields []string
+	at     time.Time // of the refusal
 }
 
 // allowedOf are the fields to ask for after some were refused; if that names none

@@ -147,7 +147,7 @@ func judge(a answer) *Error {
 	code, message, fromAuth0 := a.parse()
 	e.Code = knownCode(code)
 	switch {
-	case a.status == http.StatusTooManyRequests:
+	case a.status == http.StatusTooManyRequests && fromAuth0:
 		e.Class, e.RetryAfter = Limited, retryAfter(a.header, time.Now())
 	case a.readErr != nil:
 		e.Code, e.Message = "", reasonUnreadable
@@ -162,8 +162,11 @@ func judge(a answer) *Error {
 	case a.status/100 == 4 && a.status != http.StatusRequestTimeout:
 		e.Class = Refused
 		e.Message, e.fields = explain(a.op, a.status, code, message)
-		if e.Message == reasonSubscription {
+		switch {
+		case e.Message == reasonSubscription:
 			e.Code = codeSubscription
+		case e.fields != nil: // it is not that the scopes are too few for the request
+			e.Code = ""
 		}
 	case fromAuth0:
 		e.Message = reasonItsFault

@@ -103,7 +103,11 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 // the application may not have a token for the Management API, which is what is
 // asked for, says nothing of the secret.
 func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, error) {
-	var err error
+	turn, err := c.limits.token.admit(ctx, OpToken)
+	if err != nil {
+		return false, err
+	}
+	defer turn.done()
 	// Which of the two the application is to use may not be known.
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader} {
 		attempt := clientcredentials.Config{
@@ -113,6 +117,9 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		_, err = attempt.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
 		if err == nil {
 			return true, nil
+		}
+		if answer := answerIn(err); answer != nil {
+			turn.observe(answer.StatusCode, answer.Header)
 		}
 		if err = tokenError(ctx, err); !isCredentialRefused(err) {
 			return false, err

@@ -13,13 +13,12 @@ import (
 const (
 	defaultRetryAfter = 10 * time.Second // for a 429 that does not say
 	minRetryAfter     = time.Second
-	maxRetryAfter     = time.Hour
+	// maxRetryAfter is the longest wait before it is tried again, whatever Auth0 has
+	// asked for: one bad header must not stop everything.
+	maxRetryAfter = time.Minute
 	// maxReset is how far ahead a time of the tenant's limits is believed to be.
 	maxReset = 24 * time.Hour
 
-	// holdProbe is how often one call is let go during a longer hold: one bad header
-	// must not stop everything.
-	holdProbe = time.Minute
 	// urgentEvery is how often an urgent call is let go during a hold.
 	urgentEvery = 10 * time.Second
 
@@ -56,11 +55,11 @@ func (c *Client) RateLimit() RateLimit {
 }
 
 // Limits is what is known of a tenant's rate limits. Clients of the same tenant can
-// share one, at the same time or one after the other. The list of applications has
-// a limit of its own, which says nothing of the others.
+// share one, at the same time or one after the other. The list of applications and
+// the token endpoint have limits of their own, which say nothing of the others.
 type Limits struct {
 	gate
-	list gate
+	list, token gate
 }
 
 // of is the gate of an endpoint.
@@ -80,15 +79,15 @@ func (l *Limits) of(e *Endpoint) *gate {
 // and its answer says how far the bucket has filled meanwhile. So the tenant's
 // whole rate is used, whatever it is, and next to nothing is turned away.
 //
-// When Auth0 says to wait, calls are held, but one of them goes each minute, and
-// an urgent one at once. An answer to it that says otherwise ends the hold.
+// When Auth0 says to wait, calls are held, for a minute at most. Then one goes, and
+// its answer says whether that was all. An urgent one goes at once; if its answer
+// says otherwise, the hold ends.
 type gate struct {
 	mu       sync.Mutex
 	seen     RateLimit
 	until    time.Time // held, since Auth0 said so
 	heldAt   time.Time // when it said so
-	probed   time.Time // when a call last went all the same
-	urgentAt time.Time // when an urgent one last did
+	urgentAt time.Time // when an urgent call last went all the same
 
 	heeded   time.Time          // when an answer last said how many are left
 	left     int                // calls that may go, by that answer
@@ -171,24 +170,19 @@ func (l *gate) underWay(now time.Time, but *turn) int {
 
 // wait returns when a call may be sent; then done has to be called when it has
 // ended, or unused if it was not sent. If ctx ends sooner than that, the error
-// says that nothing was sent: at once where that is known before.
+// says that nothing was sent: at once where that is known before, or where somebody
+// does not want to wait.
 func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	t := &turn{gate: l, come: make(chan struct{})}
 	l.mu.Lock()
 	now := time.Now()
-	if urgent, _ := ctx.Value(urgentKey{}).(bool); urgent && l.until.After(now) && now.Sub(l.urgentAt) >= urgentEvery {
-		l.urgentAt = now
-		l.letGo(t, now)
-		l.mu.Unlock()
-		return t, nil
-	}
-	at := l.opens().Add(time.Duration(len(l.queue)) * holdProbe)
-	if l.until.Before(at) {
-		at = l.until
-	}
-	if end, ok := ctx.Deadline(); ok && at.After(end) {
+	if urgent := isUrgent(ctx) && l.until.After(now); urgent {
 		defer l.mu.Unlock()
-		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(at.Sub(now), minRetryAfter)}
+		return l.overtake(t, op, now)
+	}
+	if end, ok := ctx.Deadline(); ok && l.until.After(end) {
+		defer l.mu.Unlock()
+		return nil, l.limited(op, now)
 	}
 	l.queue = append(l.queue, t)
 	l.dispatch(now)
@@ -202,6 +196,44 @@ func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	}
 }
 
+// admit is wait for calls of which it is not told how many may go. Those that are
+// held do not wait.
+func (l *gate) admit(ctx context.Context, op string) (*turn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, now := &turn{gate: l}, time.Now()
+	switch {
+	case !l.until.After(now):
+		l.letGo(t, now)
+		return t, nil
+	case isUrgent(ctx):
+		return l.overtake(t, op, now)
+	default:
+		return nil, l.limited(op, now)
+	}
+}
+
+func isUrgent(ctx context.Context) bool {
+	urgent, _ := ctx.Value(urgentKey{}).(bool)
+	return urgent
+}
+
+// overtake lets an urgent call go though calls are held, unless another has just
+// gone. l.mu is held.
+func (l *gate) overtake(t *turn, op string, now time.Time) (*turn, error) {
+	if next := l.urgentAt.Add(urgentEvery); next.After(now) {
+		return nil, &Error{Class: Limited, Op: op, RetryAfter: max(min(next.Sub(now), l.until.Sub(now)), minRetryAfter)}
+	}
+	l.urgentAt = now
+	l.letGo(t, now)
+	return t, nil
+}
+
+// limited is the error of a call that is held. l.mu is held.
+func (l *gate) limited(op string, now time.Time) *Error {
+	return &Error{Class: Limited, Op: op, RetryAfter: max(l.until.Sub(now), minRetryAfter)}
+}
+
 // leave takes a call out of the queue whose context has ended.
 func (l *gate) leave(ctx context.Context, t *turn, op string) error {
 	l.mu.Lock()
@@ -209,13 +241,13 @@ func (l *gate) leave(ctx context.Context, t *turn, op string) error {
 	if i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	wait := time.Until(l.opens())
+	failure := l.limited(op, time.Now())
 	l.mu.Unlock()
 	if i < 0 {
 		t.unused()
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &Error{Class: Limited, Op: op, RetryAfter: max(wait, minRetryAfter)}
+		return failure
 	}
 	return &Error{Class: Refused, Op: op, Message: reasonGivenUp, cause: context.Canceled}
 }
@@ -237,7 +269,7 @@ func (t *turn) unused() {
 	defer l.mu.Unlock()
 	delete(l.going, t)
 	l.left++
-	for _, last := range []*time.Time{&l.lastGone, &l.probed, &l.urgentAt} {
+	for _, last := range []*time.Time{&l.lastGone, &l.urgentAt} {
 		if last.Equal(t.gone) {
 			*last = time.Time{}
 		}
@@ -268,33 +300,18 @@ func (l *gate) letGo(t *turn, now time.Time) {
 	l.going[t] = struct{}{}
 	l.left--
 	l.lastGone = now
-	if l.until.After(now) {
-		l.probed = now
-	}
-}
-
-// opens is before when no call goes: until the hold ends, or the next one is tried.
-func (l *gate) opens() time.Time {
-	if probe := later(l.heldAt, l.probed).Add(holdProbe); probe.Before(l.until) {
-		return probe
-	}
-	return l.until
 }
 
 // next is when the next call may go; not after now: at once.
 func (l *gate) next(now time.Time) time.Time {
-	opens := l.opens()
-	if l.until.After(now) {
-		return opens
-	}
 	room := l.left > 0
 	if now.Sub(later(l.heeded, l.until)) > heedFor { // nothing recent is known
 		room = l.underWay(now, nil) < firstCalls
 	}
 	if room {
-		return opens
+		return l.until
 	}
-	return later(opens, l.lastGone.Add(probeEvery))
+	return later(l.until, l.lastGone.Add(probeEvery))
 }
 
 func (l *gate) wakeAt(wait time.Duration) {

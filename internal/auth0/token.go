@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -53,7 +54,7 @@ type token struct {
 
 	// readable are the fields of applications that are left after Auth0 has refused
 	// to show some; nil: it has not.
-	readable atomic.Pointer[[]string]
+	readable atomic.Pointer[readable]
 }
 
 // newToken makes a token that was asked for at a time and lives for a
@@ -112,12 +113,21 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
+	turn, err := c.limits.token.admit(ctx, OpToken)
+	if err != nil {
+		return nil, err
+	}
+	defer turn.done()
 	asked := time.Now()
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
+		if answer := answerIn(err); answer != nil {
+			turn.observe(answer.StatusCode, answer.Header)
+		}
 		return nil, tokenError(ctx, err)
 	}
+	turn.observe(http.StatusOK, nil)
 
 	var granted []string
 	if s, ok := t.Extra("scope").(string); ok {
@@ -130,6 +140,15 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 		lifetime = time.Until(t.Expiry).Round(time.Second)
 	}
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
+}
+
+// answerIn is the answer to a token request that was no token; nil: there was none.
+func answerIn(err error) *http.Response {
+	var said *oauth2.RetrieveError
+	if errors.As(err, &said) {
+		return said.Response
+	}
+	return nil
 }
 
 // tokenError makes an *Error of what the oauth2 library says. Neither its text
@@ -181,7 +200,7 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 		}
 		fetchCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
 		defer cancel()
-		t, err := tc.fetch(fetchCtx)
+		t, err := tc.fetchOrPanic(fetchCtx)
 		if err != nil {
 			return nil, err
 		}
@@ -194,11 +213,31 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	case <-ctx.Done():
 		return nil, noAnswer(OpToken, ctx.Err())
 	case r := <-fetched:
+		var defect panicked
+		if errors.As(r.Err, &defect) {
+			panic(defect.cause)
+		}
 		if r.Err != nil {
 			return nil, r.Err
 		}
 		return r.Val.(*token), nil
 	}
+}
+
+// panicked is a panic on its way to the goroutine of a caller: nobody could recover
+// from it in the one that is shared.
+type panicked struct{ cause any }
+
+// Error says nothing of the cause, which could quote a secret.
+func (panicked) Error() string { return "auth0: a panic while a token was fetched" }
+
+func (tc *tokenCache) fetchOrPanic(ctx context.Context) (t *token, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = panicked{cause}
+		}
+	}()
+	return tc.fetch(ctx)
 }
 
 // cached gives the present token, nil if there is none that is still good.

@@ -31,6 +31,17 @@ func AppType(app *auth0.Application) string {
 // the tenant's owner.
 func ThirdParty(app *auth0.Application) bool { return app.IsFirstParty != nil && !*app.IsFirstParty }
 
+// PerhapsThirdParty is why an application may belong to somebody else; "": it does not.
+func PerhapsThirdParty(app *auth0.Application) string {
+	switch {
+	case ThirdParty(app):
+		return "it is a third-party application"
+	case app.Hides("is_first_party"):
+		return "it may be a third-party application: the engine may not see that"
+	}
+	return ""
+}
+
 // Unfit is why the application's client secret cannot be rotated; "" if
 // nothing speaks against it.
 func Unfit(app *auth0.Application) string {
@@ -58,18 +69,23 @@ func Unfit(app *auth0.Application) string {
 // Unchecked names what the token's scopes did not let anybody see: never taken
 // for a no. What may be read and is absent is simply not set.
 func Unchecked(app *auth0.Application) []string {
-	var unseen []string
-	for _, field := range []string{"app_type", "token_endpoint_auth_method", "global"} {
+	var unseen, warnings []string
+	for _, field := range []string{"app_type", "token_endpoint_auth_method", "global", "is_first_party", "jwt_configuration"} {
 		if app.Hides(field) {
 			unseen = append(unseen, field)
 		}
 	}
-	if len(unseen) == 0 {
-		return nil
+	if len(unseen) > 0 {
+		warnings = append(warnings, "Auth0 did not show "+strings.Join(unseen, ", ")+
+			" of the application, so the engine could not check that it has a client secret of its own, nor what else a rotation changes. Grant "+
+			ScopeReadClients+" to let it check")
 	}
-	return []string{"Auth0 did not show " + strings.Join(unseen, ", ") +
-		" of the application, so the engine could not check that it has a client secret of its own. Grant " +
-		ScopeReadClients + " to let it check"}
+	// One that has a method by secret has none by key.
+	if app.Hides("client_authentication_methods") && !app.Hides("token_endpoint_auth_method") && app.TokenEndpointAuthMethod == nil {
+		warnings = append(warnings, "Auth0 did not show client_authentication_methods of the application, so the engine could not check "+
+			"that it logs in by a secret, and not by a key. Grant "+ScopeReadClientKeys+" to let it check")
+	}
+	return warnings
 }
 
 // SideEffects say what else a rotation changes, and whose application it is.

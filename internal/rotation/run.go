@@ -30,7 +30,7 @@ type Request struct {
 	Kind RequestKind
 	// Secret is the one to set; of ReadBack, the one from before.
 	Secret Secret
-	// Force: somebody has asked not to wait.
+	// Force: an operator has asked for this one without waiting.
 	Force bool
 }
 
@@ -144,9 +144,9 @@ func send(ctx context.Context, t Target, d decision) Outcome {
 		if d.Current != nil {
 			before = d.Current.Value
 		}
-		return t.Send(ctx, Request{Kind: kind, Secret: before, Force: d.forced()})
+		return t.Send(ctx, Request{Kind: kind, Secret: before, Force: d.Force})
 	}
-	outcome := t.Send(ctx, Request{Kind: Set, Secret: d.Next.Value, Force: d.forced()})
+	outcome := t.Send(ctx, Request{Kind: Set, Secret: d.Next.Value, Force: d.Force})
 	if outcome.Result == Accepted {
 		if err := t.Prove(ctx, d.Next.Value); err != nil {
 			return Outcome{Result: Unclear, Err: err}
