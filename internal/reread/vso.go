@@ -187,8 +187,11 @@ func (s *vsoState) awaitRotation(ctx context.Context, answer Answer) (staticMeta
 			return now, answer, err
 		}
 		next := randomised(wait)
-		if time.Since(began)+next > awaitFor || !pause(ctx, next) {
+		if time.Since(began)+next > awaitFor {
 			return meta, answer, failed
+		}
+		if !pause(ctx, next) {
+			return meta, answer, ctx.Err()
 		}
 		wait = min(time.Duration(float64(wait)*backoffGrowth), awaitBackoffMax)
 	}
