@@ -206,7 +206,7 @@ func answerOf(section apiSection, sample apiSample) map[string]any {
 func envelope(lease string, seconds int, data map[string]any) map[string]any {
 	return map[string]any{
 		"request_id": "3410573c-f78f-8d68-2913-84d6eed1064a", "lease_id": lease, "lease_duration": seconds, "renewable": false,
-		"data": data, "wrap_info": nil, "warnings": nil, "auth": nil, "mount_type": "vault-plugin-secrets-auth0",
+		"data": data, "wrap_info": nil, "warnings": nil, "auth": nil, "mount_type": "auth0",
 	}
 }
 

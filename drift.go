@@ -159,7 +159,7 @@ func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountS
 		view := role.view(mount, b.now())
 		b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
 			"role", role.name, "version", view.Version)
-		b.roleEvent(ctx, eventDrift, role, view, true)
+		b.roleEvent(ctx, eventDrift, role, view)
 	}
 	return nil
 }

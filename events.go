@@ -21,12 +21,15 @@ const (
 	eventRoleDelete   = "auth0/role-delete"
 	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
 	eventRotate       = "auth0/rotate"        // Auth0 has it
-	eventRotateAll    = "auth0/rotate-all"    // a rotation of all roles is through
-	eventRootRotate   = "auth0/root-rotate"   // the engine's own secret is a new one
-	eventCredsCreate  = "auth0/creds-create"  // credentials were read with a lease
-	eventTokenCreate  = "auth0/token-create"  // a Management API token was handed out
-	eventRotateFail   = "auth0/rotate-fail"   // an attempt failed and will be made again
-	eventDrift        = "auth0/drift"         // a secret that was set outside Vault was adopted
+	// eventCredsChange: what is handed out has changed, and no other event says so.
+	// Mostly that is when the previous secret is no longer handed out.
+	eventCredsChange = "auth0/creds-change"
+	eventRotateAll   = "auth0/rotate-all"   // a rotation of all roles is through
+	eventRootRotate  = "auth0/root-rotate"  // the engine's own secret is a new one
+	eventCredsCreate = "auth0/creds-create" // credentials were read with a lease
+	eventTokenCreate = "auth0/token-create" // a Management API token was handed out
+	eventRotateFail  = "auth0/rotate-fail"  // an attempt failed and will be made again
+	eventDrift       = "auth0/drift"        // a secret that was set outside Vault was adopted
 )
 
 // event tells those who listen. That nobody can is no error: subscribing is a

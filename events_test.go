@@ -3,8 +3,10 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -12,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"vault-plugin-secrets-auth0/internal/devstack"
 )
 
 // failingSender answers every event with an error.
@@ -60,4 +64,56 @@ func TestHostThatDoesNotSayWhatItIs(t *testing.T) {
 	env.read("creds/app")
 	env.b.readEvents.work.Wait()
 	assert.Zero(t, env.eventCount(eventCredsCreate))
+}
+
+// TestInstantUpdatesOfTheVaultSecretsOperator: by the rules of its pull request 1292 it
+// subscribes to the events whose type begins with the type of the mount, which is the
+// plugin's name in the catalog. Of those that are modified it takes the mount's path
+// and the name, and has read again what is read there under that name. So each change
+// of what is handed out has such an event, at that moment.
+func TestInstantUpdatesOfTheVaultSecretsOperator(t *testing.T) {
+	const mountType = devstack.PluginName
+	synced := func(env *testEnv) (n int) {
+		for _, event := range env.events.Events {
+			about := event.Event.GetMetadata().AsMap()
+			modified, err := strconv.ParseBool(about[logical.EventMetadataModified].(string))
+			require.NoError(t, err)
+			if strings.HasPrefix(string(event.Type), mountType) && modified && about[fieldName] == "app" {
+				n++
+			}
+		}
+		return n
+	}
+	bubble(t, func(t *testing.T) {
+		env := configuredEnv(t)
+		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60})
+		env.write("rotate/app", nil)
+		last, events, changes := env.read("static-creds/app")[fieldClientSecrets], synced(env), 0
+		for range 150 {
+			sleep(time.Second)
+			now := env.read("static-creds/app")[fieldClientSecrets]
+			if assert.ObjectsAreEqual(last, now) {
+				assert.Equal(t, events, synced(env), "an event without a change")
+				continue
+			}
+			changes++
+			assert.Equal(t, events+1, synced(env), "change %d", changes)
+			last, events = now, synced(env)
+		}
+		assert.Equal(t, 2, changes, "the next secret is set, and then alone")
+
+		// A process that begins afterwards tells once more, for the one before may have
+		// ended ahead of its event.
+		env.restart()
+		sleep(time.Second)
+		assert.Greater(t, synced(env), events)
+		events = synced(env)
+		sleep(time.Hour)
+		assert.LessOrEqual(t, synced(env), events+1, "the previous secret was served once more")
+		events = synced(env)
+		sleep(24 * time.Hour)
+		env.restart()
+		sleep(time.Hour)
+		assert.Equal(t, events, synced(env), "nothing has changed for a day")
+	})
 }

@@ -252,7 +252,7 @@ func (x *explorer) goBack(mem *memory) {
 	x.world.goOn(mem.crashIn)
 	x.roles, x.fault, x.told = slices.Clone(mem.roles), mem.fault, nil
 	x.log.Reset()
-	x.events.Events = nil
+	x.events.Events, x.noted = nil, 0
 }
 
 // hash is the same for worlds that differ only in the moment, in which secrets there

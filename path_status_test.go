@@ -137,7 +137,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 			env.noSecretIn("an event", string(text))
 		}
 		assert.Equal(t, []string{
-			eventConfigWrite, eventRoleCreate, eventRoleUpdate, eventRotateStaged, eventRotate,
+			eventConfigWrite, eventRoleCreate, eventRoleUpdate, eventRotateStaged, eventRotate, eventCredsChange,
 			eventRotateStaged, eventRotateFail, eventRoleDelete, eventConfigDelete,
 		}, kinds)
 		staged := env.events.Events[3].Event.GetMetadata().AsMap()

@@ -77,7 +77,7 @@ func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := b.commitRole(ctx, role, made); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()), true)
+	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()))
 	more, err := b.firstRotation(ctx, role, made.imported != "")
 	return append(made.warnings, more...), err
 }
@@ -325,7 +325,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRol
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()), false)
+	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()))
 	work, done := b.detached(ctx, upstreamPatience)
 	defer done()
 	if err := b.advance(work, role, rotation.Ask{}); err != nil {
@@ -348,7 +348,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 		return err
 	}
 	b.forgetRole(role.name)
-	b.roleEvent(ctx, eventRoleDelete, role, view, true)
+	b.roleEvent(ctx, eventRoleDelete, role, view)
 	return nil
 }
 

@@ -142,11 +142,11 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	switch {
 	case found: // has an event of its own
 	case after.Version != before.Version:
-		b.roleEvent(ctx, eventRotate, role, after, true)
+		b.roleEvent(ctx, eventRotate, role, after)
 	case after.Phase == rotation.Staged && before.Phase != rotation.Staged:
-		b.roleEvent(ctx, eventRotateStaged, role, after, true)
+		b.roleEvent(ctx, eventRotateStaged, role, after)
 	case after.Failures > before.Failures:
-		b.roleEvent(ctx, eventRotateFail, role, after, false)
+		b.roleEvent(ctx, eventRotateFail, role, after)
 	}
 	return nil
 }
@@ -338,11 +338,19 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask)
 	if after.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
 		b.drift.want(role.name, b.now())
 	}
-	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
-	if wake.IsZero() || (!check.IsZero() && check.Before(wake)) {
-		return check, err
+	if now := b.now(); role.set.untold(now) {
+		b.roleEvent(ctx, eventCredsChange, role, role.view(target.mount, now))
 	}
-	return wake, err
+	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
+	return earliest(earliest(wake, check), role.set.changesAt(b.now())), err
+}
+
+// earliest is the earlier of two times; zero: there is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
 }
 
 // retryLater is when to look again at what cannot go on.
@@ -407,8 +415,10 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rota
 	return err
 }
 
-// roleEvent is an event about a role: its path and version are in it.
-func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, view rotation.View, modified bool) {
+// roleEvent is an event about a role: its path and version are in it. Modified: what
+// is handed out is not what it was at the last one.
+func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, view rotation.View) {
+	modified := b.served.tell(role) || kind == eventRoleDelete
 	b.event(ctx, kind, rolesPrefix+role.name,
 		logical.EventMetadataDataPath, "creds/"+role.name,
 		logical.EventMetadataModified, strconv.FormatBool(modified),

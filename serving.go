@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -11,6 +12,10 @@ import (
 
 // minLease is the shortest lease and the shortest ttl of a role.
 const minLease = 10 * time.Second
+
+// untoldFor is for how long after a change another process tells of it once more.
+// Whoever was not told has read again by then.
+const untoldFor = 24 * time.Hour
 
 // servedSet is what is handed out of one role. It never changes: a change of
 // the role is a new one.
@@ -21,6 +26,9 @@ type servedSet struct {
 	// from fallbackUntil on. Nil: nothing ends by itself.
 	afterwards    map[string]any
 	fallbackUntil time.Time
+	// told is what the last event of the role has told of: the data at that moment.
+	// Nil: this process has sent none.
+	told map[string]any
 	// since is when this process began to serve these secrets. It carries a
 	// monotonic reading, so a step of the wall clock cannot shorten a wait.
 	since time.Time
@@ -100,8 +108,27 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	} else {
 		set = s.newSet(role, before)
 	}
+	if before := s.roles[name]; before != nil {
+		set.told = before.told
+	}
 	s.roles[name] = set
 	return set
+}
+
+// tell notes that an event of the role is sent now, and says whether what is handed
+// out has changed since the last one. The caller holds the role's lock.
+func (s *servedSets) tell(role *ownedRole) (changed bool) {
+	now := s.now()
+	changed = role.set.untold(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := *role.set
+	told.told = told.present(now)
+	if s.roles[role.name] == role.set {
+		s.roles[role.name] = &told
+	}
+	role.set = &told
+	return changed
 }
 
 // newSet decides since when the role's secrets are served here. Only a newly
@@ -192,13 +219,35 @@ func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Dura
 
 // answer is a copy of the set's data with the time for which it may be kept.
 func (set *servedSet) answer(now time.Time, ttl time.Duration) map[string]any {
-	data := set.data
-	if set.afterwards != nil && !now.Before(set.fallbackUntil) {
-		data = set.afterwards
-	}
-	data = maps.Clone(data)
+	data := maps.Clone(set.present(now))
 	data[fieldTTL] = inSeconds(ttl)
 	return data
+}
+
+// present is the set's data at a moment.
+func (set *servedSet) present(now time.Time) map[string]any {
+	if set.afterwards != nil && !now.Before(set.fallbackUntil) {
+		return set.afterwards
+	}
+	return set.data
+}
+
+// changesAt is when the set's data changes by itself; zero: it does not any more.
+func (set *servedSet) changesAt(now time.Time) time.Time {
+	if now.Before(set.fallbackUntil) {
+		return set.fallbackUntil
+	}
+	return time.Time{}
+}
+
+// untold says whether what is handed out has changed since the last event. Where
+// this process has sent none, it may have if the last change is not long ago: the
+// process before may have ended ahead of its event.
+func (set *servedSet) untold(now time.Time) bool {
+	if set.told == nil {
+		return now.Sub(set.role.Rotation.LastChange()) < untoldFor
+	}
+	return !reflect.DeepEqual(set.told, set.present(now))
 }
 
 // credentials is the part of an answer that is the same in every read of the

@@ -40,6 +40,7 @@ const (
 	oracleProven    = "a secret that Auth0 refuses is not imported"
 	oracleNoLoop    = "the engine does not run in circles"
 	oracleMetrics   = "metrics agree with status"
+	oracleTold      = "each change of what is handed out sends an event"
 )
 
 const (
@@ -71,6 +72,13 @@ type modelRole struct {
 	// Operator and Bulk say who has asked for a rotation that has not happened yet.
 	Operator bool
 	Bulk     int
+	// Served is what was handed out when an event was looked for last, nil: nothing;
+	// Told: one was sent since.
+	Served []string
+	Told   bool
+	// Elsewhere: until then what another node has written may be served otherwise. That
+	// node tells of it.
+	Elsewhere time.Time
 	// MayBeLive are secrets that were sent without a clear answer; "": Auth0 was asked
 	// to make one.
 	MayBeLive []string
@@ -101,6 +109,7 @@ type model struct {
 	mu     sync.Mutex // for what is below, which requests of the engine change
 	roles  []modelRole
 	fault  string
+	noted  int    // how many events have been looked at
 	byHand bool   // somebody else sets a secret right now
 	broken string // the first promise that was broken, and how
 
@@ -340,6 +349,7 @@ func (m *model) check() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.clock()
+	m.noteEvents()
 	for i := range m.roles {
 		role := &m.roles[i]
 		accepted := []string{role.Accepted}
@@ -367,7 +377,12 @@ func (m *model) check() {
 // checkStored asks what has to hold of what is stored of a role.
 func (m *model) checkStored(role *modelRole, accepted []string) {
 	stored := m.stored(role.Name)
-	if role.Exists = stored != nil; stored == nil || role.Foreign {
+	if role.Exists = stored != nil; stored == nil {
+		role.Served = nil
+		return
+	}
+	m.checkTold(role)
+	if role.Foreign {
 		return
 	}
 	if role.Unpromised && !m.world.isStopped() {
@@ -389,6 +404,38 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 	if len(view.Served) > 0 && !slices.Contains(accepted, string(view.Served[0])) && !view.Overdue && view.LastError == "" {
 		m.breaks(oracleStatus, "%s", role.Name)
 	}
+}
+
+// noteEvents notes which roles had an event that says that what is handed out has
+// changed.
+func (m *model) noteEvents() {
+	sent := m.events.Events
+	for _, event := range sent[m.noted:] {
+		about := event.Event.GetMetadata().AsMap()
+		for i := range m.roles {
+			if about[fieldName] == m.roles[i].Name && about[logical.EventMetadataModified] == "true" {
+				m.roles[i].Told = true
+			}
+		}
+	}
+	m.noted = len(sent)
+}
+
+// checkTold asks whether there was an event, if something else is handed out than
+// before.
+func (m *model) checkTold(role *modelRole) {
+	if m.world.isStopped() {
+		return
+	}
+	set, err := m.b.look(context.Background(), m.storage, role.Name)
+	if err != nil || set == nil {
+		return
+	}
+	served := set.present(m.engineNow())[fieldClientSecrets].([]string)
+	if role.Served != nil && !role.Told && m.clock().After(role.Elsewhere) && !slices.Equal(role.Served, served) {
+		m.breaks(oracleTold, "%s", role.Name)
+	}
+	role.Served, role.Told = served, false
 }
 
 // canLogInQuietly is canLogIn that leaves no trace.
@@ -619,6 +666,7 @@ func failoverMove(skew time.Duration) move {
 	return move{fmt.Sprintf("failover to a clock off by %s", skew), func(m *model) {
 		if (skew - m.ahead()).Abs() > skewPromised {
 			for i := range m.roles {
+				m.roles[i].Served = nil
 				m.roles[i].Holders, m.roles[i].Earlier = nil, "" // of such clocks it is promised only that nothing is held up
 			}
 		}
@@ -628,7 +676,12 @@ func failoverMove(skew time.Duration) move {
 }
 
 func invalidateMove(key string) move {
-	return move{"invalidate " + key, func(m *model) { m.b.InvalidateKey(context.Background(), key) }}
+	return move{"invalidate " + key, func(m *model) {
+		for i := range m.roles {
+			m.roles[i].Elsewhere = m.clock().Add(2 * modelDelay)
+		}
+		m.b.InvalidateKey(context.Background(), key)
+	}}
 }
 
 func (m *model) create(i int, more map[string]any) {

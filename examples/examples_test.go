@@ -159,9 +159,17 @@ func TestVaultSecretsOperator(t *testing.T) {
 	assert.Equal(t, auth.at("metadata", "name"), secret.at("spec", "vaultAuthRef"))
 	assert.Equal(t, all["secrets.hashicorp.com/v1beta1 VaultConnection"].at("metadata", "name"), auth.at("spec", "vaultConnectionRef"))
 	text := secret.at("spec", "destination", "transformation", "templates", "auth0.json", "text").(string)
-	requireCredentials(t, rendered(t, text, template.FuncMap{
+	functions := template.FuncMap{
 		"get":        func(from map[string]any, field string) any { return from[field] },
 		"mustToJson": toJSON,
+		"sortAlpha": func(list []any) []string {
+			texts := make([]string, len(list))
+			for i := range list {
+				texts[i] = fmt.Sprint(list[i])
+			}
+			slices.Sort(texts)
+			return texts
+		},
 		"dict": func(pairs ...any) map[string]any {
 			made := map[string]any{}
 			for pair := range slices.Chunk(pairs, 2) {
@@ -169,7 +177,13 @@ func TestVaultSecretsOperator(t *testing.T) {
 			}
 			return made
 		},
-	}, map[string]any{"Secrets": sample()}))
+	}
+	staged := rendered(t, text, functions, map[string]any{"Secrets": sample()})
+	requireCredentials(t, staged)
+	swapped := sample()
+	swapped["client_secret"], swapped["fallback_client_secret"] = "two", "one"
+	swapped["client_secrets"] = []any{"two", "one"}
+	assert.Equal(t, string(staged), string(rendered(t, text, functions, map[string]any{"Secrets": swapped})), "no restart when they change places")
 }
 
 func TestExternalSecretsOperator(t *testing.T) {

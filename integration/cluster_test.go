@@ -167,9 +167,9 @@ func (s *suite) disruptions() []disruption {
 func (s *suite) upgrade(ctx context.Context) {
 	s.t.Helper()
 	const version = "v9.9.9-test"
-	binary := filepath.Join(s.Dir, "plugins", devstack.PluginName+"-next")
+	binary := filepath.Join(s.Dir, "plugins", devstack.Program+"-next")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X vault-plugin-secrets-auth0.Version="+version,
-		"-o", binary, "../cmd/"+devstack.PluginName)
+		"-o", binary, "../cmd/"+devstack.Program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(s.t, err, "%s", out)

@@ -291,3 +291,35 @@ func TestReadBlocks(t *testing.T) {
 		{line: 17, skipped: "a cluster", steps: []step{{commands: "# needs a cluster\nkubectl\n"}}},
 	}, readBlocks(t, text))
 }
+
+// TestAMountOfTheFormerNameMoves by the commands of docs/migrating.md. Until then it
+// works, and afterwards the role has the secret that it had.
+func TestAMountOfTheFormerNameMoves(t *testing.T) {
+	t.Parallel()
+	needs(t, "read:client_keys")
+	r := newReader(t, "README.md") // which begins with the binary alone
+	text, err := os.ReadFile("../docs/migrating.md")
+	require.NoError(t, err)
+	blocks := readBlocks(t, string(text))
+	at := slices.IndexFunc(blocks, func(b block) bool { return b.skipped == "a mount of the former name" })
+	require.GreaterOrEqual(t, at, 0)
+
+	require.NoError(t, r.Vault.RegisterPlugin(t.Context(), devstack.Program, filepath.Join(r.Dir, "plugins", devstack.Program), ""))
+	require.NoError(t, r.Vault.EnableSecrets(t.Context(), devstack.Mount, devstack.Program, ""))
+	config := r.Config()
+	config["propagation_delay"] = "0s"
+	r.write("config", config)
+	r.write("roles/shop", map[string]any{"client_id": r.replaced.Replace("DifUedZ0WnJlbTqzEH6S1LSpasThJz37"), "ttl": "10s"})
+	r.write("rotate/shop", map[string]any{"force": true})
+	r.awaitPhase("shop", "steady")
+	before := r.read("static-creds/shop")["client_secret"]
+
+	printed, err := r.run("set -euo pipefail\n" + blocks[at].steps[0].commands)
+	require.NoError(t, err, printed)
+	assert.Equal(t, before, r.read("creds/shop")["client_secret"])
+	assert.Equal(t, "1", fmt.Sprint(r.read("roles/shop")["version"]), "nothing is rotated")
+	mounts, err := r.Vault.Client().Sys().ListMountsWithContext(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "auth0", mounts["auth0/"].Type)
+	assert.NotContains(t, mounts, "auth0-former/")
+}

@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	// PluginName is that of the plugin's binary and of its catalog entry.
-	PluginName = "vault-plugin-secrets-auth0"
+	// Program is the plugin's binary.
+	Program = "vault-plugin-secrets-auth0"
+	// PluginName is that of its catalog entry, and so the type of its mounts.
+	PluginName = "auth0"
 	// Mount is where the engine is mounted.
 	Mount = "auth0"
 
@@ -63,7 +65,7 @@ type Stack struct {
 func PluginBinary(repository string) (string, error) {
 	binary := os.Getenv("PLUGIN_BIN")
 	if binary == "" {
-		binary = filepath.Join(repository, "bin", PluginName)
+		binary = filepath.Join(repository, "bin", Program)
 	}
 	if _, err := os.Stat(binary); err != nil { //nolint:gosec // whoever runs the tests says which plugin
 		return "", fmt.Errorf("the plugin is not built (%w): run make build", err)
@@ -100,7 +102,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Vault.RegisterPlugin(ctx, PluginName, filepath.Join(plugins, PluginName), version); err != nil {
+	if err := s.Vault.RegisterPlugin(ctx, PluginName, filepath.Join(plugins, Program), version); err != nil {
 		return nil, err
 	}
 	return s, s.Vault.EnableSecrets(ctx, Mount, PluginName, version)
@@ -128,7 +130,7 @@ func pluginDir(o Options) (string, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
-	return dir, copyProgram(o.Plugin, filepath.Join(dir, PluginName))
+	return dir, copyProgram(o.Plugin, filepath.Join(dir, Program))
 }
 
 func copyProgram(from, to string) error {

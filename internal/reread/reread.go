@@ -6,7 +6,8 @@
 //
 // The rules are those of
 //
-//	Vault Secrets Operator 1.x  VaultDynamicSecret, with and without allowStaticCreds
+//	Vault Secrets Operator 1.2.0, 1.3.0, 1.4.1
+//	                            VaultDynamicSecret, with and without allowStaticCreds
 //	consul-template 0.41.1      vault.read without and with a lease that cannot be renewed
 //	External Secrets Operator, Secrets Store CSI driver
 //	                            read at an interval, whatever the answer says

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,11 @@ func (s *script) waits() []time.Duration {
 	return waits
 }
 
+// syncs are the waits that are not within a sync.
+func (s *script) syncs() []time.Duration {
+	return slices.DeleteFunc(s.waits(), func(wait time.Duration) bool { return wait <= awaitBackoffMax })
+}
+
 func static(secret, ttl string, more ...string) Answer {
 	a := Answer{Data: map[string]any{
 		"client_secrets": []any{secret}, "ttl": json.Number(ttl), "rotation_period": json.Number("3600"), "last_vault_rotation": "2026-01-01T00:00:00Z",
@@ -94,15 +100,46 @@ func TestTemplateGoesByTTLOrLease(t *testing.T) {
 	assert.Equal(t, []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, 31 * time.Second}, s.waits())
 }
 
-// TestVSOGoesByTheFirstTTLOfASet: the times of later answers with the same
-// secrets are not taken in.
+// TestVSOGoesByTheFirstTTLOfASet before 1.4.0: the times of later answers with the
+// same secrets are not taken in.
 func TestVSOGoesByTheFirstTTLOfASet(t *testing.T) {
-	s := played(t, VSO{AllowStaticCreds: true}, 5, static("a", "30"), static("a", "5"), static("a", "2"), static("b", "7"))
-	for i, ttl := range []time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second, 7 * time.Second} {
-		within(t, s.waits()[i], ttl+staticCushion, ttl+staticCushion+staticJitter)
+	for release, answers := range map[VSORelease][]Answer{
+		VSO12: {static("a", "30"), static("a", "5"), static("a", "2"), static("b", "7")},
+		VSO13: {static("a", "30"), static("a", "5"), static("a", "5"), static("a", "9"), static("a", "9"), static("b", "7"), static("b", "7")},
+	} {
+		s := played(t, VSO{AllowStaticCreds: true, Release: release}, len(answers)+2, answers...)
+		syncs := s.syncs()
+		for i, ttl := range []time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second, 7 * time.Second} {
+			within(t, syncs[i], ttl+staticCushion, ttl+staticCushion+staticJitter)
+		}
+		assert.Equal(t, []bool{false, true}, s.changes)
+		assert.Empty(t, s.errors)
+	}
+}
+
+// TestVSOGoesByTheLastTTL since 1.4.0. It reads twice where nothing has changed.
+func TestVSOGoesByTheLastTTL(t *testing.T) {
+	s := played(t, VSO{AllowStaticCreds: true}, 7,
+		static("a", "30"), static("a", "20"), static("a", "20"), static("a", "9"), static("a", "9"), static("b", "7"), static("b", "7"))
+	for i, ttl := range []time.Duration{30 * time.Second, 20 * time.Second, 9 * time.Second} {
+		within(t, s.syncs()[i], ttl+staticCushion, ttl+staticCushion+staticJitter)
 	}
 	assert.Equal(t, []bool{false, true}, s.changes)
 	assert.Empty(t, s.errors)
+}
+
+// TestVSOWaitsForARotationThatIsNear since 1.3.0, and reports an error where none
+// comes.
+func TestVSOWaitsForARotationThatIsNear(t *testing.T) {
+	for release, fails := range map[VSORelease]bool{VSO12: false, VSO13: true, VSO14: true} {
+		s := played(t, VSO{AllowStaticCreds: true, Release: release}, 40, static("a", "30"), static("a", "2"))
+		assert.Equal(t, fails, len(s.errors) > 0)
+		s = played(t, VSO{AllowStaticCreds: true, Release: release}, 40, static("a", "30"), static("a", "3"))
+		assert.Empty(t, s.errors)
+		s = played(t, VSO{AllowStaticCreds: true, Release: release}, 9, static("a", "30"), static("a", "1"), static("a", "1"), static("a", "1"), static("b", "30"))
+		assert.Empty(t, s.errors)
+		assert.Equal(t, []bool{false, true}, s.changes)
+	}
 }
 
 func TestVSOTakesEachLeaseForAChange(t *testing.T) {
@@ -115,9 +152,12 @@ func TestVSOTakesEachLeaseForAChange(t *testing.T) {
 func TestVSOExpectsASchedulesTTLToCountDown(t *testing.T) {
 	s := played(t, VSO{AllowStaticCreds: true}, 20, static("a", "30", "rotation_schedule", "0 * * * *"))
 	assert.Contains(t, s.errors, errNoRotation)
-	s = played(t, VSO{AllowStaticCreds: true}, 5, static("a", "30", "rotation_schedule", "0 * * * *"),
-		static("a", "20", "rotation_schedule", "0 * * * *"))
-	assert.Empty(t, s.errors)
+	// A schedule whose times are not equally far apart.
+	for release, fails := range map[VSORelease]bool{VSO12: false, VSO13: false, VSO14: true} {
+		s = played(t, VSO{AllowStaticCreds: true, Release: release}, 10, static("a", "30", "rotation_schedule", "0 * * * *"),
+			static("a", "20", "rotation_schedule", "0 * * * *"))
+		assert.Equal(t, fails, len(s.errors) > 0)
+	}
 }
 
 func TestVSOStopsWhereNothingSaysWhen(t *testing.T) {

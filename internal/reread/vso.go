@@ -12,7 +12,23 @@ import (
 type VSO struct {
 	AllowStaticCreds bool
 	RenewalPercent   int // 0: 67, the operator's default
+	Release          VSORelease
 }
+
+// VSORelease is what the operator's rules have changed with.
+type VSORelease int
+
+const (
+	// VSO14 are 1.4.0, 1.4.1: it goes by the ttl of the last answer. Of credentials
+	// with a schedule it takes a ttl for wrong, too, that is longer than what was
+	// left of the one before.
+	VSO14 VSORelease = iota
+	// VSO13 is 1.3.0: it waits for a rotation of credentials with a period, too, where
+	// ttl is 2 or less.
+	VSO13
+	// VSO12 is 1.2.0: it waits for a rotation of credentials with a schedule only.
+	VSO12
+)
 
 var _ Reader = VSO{}
 
@@ -30,27 +46,29 @@ const (
 	syncBackoff    = 5 * time.Second
 	syncBackoffMax = time.Minute
 
-	// Of credentials with a rotation_schedule the operator waits for the
-	// rotation itself, for up to ten seconds.
+	// Where credentials are those of the last sync and are about to change, the
+	// operator waits for the rotation itself, for up to ten seconds.
 	awaitFor         = 10 * time.Second
 	awaitBackoff     = 500 * time.Millisecond
 	awaitBackoffMax  = 2 * time.Second
 	nearRotation     = 2 // seconds of ttl
+	ttlTolerance     = 5 // seconds of ttl
 	backoffGrowth    = 1.5
 	backoffRandomise = 0.5
 )
 
-// errNoRotation is what the operator fails to sync with where it takes a ttl
-// that does not count down for a fault of the engine.
-var errNoRotation = errors.New("not rotated: the ttl of credentials with a schedule did not count down")
+// errNoRotation is what the operator fails to sync with where a rotation did not
+// come that it has waited for, be it that it took a ttl for one of the rotation
+// after it.
+var errNoRotation = errors.New("not rotated: near rotation, or the ttl did not count down")
 
 // notCompared are the fields that the operator leaves out when it compares
 // credentials with those it delivered before.
 var notCompared = []string{"ttl", "rotation_schedule", "rotation_period", "last_vault_rotation"}
 
 // staticMeta is what the operator keeps of static credentials in the resource's
-// status. It is only replaced when the credentials change: until then it waits
-// by the ttl of the first answer that had them.
+// status. Before 1.4.0 it is only replaced when the credentials change: until then it
+// waits by the ttl of the first answer that had them.
 type staticMeta struct {
 	lastRotation int64
 	period       int64
@@ -108,6 +126,7 @@ type vsoState struct {
 	VSO
 	vault     Vault
 	meta      staticMeta
+	synced    time.Time      // when it last succeeded
 	delivered map[string]any // without what is not compared; nil: nothing yet
 }
 
@@ -127,6 +146,10 @@ func (s *vsoState) sync(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	data := compared(answer)
+	s.synced = time.Now()
+	if s.Release == VSO14 {
+		s.meta = meta
+	}
 	if s.delivered != nil && reflect.DeepEqual(data, s.delivered) {
 		return 0, nil
 	}
@@ -147,32 +170,46 @@ func compared(a Answer) map[string]any {
 	return data
 }
 
-// awaitRotation reads again while credentials with a schedule are those of the
-// last sync and are about to change, or do not seem to count down.
+// awaitRotation reads again while credentials are those of the last sync and are
+// about to change, or have a schedule and do not seem to count down.
 func (s *vsoState) awaitRotation(ctx context.Context, answer Answer) (staticMeta, Answer, error) {
 	meta, err := metaOf(answer)
-	if err != nil || !meta.static() || meta.schedule == "" ||
-		s.meta.lastRotation != meta.lastRotation || s.meta.schedule != meta.schedule {
+	if err != nil || !meta.static() || s.meta.lastRotation != meta.lastRotation ||
+		(meta.schedule == "" && s.Release == VSO12) || (meta.schedule != "" && s.meta.schedule != meta.schedule) {
 		return meta, answer, err
 	}
 	began, wait := time.Now(), awaitBackoff
 	for {
+		failed := errNoRotation
 		if answer, err = s.vault.Read(ctx); err != nil {
-			return meta, answer, err
-		}
-		now, err := metaOf(answer)
-		if err != nil {
-			return meta, answer, err
-		}
-		if now.lastRotation != meta.lastRotation || now.ttl > nearRotation && now.ttl < s.meta.ttl {
-			return now, answer, nil
+			failed = err
+		} else if now, err := metaOf(answer); err != nil || now.lastRotation != meta.lastRotation || !s.doubts(now) {
+			return now, answer, err
 		}
 		next := randomised(wait)
-		if time.Since(began)+next > awaitFor || !pause(ctx, next) {
-			return meta, answer, errNoRotation
+		if time.Since(began)+next > awaitFor {
+			return meta, answer, failed
+		}
+		if !pause(ctx, next) {
+			return meta, answer, ctx.Err()
 		}
 		wait = min(time.Duration(float64(wait)*backoffGrowth), awaitBackoffMax)
 	}
+}
+
+// doubts says whether an answer with the rotation of the last sync is one to wait
+// after.
+func (s *vsoState) doubts(now staticMeta) bool {
+	switch {
+	case now.ttl <= nearRotation:
+		return true
+	case now.schedule == "":
+		return false
+	case now.ttl >= s.meta.ttl:
+		return true
+	}
+	left := s.meta.ttl - int64(time.Since(s.synced)/time.Second)
+	return s.Release == VSO14 && left <= ttlTolerance && now.ttl > ttlTolerance
 }
 
 // horizon is when the operator reads again. 0: never.

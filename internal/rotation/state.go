@@ -124,8 +124,8 @@ type record struct {
 	// LongestTTL is the longest lease that was given out under an earlier ttl;
 	// such leases live until LongestUntil at the latest. LongestKept: the ttl was
 	// lowered since the set last changed. Readers without a lease may go by the ttl
-	// that they were told first with the set, so it counts until the next rotation
-	// is through.
+	// that they were told first with the set, as the Vault Secrets Operator did before
+	// 1.4.0, so it counts until the next rotation is through.
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 	LongestKept  bool          `json:"longest_kept,omitempty"`

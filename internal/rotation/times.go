@@ -28,8 +28,10 @@ const (
 	// never believed.
 	clockSkew = time.Hour
 
-	// soon is the longest time that is told of a change that is overdue.
-	soon = 10 * time.Second
+	// soon is the longest time that is told of a change that is overdue, and notAtOnce
+	// the shortest. The Vault Secrets Operator (since 1.3.0) takes two seconds or less
+	// for a change that is just about to come, and reports an error if it does not.
+	soon, notAtOnce = 10 * time.Second, 3 * time.Second
 )
 
 func later(a, b time.Time) time.Time {
@@ -219,7 +221,7 @@ func (r record) nextEffect(set Settings, clk Clock) (time.Time, bool) {
 }
 
 // untilChange is how long the served set stays as it is, as far as is known. False:
-// no change is planned. Of a change that is overdue it is a short time, never the
+// no change is planned. Of a change that is overdue it is a few seconds, never the
 // time to the one after it.
 func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
 	var at time.Time
@@ -240,7 +242,7 @@ func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
 	if at.After(clk.Now) {
 		return at.Sub(clk.Now), true
 	}
-	return min(soon, max(0, r.RetryAt.Sub(clk.Now))), true
+	return min(soon, max(notAtOnce, r.RetryAt.Sub(clk.Now))), true
 }
 
 // retryBackoff doubles from 10 s to 1 h with the number of failures; jitter

@@ -63,7 +63,7 @@ func (s State) Served(clk Clock) (secrets []Secret, until time.Time) {
 }
 
 // UntilChange is how long the served set stays as it is, as far as is known. False:
-// no change is planned. Of a change that is overdue it is a short time, never the
+// no change is planned. Of a change that is overdue it is a few seconds, never the
 // time to the one after it.
 func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 	return s.r.propagated(clk).pinned(clk).untilChange(set, clk)
@@ -72,6 +72,12 @@ func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 // LastRotation is when the current secret was set in Auth0, or imported; and
 // ScheduledFrom, since when the schedule counts.
 func (s State) LastRotation() time.Time { return s.r.LastRotation }
+
+// LastChange is when what is served changed last, or is going to by itself, as far as
+// the state says.
+func (s State) LastChange() time.Time {
+	return later(later(s.r.StagedAt, s.r.LastRotation), later(s.r.DriftedAt, s.r.FallbackUntil))
+}
 
 // ScheduledFrom is explained at LastRotation.
 func (s State) ScheduledFrom() time.Time { return s.r.ScheduledFrom }

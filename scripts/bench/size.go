@@ -23,7 +23,7 @@ type sizeResult struct {
 func measureSize(ctx context.Context, _ options, r *report) error {
 	sizes := map[string]int64{}
 	starts := map[string][]time.Duration{}
-	names := []string{devstack.PluginName, baselinePlugin}
+	names := []string{devstack.Program, baselinePlugin}
 	for _, name := range names {
 		info, err := os.Stat(filepath.Join(binaries, name))
 		if err != nil {
@@ -41,8 +41,8 @@ func measureSize(ctx context.Context, _ options, r *report) error {
 		}
 	}
 	r.Size = sizeResult{
-		Plugin: sizes[devstack.PluginName], Baseline: sizes[baselinePlugin],
-		Start: time.Duration(median(starts[devstack.PluginName])), BaselineStart: time.Duration(median(starts[baselinePlugin])),
+		Plugin: sizes[devstack.Program], Baseline: sizes[baselinePlugin],
+		Start: time.Duration(median(starts[devstack.Program])), BaselineStart: time.Duration(median(starts[baselinePlugin])),
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func startStack(ctx context.Context, vault, storage string) (*stack, error) {
 		return nil, err
 	}
 	parts, err := devstack.Start(ctx, devstack.Options{
-		WorkDir: dir, Plugin: filepath.Join(binaries, devstack.PluginName), Vault: vault, Storage: storage, Unmounted: true, LogLevel: "warn",
+		WorkDir: dir, Plugin: filepath.Join(binaries, devstack.Program), Vault: vault, Storage: storage, Unmounted: true, LogLevel: "warn",
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -57,7 +57,7 @@ func startStack(ctx context.Context, vault, storage string) (*stack, error) {
 // mount registers the plugins and makes the mounts.
 func (s *stack) mount(ctx context.Context) error {
 	for name, binary := range map[string]string{
-		devstack.PluginName: devstack.PluginName, soloPlugin: devstack.PluginName, baselinePlugin: baselinePlugin,
+		devstack.PluginName: devstack.Program, soloPlugin: devstack.Program, baselinePlugin: baselinePlugin,
 	} {
 		if err := s.AddPlugin(ctx, name, filepath.Join(binaries, binary)); err != nil {
 			return err

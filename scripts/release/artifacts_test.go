@@ -171,18 +171,18 @@ func TestReleaseIsRegisteredByItsLine(t *testing.T) {
 		return string(output), err
 	}
 	register := func(sum, version string) (string, error) {
-		return vault("plugin", "register", "-sha256="+sum, "-command="+name, "-version=v"+version, "secret", pluginName)
+		return vault("plugin", "register", "-sha256="+sum, "-command="+name, "-version=v"+version, "secret", catalogName)
 	}
 
 	output, err := register(sum, "9.9.9")
 	require.Error(t, err, "registered as another version: %s", output)
 	output, err = register(strings.Repeat("0", len(sum)), version(t))
 	require.NoError(t, err, output) // Vault looks at the hash when it starts the plugin
-	output, err = vault("secrets", "enable", "-path=auth0", pluginName)
+	output, err = vault("secrets", "enable", catalogName)
 	require.Error(t, err, "started with another hash: %s", output)
 	output, err = register(sum, version(t))
 	require.NoError(t, err, output)
-	output, err = vault("secrets", "enable", "-path=auth0", pluginName)
+	output, err = vault("secrets", "enable", catalogName)
 	require.NoError(t, err, output)
 	mounts, err := server.Client().Sys().ListMountsWithContext(t.Context())
 	require.NoError(t, err)

@@ -1,5 +1,5 @@
 # The mount, the engine's configuration, and roles. Needs VAULT_ADDR, VAULT_TOKEN
-# and the plugin in Vault's catalog.
+# and the plugin in Vault's catalog, as auth0.
 #
 # First:  TF_VAR_auth0_client_secret=... terraform apply
 # then:   terraform apply, which takes the secret out of the state. It is dead by
@@ -19,7 +19,7 @@ provider "vault" {}
 
 resource "vault_mount" "auth0" {
   path = var.mount
-  type = "vault-plugin-secrets-auth0"
+  type = "auth0" # its name in the catalog
 }
 
 resource "vault_generic_endpoint" "config" {
