@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prints the path of the server to run: $BAO_BIN (an OpenBao), else $VAULT_BIN,
 # else a vault on PATH, else a real Vault that is built from scripts/vault into
-# .cache (once: it is found there later). Relative paths are from the repository's
-# root.
+# .cache (once: it is found there later). With a version, such as 1.20.4: a real Vault of
+# that version, built in the same way. Relative paths are from the repository's root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,21 +10,41 @@ say() { printf '%s\n' "$*" >&2; }
 
 for variable in BAO_BIN VAULT_BIN; do
   given=${!variable:-}
-  if [ -n "$given" ]; then
+  if [ -n "$given" ] && [ -z "${1:-}" ]; then
     [ -x "$given" ] || { say "$variable=$given is no program"; exit 1; }
     case $given in /*) ;; *) given=$PWD/$given ;; esac
     printf '%s\n' "$given"
     exit 0
   fi
 done
-if found=$(command -v vault); then
+if [ -z "${1:-}" ] && found=$(command -v vault); then
   printf '%s\n' "$found"
   exit 0
 fi
 
-version=$(sed -n 's|^.*github.com/hashicorp/vault \(v[0-9.]*\).*$|\1|p' scripts/vault/go.mod | head -n 1)
-sources=$(cat scripts/vault/main.go scripts/vault/go.mod scripts/vault/go.sum | git hash-object --stdin | cut -c 1-12)
-vault=$PWD/.cache/vault/$version-$sources/vault
+# module makes the module of scripts/vault anew for another version of Vault: with its own
+# requirements, and the sdk and api that it was released with.
+module() {
+  local into=$1 version=$2 required
+  mkdir -p "$into"
+  cp scripts/vault/main.go "$into/"
+  printf 'module vault\n\ngo 1.25.1\n\nrequire github.com/hashicorp/vault %s\n' "$version" >"$into/go.mod"
+  required=$(cd "$into" && go list -mod=mod -m -f '{{.GoMod}}' "github.com/hashicorp/vault@$version")
+  for part in sdk api; do
+    sed -n "s|^\tgithub.com/hashicorp/vault/$part \(v[0-9.]*\)\$|replace github.com/hashicorp/vault/$part => github.com/hashicorp/vault/$part \1|p" \
+      "$required" >>"$into/go.mod"
+  done
+}
+
+own=$(sed -n 's|^.*github.com/hashicorp/vault \(v[0-9.]*\).*$|\1|p' scripts/vault/go.mod | head -n 1)
+version=${1:+v$1}
+version=${version:-$own}
+source=scripts/vault
+vault=$PWD/.cache/vault/$version/vault
+if [ "$version" = "$own" ]; then
+  sources=$(cat scripts/vault/main.go scripts/vault/go.mod scripts/vault/go.sum | git hash-object --stdin | cut -c 1-12)
+  vault=$PWD/.cache/vault/$version-$sources/vault
+fi
 if [ ! -x "$vault" ]; then
   say "Building a real Vault $version for the tests and the demo, once. This takes about 5 minutes on two cores ..."
   mkdir -p "$(dirname "$vault")"
@@ -33,8 +53,13 @@ if [ ! -x "$vault" ]; then
   ticker=$!
   trap 'kill "$ticker" 2>/dev/null || true; rm -f "$part"' EXIT
   trap 'exit 130' INT TERM
+  if [ "$version" != "$own" ]; then
+    source=$(dirname "$vault")/module
+    module "$source" "$version"
+    export GOFLAGS="${GOFLAGS:-} -mod=mod" # go.mod and go.sum are made by the way
+  fi
   # The tag leaves out the auth methods and secrets engines that nobody needs here.
-  ( cd scripts/vault && CGO_ENABLED=0 go build -trimpath -tags minimal \
+  ( cd "$source" && CGO_ENABLED=0 go build -trimpath -tags minimal \
       -ldflags "-s -w" -o "$part" . ) >&2
   mv -f "$part" "$vault" # at once: whoever looks finds all of it or nothing
   say "Built Vault $version in $SECONDS s."
