@@ -16,6 +16,7 @@ import (
 // it: its status and its text.
 func TestDefiniteErrors(t *testing.T) {
 	t.Parallel()
+	needs(t, "read:clients")
 	s := newSuite(t, "inmem")
 	app := s.addApplication(nil)
 	good := s.Config()
