@@ -93,6 +93,11 @@ suite = go test -race -tags integration -count=1 -parallel 8 -timeout 20m -v ./i
 suite-programs: # what tests and documents build: not while others log in
 	@go build -o bin/ ./scripts/demo ./scripts/auth0-application
 
+.PHONY: matrix
+matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.20.0 openbao-2.6.2" for some)
+	$(call step,Versions of Vault and OpenBao (three minutes for each; each Vault is built once: five to ten minutes more))
+	@scripts/matrix.sh $(MATRIX)
+
 .PHONY: conformance
 conformance: build ## Ask a real Auth0 tenant whether it is as the engine assumes, and rotate a secret there (docs/auth0.md says how)
 	$(call step,What the engine assumes of Auth0 (about two minutes))

@@ -42,7 +42,7 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 		apps[name] = s.addApplication(nil)
 		role := map[string]any{"client_id": apps[name].ClientID, "ttl": "10s", "rotation_period": clusterPeriod.String()}
 		s.eventually("a role, even if the cluster loses its leader for want of a CPU", func() bool {
-			_, err := s.request(logical.UpdateOperation, "roles/"+name, role)
+			_, err := s.request(logical.UpdateOperation, "roles/"+name, s.withSecret("roles/"+name, role))
 			return err == nil
 		})
 	}

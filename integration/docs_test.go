@@ -277,6 +277,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[\w-]{64}`), "<secret> #"},
 	{regexp.MustCompile(`\b[A-Za-z0-9]{32}\b`), "<client id> #"},
 	{regexp.MustCompile(`-{3,}`), "---"},
+	{regexp.MustCompile(`returned from (Vault|OpenBao)`), "returned from <server>"},
 }
 
 // masker masks the lines of a document.

@@ -154,6 +154,7 @@ func (s *Stack) AddPlugin(ctx context.Context, name, binary string) error {
 	return s.Vault.RegisterPlugin(ctx, name, program, "")
 }
 
+// PluginVersion is what a binary of the plugin says with -version.
 func PluginVersion(ctx context.Context, plugin string) (string, error) {
 	out, err := exec.CommandContext(ctx, plugin, "-version").Output()
 	if err != nil {
