@@ -39,7 +39,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 		direct := &suite{Stack: &devstack.Stack{Vault: node}, t: t, router: s.router, seen: s.seen}
 		s.eventually("the standby knows of the role", func() bool {
 			role, err := direct.request(logical.ReadOperation, "roles/app", nil)
-			return err == nil && role.Data["phase"] == "staged"
+			return err == nil && role != nil && role.Data["phase"] == "staged" // nil: it does not know of the mount yet
 		})
 		lease := direct.must(logical.ReadOperation, "creds/app", nil)
 		assert.NotEmpty(t, lease.LeaseID)
