@@ -42,7 +42,7 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 		apps[name] = s.addApplication(nil)
 		role := map[string]any{"client_id": apps[name].ClientID, "ttl": "10s", "rotation_period": clusterPeriod.String()}
 		s.eventually("a role, even if the cluster loses its leader for want of a CPU", func() bool {
-			_, err := s.request(logical.UpdateOperation, "roles/"+name, role)
+			_, err := s.request(logical.UpdateOperation, "roles/"+name, s.withSecret("roles/"+name, role))
 			return err == nil
 		})
 	}
@@ -173,11 +173,16 @@ func (s *suite) upgrade(ctx context.Context) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(s.t, err, "%s", out)
-	require.NoError(s.t, s.Vault.RegisterPlugin(ctx, devstack.PluginName, binary, version))
-	_, err = s.Vault.Client().Logical().WriteWithContext(ctx, "sys/mounts/"+devstack.Mount+"/tune", map[string]any{"plugin_version": version})
-	require.NoError(s.t, err)
-	_, err = s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
-	require.NoError(s.t, err)
+	s.eventually("the upgrade is taken, even if the cluster loses its leader for want of a CPU", func() bool {
+		err := s.Vault.RegisterPlugin(ctx, devstack.PluginName, binary, version)
+		if err == nil {
+			_, err = s.Vault.Client().Logical().WriteWithContext(ctx, "sys/mounts/"+devstack.Mount+"/tune", map[string]any{"plugin_version": version})
+		}
+		if err == nil {
+			_, err = s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
+		}
+		return err == nil
+	})
 	s.eventually("the new version runs", func() bool {
 		mounts, err := s.Vault.Client().Sys().ListMountsWithContext(ctx)
 		return err == nil && mounts[devstack.Mount+"/"].RunningVersion == version

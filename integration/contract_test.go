@@ -69,7 +69,7 @@ func TestForeignKeysStay(t *testing.T) {
 	s := newSuite(t, "inmem")
 	key, err := auth0.NewPrivateKey()
 	require.NoError(t, err)
-	engine := s.Tenant.AddKeyApplication(publicPEM(t, key), "RS256", append(slices.Clone(scopes()), auth0.KeyScopes...)...)
+	engine := s.Tenant.AddKeyApplication(publicPEM(t, key), "RS256", append(slices.Clone(scopes(t)), auth0.KeyScopes...)...)
 	config := s.Config()
 	delete(config, "client_secret")
 	config["client_id"], config["private_key"] = engine.ClientID, key

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ import (
 
 // bareDocuments begin with a Vault that has nothing but the plugin's binary; for the
 // others the engine is mounted and configured, and the application shop is a role.
-var bareDocuments = []string{"README.md", "docs/operations.md"}
+var bareDocuments = []string{"README.md", "docs/operations.md", "docs/openbao.md"}
 
 // TestCommandsOfTheDocuments runs all commands in the README and in docs/, as written
 // and in order, and compares what they print with what is shown, save for what differs
@@ -72,7 +73,7 @@ func readBlocks(t *testing.T, text string) []block {
 		b := block{line: 1 + strings.Count(text[:at[0]], "\n")}
 		if reason, ok := strings.CutPrefix(content, "# needs "); ok {
 			b.skipped, _, _ = strings.Cut(reason, "\n")
-			if _, err := exec.LookPath(b.skipped); err == nil { // a program, such as jq
+			if _, err := exec.LookPath(b.skipped); err == nil || b.skipped == product(t) { // a program, such as jq, or OpenBao
 				b.skipped = ""
 			}
 		}
@@ -120,6 +121,19 @@ func readSession(t *testing.T, content string) []step {
 
 const stepMark = "@@@ step "
 
+// restores is a command in which Vault 1.21 hangs now and then, for ever: its autopilot
+// and the restore wait for each other. The shell gets an alarm then.
+const restores = "raft snapshot restore"
+
+func hangs(err error) bool {
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return false
+	}
+	status, ok := ended.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGALRM
+}
+
 // runDocument runs a document's commands in one shell, so that each sees what the ones
 // before have set.
 func runDocument(t *testing.T, name string, blocks []block) {
@@ -134,14 +148,26 @@ func runDocument(t *testing.T, name string, blocks []block) {
 			continue
 		}
 		for _, s := range b.steps {
-			fmt.Fprintf(script, "echo '%s%d'\n%s\n", stepMark, len(steps), s.commands)
+			fmt.Fprintf(script, "echo '%s%d'\n", stepMark, len(steps))
+			if strings.Contains(s.commands, restores) {
+				s.commands = fmt.Sprintf("(sleep %d && kill -ALRM $$) & ALARM=$!; disown\n%s\nkill $ALARM", int(patience.Seconds()), s.commands)
+			}
+			fmt.Fprintln(script, s.commands)
 			steps = append(steps, s)
 		}
 	}
 	if len(steps) == 0 {
 		t.Skip("there is nothing to run in it; skipped: " + strings.Join(skipped, ", "))
 	}
-	printed, err := newReader(t, name).run(script.String())
+	r := newReader(t, name)
+	printed, err := r.run(script.String())
+	if hangs(err) {
+		t.Logf("hangs after %s in:\n%s\nIt is tried once more.", patience, restores)
+		r.Vault.Kill()
+		if printed, err = newReader(t, name).run(script.String()); hangs(err) {
+			t.Skipf("skipped: it hangs in %q, twice: a deadlock of Vault 1.21", restores)
+		}
+	}
 	outputs := strings.Split(printed, stepMark)[1:]
 	if err != nil {
 		last := len(outputs) - 1
@@ -175,7 +201,9 @@ func newReader(t *testing.T, document string) *reader {
 	app := r.addApplication(func(a *tenant.Application) { a.Name, a.Shape = "shop", tenant.Full })
 	vault, err := devvault.Binary(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, "vault")))
+	for _, name := range slices.Compact([]string{"vault", r.Vault.Command()}) { // OpenBao's users may have either
+		require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, name)))
+	}
 	r.ca = filepath.Join(r.Dir, "ca.pem")
 	require.NoError(t, os.WriteFile(r.ca, []byte(r.Tenant.CACert()), 0o600))
 	repository, err := filepath.Abs("..")
@@ -211,7 +239,7 @@ func (r *reader) run(script string) (string, error) {
 	shell.Dir = r.dir
 	shell.Env = append(os.Environ(),
 		"VAULT_ADDR="+r.Vault.Addr(), "VAULT_TOKEN="+r.Vault.Token(), "PATH="+r.bin+":"+os.Getenv("PATH"), "HOME="+r.dir,
-		"VAULT_PLUGIN_DIR="+filepath.Join(r.Dir, "plugins"),
+		"VAULT_PLUGIN_DIR="+filepath.Join(r.Dir, "plugins"), "BAO_PLUGIN_DIR="+filepath.Join(r.Dir, "plugins"),
 		"AUTH0_DOMAIN="+r.Tenant.Domain(), "AUTH0_CLIENT_ID="+r.Engine.ClientID, "AUTH0_CLIENT_SECRET="+r.Tenant.Secret(r.Engine.ClientID),
 		"SSL_CERT_FILE="+r.ca,
 	)
@@ -249,6 +277,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[\w-]{64}`), "<secret> #"},
 	{regexp.MustCompile(`\b[A-Za-z0-9]{32}\b`), "<client id> #"},
 	{regexp.MustCompile(`-{3,}`), "---"},
+	{regexp.MustCompile(`returned from (Vault|OpenBao)`), "returned from <server>"},
 }
 
 // masker masks the lines of a document.

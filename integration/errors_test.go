@@ -40,7 +40,7 @@ func TestDefiniteErrors(t *testing.T) {
 		write, "config", config("client_secret", "wrong"))
 	s.Tenant.SetScopes(s.Engine.ClientID, "read:clients")
 	s.refused(400, "lacks the scope update:client_keys", write, "config", good)
-	s.Tenant.SetScopes(s.Engine.ClientID, scopes()...)
+	s.Tenant.SetScopes(s.Engine.ClientID, scopes(t)...)
 	s.refused(400, "cannot be reached with this configuration, nothing was stored: token: not sent: its certificate is signed by an unknown authority", write, "config", config("ca_cert", otherCA(t)))
 	s.refused(400, "holds no PEM certificate", write, "config", config("ca_cert", "nonsense"))
 	s.refused(400, `unknown field "doman"`, write, "config", config("doman", "x"))

@@ -97,7 +97,7 @@ func TestAnApplicationThatIsNoLongerWhatItWas(t *testing.T) {
 	s.refused(400, "insufficient_scope", logical.UpdateOperation, "rotate/app", map[string]any{"force": true})
 	assert.Contains(t, s.read("roles/app")["last_error"], "update:client_keys")
 	assert.Contains(t, s.read("creds/app")["client_secrets"], app.ClientSecret)
-	s.Tenant.SetScopes(s.Engine.ClientID, scopes()...)
+	s.Tenant.SetScopes(s.Engine.ClientID, scopes(t)...)
 	s.eventually("it is rotated once the scope is back", func() bool { return s.read("roles/app")["last_error"] == nil })
 	assert.NotEqual(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
 

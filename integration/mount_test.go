@@ -27,7 +27,7 @@ func TestRotateRoot(t *testing.T) {
 	require.NoError(t, s.Vault.Restart(t.Context()))
 	app := s.addApplication(nil)
 	s.eventually("the engine logs in after the restart", func() bool {
-		_, err := s.request(logical.UpdateOperation, "roles/app", map[string]any{"client_id": app.ClientID})
+		_, err := s.request(logical.UpdateOperation, "roles/app", s.withSecret("roles/app", map[string]any{"client_id": app.ClientID}))
 		return err == nil
 	})
 	assert.Nil(t, s.read("config")["last_error"])

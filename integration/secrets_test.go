@@ -31,7 +31,7 @@ func TestSecretsLeaveOnlyInAnswers(t *testing.T) {
 	s.write("rotate/app", map[string]any{"force": true})
 	s.write("rotate-root", nil)
 	s.read("static-creds/app")
-	s.write("token-roles/all", map[string]any{"scopes": strings.Join(scopes(), ",")})
+	s.write("token-roles/all", map[string]any{"scopes": strings.Join(scopes(t), ",")})
 	token := s.read("tokens/all")["access_token"].(string)
 	s.seen[token] = true
 	s.refused(400, "client_secret is taken only when a role is created", logical.UpdateOperation, "roles/app", map[string]any{"client_secret": "a-canary-in-a-request"})

@@ -1,7 +1,7 @@
 //go:build integration
 
-// Package integration runs the built plugin in a real Vault, with a real Vault
-// Agent, against a simulated Auth0 tenant over TLS.
+// Package integration runs the built plugin in a real Vault or OpenBao, with a real
+// Agent of it, against a simulated Auth0 tenant over TLS.
 package integration
 
 import (
@@ -53,21 +53,35 @@ func (s *suite) remember(secret string) {
 	s.seen[secret] = true
 }
 
-// scopes are those that the engine is granted in this run: all that it can use, or
-// those of INTEGRATION_SCOPES, separated by blanks.
-func scopes() []string {
-	if given := strings.Fields(os.Getenv("INTEGRATION_SCOPES")); len(given) > 0 {
+// withAllScopes has the names of the tests that are about what a scope is for.
+var withAllScopes sync.Map
+
+// needs says that a test is about what a scope is for: it has all of them in every run.
+func needs(t *testing.T, scope string) {
+	t.Helper()
+	require.Contains(t, devstack.AllScopes, scope)
+	withAllScopes.Store(t.Name(), true)
+}
+
+// scopes are those that the engine is granted: all that it can use, or those of
+// INTEGRATION_SCOPES, separated by blanks, in a test that needs no other.
+func scopes(t *testing.T) []string {
+	test, _, _ := strings.Cut(t.Name(), "/")
+	_, all := withAllScopes.Load(test)
+	if given := strings.Fields(os.Getenv("INTEGRATION_SCOPES")); len(given) > 0 && !all {
 		return given
 	}
 	return devstack.AllScopes
 }
 
-// needs skips a test that is about what a scope is for, in a run without it.
-func needs(t *testing.T, scope string) {
+// product is what the server under test calls itself: Vault, or OpenBao.
+func product(t *testing.T) string {
 	t.Helper()
-	if !slices.Contains(scopes(), scope) {
-		t.Skip("skipped: this run is without " + scope)
-	}
+	binary, err := devvault.Binary(t.Context())
+	require.NoError(t, err)
+	product, err := devvault.Product(t.Context(), binary)
+	require.NoError(t, err)
+	return product
 }
 
 func newSuite(t *testing.T, storage string, scopes ...string) *suite {
@@ -86,7 +100,7 @@ func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if o.Scopes == nil {
-		o.Scopes = scopes()
+		o.Scopes = scopes(t)
 	}
 	o.WorkDir, o.Plugin = t.TempDir(), plugin
 	stack, err := devstack.Start(ctx, o)
@@ -299,7 +313,9 @@ func (s *suite) finish() {
 		secrets = append(secrets, secret)
 	}
 	files := s.searched()
-	s.Stop(context.Background())
+	ending, end := context.WithTimeout(context.Background(), patience)
+	defer end()
+	s.Stop(ending)
 	found := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)

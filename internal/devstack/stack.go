@@ -48,6 +48,7 @@ type Options struct {
 	Unmounted bool
 	Nodes     int    // of Vault; more than one: a cluster with raft storage
 	LogLevel  string // of Vault; "": trace
+	Settings  string // more of Vault's configuration, in HCL
 }
 
 // Stack is a tenant and a Vault with the engine mounted, not configured yet.
@@ -98,7 +99,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if o.Unmounted {
 		return s, nil
 	}
-	version, err := pluginVersion(ctx, o.Plugin)
+	version, err := PluginVersion(ctx, o.Plugin)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 }
 
 func (s *Stack) startVault(ctx context.Context, o Options, plugins string) (err error) {
-	server := devvault.ServerOptions{Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: o.LogLevel}
+	server := devvault.ServerOptions{
+		Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: o.LogLevel, Settings: o.Settings,
+	}
 	if o.Nodes < 2 {
 		s.Vault, err = devvault.StartServer(ctx, server)
 		return err
@@ -151,7 +154,8 @@ func (s *Stack) AddPlugin(ctx context.Context, name, binary string) error {
 	return s.Vault.RegisterPlugin(ctx, name, program, "")
 }
 
-func pluginVersion(ctx context.Context, plugin string) (string, error) {
+// PluginVersion is what a binary of the plugin says with -version.
+func PluginVersion(ctx context.Context, plugin string) (string, error) {
 	out, err := exec.CommandContext(ctx, plugin, "-version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s -version: %w", plugin, err)

@@ -164,7 +164,7 @@ func (c *Cluster) watch(ctx context.Context) {
 
 func (c *Cluster) findActive(ctx context.Context) *Server {
 	for _, node := range c.Nodes {
-		short, done := context.WithTimeout(ctx, time.Second)
+		short, done := context.WithTimeout(ctx, 5*time.Second) // the machine may be busy
 		health, err := node.client.Sys().HealthWithContext(short)
 		done()
 		if err == nil && health.Initialized && !health.Sealed && !health.Standby {

@@ -3,7 +3,6 @@ package devvault
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -36,8 +35,7 @@ func TestFlavourIsWhatTheBinarySays(t *testing.T) {
 }
 
 // TestConfigurationOfEachFlavour: each server is told what it knows, and nothing
-// that the other one does. OpenBao's is what its stand-in takes, which passes it
-// on as one for Vault.
+// that only the other one does.
 func TestConfigurationOfEachFlavour(t *testing.T) {
 	vault, bao := configuration(t, "Vault v1.21.0", "raft"), configuration(t, "OpenBao v2.7.1", "raft")
 	assert.Contains(t, read(t, vault.config), "\ndisable_mlock = true\n")
@@ -46,24 +44,6 @@ func TestConfigurationOfEachFlavour(t *testing.T) {
 	assert.NotContains(t, read(t, bao.config), "mlock")
 	assert.Equal(t, []string{"Vault", "vault"}, []string{vault.Product(), vault.Command()})
 	assert.Equal(t, []string{"OpenBao", "bao"}, []string{bao.Product(), bao.Command()})
-
-	said, err := standIn(t, "server", "-config", bao.config)
-	require.NoError(t, err, said)
-	assert.Equal(t, "server -config "+bao.config+".vault\n", said)
-	assert.Contains(t, read(t, bao.config+".vault"), "\ndisable_mlock = true\n")
-	said, err = standIn(t, "server", "-config", vault.config)
-	require.Error(t, err)
-	assert.Contains(t, said, "unknown or unsupported field disable_mlock")
-	cmd := exec.CommandContext(t.Context(), "testdata/stand-in-for-bao", "server", "-config", bao.config)
-	cmd.Env = append(environment(), "REAL_VAULT=echo", "VAULT_ADDR=http://127.0.0.1:1")
-	out, err := cmd.CombinedOutput()
-	require.Error(t, err)
-	assert.Contains(t, string(out), "a variable of Vault's is in the environment")
-	said, err = standIn(t, "server", "-dev")
-	require.Error(t, err, said)
-	said, err = standIn(t, "read", "auth0/creds/shop")
-	require.NoError(t, err)
-	assert.Equal(t, "read auth0/creds/shop\n", said)
 }
 
 func configuration(t *testing.T, says, storage string) *Server {
@@ -80,15 +60,6 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// standIn runs OpenBao's stand-in, with an echo for the real Vault.
-func standIn(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "testdata/stand-in-for-bao", args...)
-	cmd.Env = append(environment(), "REAL_VAULT=echo")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
 // TestBinaryIsTheOneThatIsNamed: OpenBao's before Vault's.
 func TestBinaryIsTheOneThatIsNamed(t *testing.T) {
 	bao, vault := program(t, ""), program(t, "")
@@ -101,7 +72,7 @@ func TestBinaryIsTheOneThatIsNamed(t *testing.T) {
 	got, err = Binary(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, bao, got)
-	t.Setenv("BAO_BIN", "internal/devvault/testdata/stand-in-for-bao") // from the repository's root
+	t.Setenv("BAO_BIN", "scripts/vault.sh") // a program; from the repository's root
 	got, err = Binary(t.Context())
 	require.NoError(t, err)
 	assert.True(t, filepath.IsAbs(got), got)

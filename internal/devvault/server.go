@@ -24,6 +24,7 @@ type ServerOptions struct {
 	Storage   string // "inmem", or "raft", which survives a restart
 	LogLevel  string // default "trace"
 	NodeID    string // of raft; default "one"
+	Settings  string // more of its configuration, in HCL
 }
 
 // Server is a running Vault, or OpenBao: one node, initialised and unsealed with
@@ -107,7 +108,7 @@ api_addr         = "http://%s"
 cluster_addr     = "https://%s"
 plugin_directory = %q
 log_level        = %q
-`, s.address, addresses[1], s.address, addresses[1], s.options.PluginDir, s.options.LogLevel)
+`, s.address, addresses[1], s.address, addresses[1], s.options.PluginDir, s.options.LogLevel) + s.options.Settings
 	return os.WriteFile(s.config, []byte(text), 0o600)
 }
 
