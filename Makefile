@@ -14,6 +14,7 @@ ACTIONLINT := .cache/actionlint-v1.7.12/actionlint
 GOVULNCHECK := .cache/govulncheck-v1.8.0/govulncheck
 LICENCES   := .cache/go-licence-detector-v0.11.1/go-licence-detector
 CONSULTEMPLATE := .cache/consul-template-v0.41.1/consul-template
+AUTHKUBERNETES := .cache/vault-plugin-auth-kubernetes-v0.23.0/vault-plugin-auth-kubernetes
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
@@ -139,10 +140,23 @@ examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with 
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
 		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestReaders|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
+	@$(MAKE) --no-print-directory kubernetes
 
 $(CONSULTEMPLATE):
 	$(call step,Building consul-template (once))
 	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) CGO_ENABLED=0 go install github.com/hashicorp/consul-template@v0.41.1
+
+.PHONY: kubernetes
+kubernetes: build vault $(AUTHKUBERNETES) ## Test the examples for Kubernetes on a real API server, with a real External Secrets Operator (20 minutes the first time; BIN_VSO=... for a Vault Secrets Operator)
+	$(call step,A real Kubernetes API server and External Secrets Operator)
+	@kubernetes=$$(scripts/kubernetes.sh); eso=$$(scripts/external-secrets.sh); \
+	printf '\n==> Examples on Kubernetes (about three minutes)\n'; \
+	BIN_KUBERNETES="$$kubernetes" BIN_ESO="$$eso" BIN_AUTH_KUBERNETES="$(CURDIR)/$(AUTHKUBERNETES)" BIN_VSO="$(abspath $(BIN_VSO))" \
+		go test -race -tags integration -count=1 -timeout 20m -run '^TestKubernetes' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+
+$(AUTHKUBERNETES):
+	$(call step,Building Vault's Kubernetes auth method (once))
+	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
 
 .PHONY: docs
 docs: ## Write the generated documents anew: docs/api.md, docs/rotation.svg

@@ -103,7 +103,7 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 // the application may not have a token for the Management API, which is what is
 // asked for, says nothing of the secret.
 func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, error) {
-	turn, err := c.limits.token.admit(ctx, OpToken)
+	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -118,9 +118,7 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		if err == nil {
 			return true, nil
 		}
-		if answer := answerIn(err); answer != nil {
-			turn.observe(answer.StatusCode, answer.Header)
-		}
+		turn.observeError(err)
 		if err = tokenError(ctx, err); !isCredentialRefused(err) {
 			return false, err
 		}

@@ -196,9 +196,9 @@ func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	}
 }
 
-// admit is wait for calls of which it is not told how many may go. Those that are
-// held do not wait.
-func (l *gate) admit(ctx context.Context, op string) (*turn, error) {
+// admit is wait for token requests, of which it is not told how many may go. Those
+// that are held do not wait.
+func (l *gate) admit(ctx context.Context) (*turn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, now := &turn{gate: l}, time.Now()
@@ -207,9 +207,9 @@ func (l *gate) admit(ctx context.Context, op string) (*turn, error) {
 		l.letGo(t, now)
 		return t, nil
 	case isUrgent(ctx):
-		return l.overtake(t, op, now)
+		return l.overtake(t, OpToken, now)
 	default:
-		return nil, l.limited(op, now)
+		return nil, l.limited(OpToken, now)
 	}
 }
 

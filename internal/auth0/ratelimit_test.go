@@ -417,22 +417,22 @@ func TestALongHoldIsTriedAfterAMinute(t *testing.T) {
 func TestTheTokenEndpointIsNotAskedWhileItLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Limits
-		turn, err := l.token.admit(t.Context(), OpToken)
+		turn, err := l.token.admit(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Millisecond)
 		turn.observe(429, headers("Retry-After", "86400"))
 		turn.done()
-		_, err = l.token.admit(t.Context(), OpToken)
+		_, err = l.token.admit(t.Context())
 		require.EqualError(t, err, "token: Auth0 limits the rate, retry in 1m0s")
-		_, err = l.token.admit(Urgent(t.Context()), OpToken)
+		_, err = l.token.admit(Urgent(t.Context()))
 		require.NoError(t, err)
-		_, err = l.token.admit(Urgent(t.Context()), OpToken)
+		_, err = l.token.admit(Urgent(t.Context()))
 		require.EqualError(t, err, "token: Auth0 limits the rate, retry in 10s")
 		time.Sleep(time.Minute)
-		turn, err = l.token.admit(t.Context(), OpToken)
+		turn, err = l.token.admit(t.Context())
 		require.NoError(t, err)
 		turn.observe(200, nil)
-		_, err = l.token.admit(t.Context(), OpToken)
+		_, err = l.token.admit(t.Context())
 		require.NoError(t, err)
 	})
 }

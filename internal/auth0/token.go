@@ -113,7 +113,7 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
-	turn, err := c.limits.token.admit(ctx, OpToken)
+	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		if answer := answerIn(err); answer != nil {
-			turn.observe(answer.StatusCode, answer.Header)
-		}
+		turn.observeError(err)
 		return nil, tokenError(ctx, err)
 	}
 	turn.observe(http.StatusOK, nil)
@@ -143,13 +141,13 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
-// answerIn is the answer to a token request that was no token; nil: there was none.
-func answerIn(err error) *http.Response {
+// observeError learns from the answer to a token request that was no token, if there
+// was one.
+func (t *turn) observeError(err error) {
 	var said *oauth2.RetrieveError
-	if errors.As(err, &said) {
-		return said.Response
+	if errors.As(err, &said) && said.Response != nil {
+		t.observe(said.Response.StatusCode, said.Response.Header)
 	}
-	return nil
 }
 
 // tokenError makes an *Error of what the oauth2 library says. Neither its text

@@ -20,6 +20,9 @@ import (
 	"vault-plugin-secrets-auth0/internal/devvault"
 )
 
+// catalogName is the plugin's name in Vault's catalog.
+const catalogName = "auth0"
+
 // dist is where goreleaser has put the release.
 const dist = root + "/bin/release"
 

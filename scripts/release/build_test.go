@@ -16,9 +16,6 @@ import (
 // pluginName is the plugin's binary, and the command that it is built from.
 const pluginName = "vault-plugin-secrets-auth0"
 
-// catalogName is the plugin's name in Vault's catalog.
-const catalogName = "auth0"
-
 // binaryName is the name of the file of a release for a platform.
 func binaryName(version, platform string) string {
 	name := pluginName + "_" + version + "_" + strings.ReplaceAll(platform, "/", "_")
