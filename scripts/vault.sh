@@ -35,8 +35,9 @@ module() {
   rm -rf "$into" && mkdir -p "$into"
   cp scripts/vault/main.go "$into/"
   cp -R "$(downloaded "$sdk")" "$into/sdk" && chmod -R u+w "$into/sdk"
-  # The one for 1.20.0 has a field more, which came with the next.
-  [ "$version" != v1.20.0 ] || cp -f "$(downloaded v0.19.0)/helper/pluginutil/runner.go" "$into/sdk/helper/pluginutil/"
+  # The one for 1.20.0 has a field more, which came with the next, and not yet its method.
+  [ "$version" != v1.20.0 ] || grep -v 'DownloadExtractVerifyPlugin(' "$(downloaded v0.19.0)/helper/pluginutil/runner.go" \
+    >"$into/sdk/helper/pluginutil/runner.go"
   printf 'module vault\n\ngo 1.25.1\n\nrequire github.com/hashicorp/vault %s\n\nreplace github.com/hashicorp/vault/sdk => ./sdk\n' \
     "$version" >"$into/go.mod"
 }
