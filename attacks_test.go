@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"vault-plugin-secrets-auth0/auth0login"
-	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
@@ -27,19 +27,19 @@ import (
 func TestAttackPanicInABulkRotation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		boom := false
+		var boom atomic.Bool
 		env.system.SetPasswordPolicy("boom", func() (string, error) {
-			if boom {
+			if boom.Load() {
 				panic("a defect")
 			}
 			return strings.Repeat("k9", 20), nil
 		})
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldPasswordPolicy: "boom"})
-		boom = true
+		boom.Store(true)
 		env.write("rotate-all", map[string]any{fieldForce: true})
 		sleep(time.Minute)
 		assert.Contains(t, env.log.String(), "this is a defect of the plugin")
-		boom = false
+		boom.Store(false)
 		sleep(time.Hour)
 		assert.NotEqual(t, testAppSecret, env.auth0.secret(testAppID))
 		assert.NotNil(t, env.read("rotate-all")[fieldFinishedAt])
@@ -256,7 +256,6 @@ func TestAttackOneHeaderStopsNoRole(t *testing.T) {
 			shop := tn.AddApplication(tenant.Application{Shape: tenant.Full})
 			env.write("roles/shop", map[string]any{fieldClientID: shop.ClientID, fieldSecretSource: "auth0"})
 			env.restart() // no token at hand
-			env.b.newAPI = func(c auth0.Config) (managementAPI, error) { return auth0.New(c) }
 			tn.Inject(tenant.Fault{Endpoint: endpoint, Kind: tenant.RateLimited, RetryAfter: time.Hour, Times: 1})
 			_, err := env.request(logical.UpdateOperation, "rotate/shop", nil)
 			requireCoded(t, err, 429, "limits the rate")

@@ -308,17 +308,42 @@ type testEnv struct {
 	wrapAPI func(managementAPI) managementAPI // nil: as it is
 	hooks   *hookedStorage                    // to see and delay the engine's use of storage; nil: none
 
+	realAPI  bool // the real client, not the fake
 	noJitter bool // retries come as early as they can
 	keysMade int
-	log      *bytes.Buffer
+	log      *sharedBuffer
 	events   *logical.MockEventSender
+}
+
+// sharedBuffer is a buffer that can be read while somebody writes.
+type sharedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *sharedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *sharedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+func (b *sharedBuffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buffer.Reset()
 }
 
 // newEnv starts an engine that is not configured.
 func newEnv(t *testing.T) *testEnv {
 	t.Helper()
 	env := &testEnv{
-		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &bytes.Buffer{}, events: logical.NewMockEventSender(),
+		t: t, storage: &logical.InmemStorage{}, auth0: newFakeAuth0(), log: &sharedBuffer{}, events: logical.NewMockEventSender(),
 		system: &logical.StaticSystemView{DefaultLeaseTTLVal: time.Hour, MaxLeaseTTLVal: 24 * time.Hour,
 			PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.0"}},
 	}
@@ -354,8 +379,11 @@ func (env *testEnv) start() {
 	require.NoError(env.t, env.b.Initialize(context.Background(), &logical.InitializationRequest{Storage: env.engineStorage()}))
 }
 
-// newAPI is the fake Auth0 as an engine sees it.
+// newAPI is Auth0 as an engine sees it: the fake one, unless realAPI is set.
 func (env *testEnv) newAPI(c auth0.Config) (managementAPI, error) {
+	if env.realAPI {
+		return auth0.New(c)
+	}
 	var api managementAPI = &fakeClient{env.auth0, c}
 	if env.inWorld != nil {
 		api = &worldAPI{api, env.inWorld}

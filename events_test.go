@@ -74,6 +74,8 @@ func TestHostThatDoesNotSayWhatItIs(t *testing.T) {
 func TestInstantUpdatesOfTheVaultSecretsOperator(t *testing.T) {
 	const mountType = devstack.PluginName
 	synced := func(env *testEnv) (n int) {
+		env.events.Lock()
+		defer env.events.Unlock()
 		for _, event := range env.events.Events {
 			about := event.Event.GetMetadata().AsMap()
 			modified, err := strconv.ParseBool(about[logical.EventMetadataModified].(string))

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"vault-plugin-secrets-auth0/auth0login"
-	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -25,7 +24,7 @@ import (
 func tenantEnv(t *testing.T) (*testEnv, *tenant.Tenant) {
 	t.Helper()
 	env := newEnv(t)
-	env.b.newAPI = func(c auth0.Config) (managementAPI, error) { return auth0.New(c) }
+	env.realAPI = true
 	tn := newTenant(t)
 	env.use(tn)
 	return env, tn

@@ -101,7 +101,7 @@ func TestNoRedirectIsFollowedWithASecret(t *testing.T) {
 // TestARedirectWithoutAnAddressIsAnErrorToo.
 func TestARedirectWithoutAnAddressIsAnErrorToo(t *testing.T) {
 	auth0 := startAuth0(t, func(string) (int, string) { return http.StatusTemporaryRedirect, token })
-	require.ErrorContains(t, auth0.login(t, New(auth0.source("A", "B"))), "redirects to an unknown address")
+	require.ErrorContains(t, auth0.login(t, New(auth0.source("A", "B"))), "the token endpoint redirects")
 	assert.Equal(t, []string{"A"}, auth0.attempts())
 }
 
