@@ -96,7 +96,7 @@ suite-programs: # what tests and documents build: not while others log in
 
 .PHONY: matrix
 matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.19.0 openbao-2.6.2" for some)
-	$(call step,Versions of Vault and OpenBao (three minutes for each; each Vault is built once: five to ten minutes more))
+	$(call step,Versions of Vault and OpenBao (three minutes for each; a Vault is built once: five minutes more))
 	@scripts/matrix.sh $(MATRIX)
 
 .PHONY: conformance
