@@ -174,7 +174,7 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole) (rotat
 	if err != nil {
 		return "", err
 	}
-	if grant.Scopes != nil && !requirements.CanReadSecrets(grant.Scopes) {
+	if grant.Scopes != nil && !auth0.CanReadSecrets(grant.Scopes) {
 		return "", errDriftUnavailable
 	}
 	app, err := conn.api.Application(ctx, role.entry.ClientID)
@@ -228,7 +228,7 @@ func (b *backend) driftDetection() driftDetection {
 		return driftOn
 	case conn.config.DriftCheckPeriod == 0:
 		return driftOff
-	case conn.config.Scopes != nil && !requirements.CanReadSecrets(conn.config.Scopes):
+	case conn.config.Scopes != nil && !auth0.CanReadSecrets(conn.config.Scopes):
 		return driftUnavailable
 	default:
 		return driftOn

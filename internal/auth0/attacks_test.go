@@ -3,6 +3,7 @@ package auth0
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +24,9 @@ func oneByOne(hidden ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		asked := strings.Split(r.URL.Query().Get("fields"), ",")
 		for _, field := range hidden {
-			for _, a := range asked {
-				if a == field {
-					reply(w, 403, refusal(403, "insufficient_scope", "You cannot read the following fields: "+field))
-					return
-				}
+			if slices.Contains(asked, field) {
+				reply(w, 403, refusal(403, "insufficient_scope", "You cannot read the following fields: "+field))
+				return
 			}
 		}
 		reply(w, 200, `{"client_id":"`+appID+`","name":"shop","app_type":"spa","global":false}`)

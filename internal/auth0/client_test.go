@@ -29,7 +29,7 @@ func TestRequestsAreWhatAuth0Documents(t *testing.T) {
 	tn := newTenant(t, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, 200, fmt.Sprintf(`{"client_id":%q,"client_secret":"s3cret-new"}`, "a/b c"))
 	})
-	tn.grants(scopeReadClientKeys, scopeUpdateClientKeys)
+	tn.grants(ScopeReadClientKeys, ScopeUpdateClientKeys)
 	c := tn.client(t)
 
 	_, err := c.Application(t.Context(), "a/b c")
@@ -84,7 +84,7 @@ func TestCustomAudience(t *testing.T) {
 
 func TestApplicationTellsAbsentFromEmpty(t *testing.T) {
 	tn := newTenant(t, replies(200, `{"client_id":"app1234567890"}`))
-	tn.grants(scopeReadClientKeys)
+	tn.grants(ScopeReadClientKeys)
 	c := tn.client(t)
 
 	app, err := c.Application(t.Context(), appID)

@@ -28,17 +28,21 @@ func (e *Endpoint) lacking() string {
 
 // Scopes of the Management API.
 const (
-	scopeReadClients           = "read:clients"
-	scopeReadClientKeys        = "read:client_keys"
-	scopeReadClientCredentials = "read:client_credentials"
-	scopeUpdateClientKeys      = "update:client_keys"
+	ScopeReadClients           = "read:clients"
+	ScopeReadClientKeys        = "read:client_keys"
+	ScopeReadClientCredentials = "read:client_credentials"
+	ScopeUpdateClientKeys      = "update:client_keys"
+
+	scopeCreateClientCredentials = "create:client_credentials"
+	scopeUpdateClientCredentials = "update:client_credentials"
+	scopeDeleteClientCredentials = "delete:client_credentials"
 )
 
-var readScopes = []string{scopeReadClients, scopeReadClientKeys, scopeReadClientCredentials}
+var readScopes = []string{ScopeReadClients, ScopeReadClientKeys, ScopeReadClientCredentials}
 
 // KeyScopes are those that registering, enabling and removing keys needs.
 var KeyScopes = []string{
-	scopeReadClientCredentials, "create:client_credentials", "update:client_credentials", "delete:client_credentials",
+	ScopeReadClientCredentials, scopeCreateClientCredentials, scopeUpdateClientCredentials, scopeDeleteClientCredentials,
 }
 
 var (
@@ -60,32 +64,32 @@ var (
 	endpointSetSecret = &Endpoint{
 		Method: http.MethodPatch, Path: "/api/v2/clients/{id}",
 		Sends: "`client_secret`", Reads: "`client_id`, and `client_secret` if it is shown",
-		AllOf: []string{scopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
+		AllOf: []string{ScopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
 	}
 	endpointRotateSecret = &Endpoint{
 		Method: http.MethodPost, Path: "/api/v2/clients/{id}/rotate-secret",
 		Sends: "nothing", Reads: "`client_id`, and `client_secret` if it is shown; else the engine sets one of its own",
-		AllOf: []string{scopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
+		AllOf: []string{ScopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
 	}
 	endpointCredentials = &Endpoint{
 		Method: http.MethodGet, Path: "/api/v2/clients/{id}/credentials",
 		Sends: "nothing", Reads: "`id`, `kid` of each",
-		AllOf: KeyScopes[:1], Without: withoutKeyScope,
+		AllOf: []string{ScopeReadClientCredentials}, Without: withoutKeyScope,
 	}
 	endpointCreateCredential = &Endpoint{
 		Method: http.MethodPost, Path: "/api/v2/clients/{id}/credentials",
 		Sends: "`credential_type`, `name`, `pem`, `alg`, `kid`", Reads: "`id`",
-		AllOf: KeyScopes[1:2], Without: withoutKeyScope,
+		AllOf: []string{scopeCreateClientCredentials}, Without: withoutKeyScope,
 	}
 	endpointEnableKeys = &Endpoint{
 		Method: http.MethodPatch, Path: "/api/v2/clients/{id}",
 		Sends: "`client_authentication_methods`", Reads: "`client_id`",
-		AllOf: KeyScopes[2:3], Without: withoutKeyScope,
+		AllOf: []string{scopeUpdateClientCredentials}, Without: withoutKeyScope,
 	}
 	endpointDeleteCredential = &Endpoint{
 		Method: http.MethodDelete, Path: "/api/v2/clients/{id}/credentials/{credential}",
 		Sends: "nothing", Reads: "nothing",
-		AllOf: KeyScopes[3:], Without: withoutKeyScope,
+		AllOf: []string{scopeDeleteClientCredentials}, Without: withoutKeyScope,
 	}
 )
 
@@ -104,6 +108,13 @@ type fieldGroup struct {
 	without string   // what happens without them
 }
 
+func (g fieldGroup) shownBy(granted []string) bool {
+	return slices.ContainsFunc(g.scopes, func(scope string) bool { return slices.Contains(granted, scope) })
+}
+
+// CanReadSecrets says whether scopes let client secrets be read.
+func CanReadSecrets(granted []string) bool { return secretFields.shownBy(granted) }
+
 var (
 	openFields = fieldGroup{
 		fields: []string{"client_id", "name", "app_type"}, scopes: readScopes,
@@ -111,12 +122,12 @@ var (
 	}
 	settingFields = fieldGroup{
 		fields: []string{"global", "is_first_party", "token_endpoint_auth_method", "jwt_configuration"},
-		scopes: []string{scopeReadClients, scopeReadClientKeys},
+		scopes: []string{ScopeReadClients, ScopeReadClientKeys},
 		without: "whether the application is fit to be a role, third-party, or signs ID tokens with its secret is checked in part, " +
 			"which a warning says",
 	}
 	secretFields = fieldGroup{
-		fields: []string{"client_authentication_methods", "client_secret"}, scopes: []string{scopeReadClientKeys, scopeReadClientCredentials},
+		fields: []string{"client_authentication_methods", "client_secret"}, scopes: []string{ScopeReadClientKeys, ScopeReadClientCredentials},
 		without: "a new role needs `client_secret` or `skip_import`; drift is not seen",
 	}
 	fieldGroups = []fieldGroup{openFields, settingFields, secretFields}
@@ -134,7 +145,7 @@ func fieldsFor(granted []string) []string {
 	}
 	fields := slices.Clone(openFields.fields)
 	for _, group := range []fieldGroup{settingFields, secretFields} {
-		if slices.ContainsFunc(group.scopes, func(scope string) bool { return slices.Contains(granted, scope) }) {
+		if group.shownBy(granted) {
 			fields = append(fields, group.fields...)
 		}
 	}

@@ -66,7 +66,7 @@ func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
 		}
 		p.ServeHTTP(w, r)
 	})
-	tn.grants(append([]string{scopeReadClientKeys}, KeyScopes...)...)
+	tn.grants(append([]string{ScopeReadClientKeys}, KeyScopes...)...)
 	cfg := tn.config()
 	byKey := cfg
 	byKey.Secrets, byKey.SigningAlgorithm = []string{key}, "RS256"
@@ -76,7 +76,7 @@ func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Applications(ctx, 0, 10)
 		require.NoError(t, err)
-		_, err = c.NewToken(ctx, []string{scopeReadClients})
+		_, err = c.NewToken(ctx, []string{ScopeReadClients})
 		require.NoError(t, err)
 	}
 	c := newClient(t, cfg)

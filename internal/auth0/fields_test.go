@@ -60,10 +60,10 @@ func TestFieldsAreAskedForByScopes(t *testing.T) {
 		object        string
 		asked, hidden []string
 	}{
-		"read:clients":            {[]string{scopeReadClients, scopeUpdateClientKeys}, openObject, slices.Concat(open, settings), secrets},
-		"read:client_keys":        {[]string{scopeReadClientKeys}, openObject, applicationFields, []string{}},
-		"read:client_credentials": {[]string{scopeReadClientCredentials}, openObject, slices.Concat(open, secrets), settings},
-		"no read scope":           {[]string{scopeUpdateClientKeys}, openObject, open, slices.Concat(settings, secrets)},
+		"read:clients":            {[]string{ScopeReadClients, ScopeUpdateClientKeys}, openObject, slices.Concat(open, settings), secrets},
+		"read:client_keys":        {[]string{ScopeReadClientKeys}, openObject, applicationFields, []string{}},
+		"read:client_credentials": {[]string{ScopeReadClientCredentials}, openObject, slices.Concat(open, secrets), settings},
+		"no read scope":           {[]string{ScopeUpdateClientKeys}, openObject, open, slices.Concat(settings, secrets)},
 		"no scopes":               {[]string{}, openObject, open, slices.Concat(settings, secrets)},
 		"unknown":                 {nil, openObject, applicationFields, slices.Concat(settings, secrets)},
 		"unknown, with settings":  {nil, `{"client_id":"app1234567890","global":false}`, applicationFields, secrets},
@@ -114,7 +114,7 @@ func TestFieldsThatAreRefused(t *testing.T) {
 						}
 						object(w, r, `{"client_id":"app1234567890","name":"Shop","global":false}`)
 					})
-					tn.grants(scopeReadClientKeys)
+					tn.grants(ScopeReadClientKeys)
 					app, err := read(t, tn.client(t))
 					require.NoError(t, err)
 					assert.Equal(t, [][]string{applicationFields, tt.asked}, tn.fields(t))
@@ -129,7 +129,7 @@ func TestFieldsThatAreRefused(t *testing.T) {
 // TestALastRefusalOfFieldsIsTheError: after that of the fields that any scope shows.
 func TestALastRefusalOfFieldsIsTheError(t *testing.T) {
 	for which, read := range readers {
-		for _, scopes := range [][]string{nil, {scopeReadClientKeys}, {scopeReadClients}} {
+		for _, scopes := range [][]string{nil, {ScopeReadClientKeys}, {ScopeReadClients}} {
 			tn := newTenant(t, replies(403, refusal(403, "", "You cannot read the following fields: client_secret")))
 			tn.grants(scopes...)
 			_, err := read(t, tn.client(t))
@@ -187,7 +187,7 @@ func TestAGroupWithARefusedFieldIsHidden(t *testing.T) {
 		"the rest of the group": {nil, "client_secret", `{"client_id":"app1234567890","global":false}`, secretFields.fields},
 		"other groups":          {nil, "client_secret", openObject, slices.Concat(settings, secretFields.fields)},
 		"but it is shown":       {nil, "client_secret", `{"client_id":"app1234567890","global":false,"client_authentication_methods":{}}`, []string{"client_secret"}},
-		"scopes that do not do": {[]string{scopeReadClientKeys}, "client_secret", `{"client_id":"app1234567890","global":false}`, secretFields.fields},
+		"scopes that do not do": {[]string{ScopeReadClientKeys}, "client_secret", `{"client_id":"app1234567890","global":false}`, secretFields.fields},
 	} {
 		for which, read := range readers {
 			t.Run(name+" "+which, func(t *testing.T) {
@@ -205,23 +205,4 @@ func TestAGroupWithARefusedFieldIsHidden(t *testing.T) {
 			})
 		}
 	}
-}
-
-// TestARefusalOfFieldsKeepsTheToken, which all calls share, whatever its code.
-func TestARefusalOfFieldsKeepsTheToken(t *testing.T) {
-	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Query().Get("fields"), "client_secret") {
-			reply(w, 403, refusal(403, CodeInsufficientScope, "You cannot read the following fields: client_secret"))
-			return
-		}
-		object(w, r, openObject)
-	})
-	tn.grants()
-	c := tn.client(t)
-	for range 5 {
-		_, err := c.Application(t.Context(), appID)
-		require.NoError(t, err)
-	}
-	tokens, _ := tn.counts()
-	assert.Equal(t, 1, tokens)
 }

@@ -50,7 +50,7 @@ type tenant struct {
 func newTenant(t *testing.T, api http.HandlerFunc) *tenant {
 	t.Helper()
 	tn := &tenant{api: api}
-	tn.grants(scopeReadClients, scopeUpdateClientKeys)
+	tn.grants(ScopeReadClients, ScopeUpdateClientKeys)
 	tn.Server = httptest.NewUnstartedServer(tn)
 	tn.Config.ErrorLog = quiet
 	tn.StartTLS()

@@ -176,7 +176,7 @@ func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	t := &turn{gate: l, come: make(chan struct{})}
 	l.mu.Lock()
 	now := time.Now()
-	if urgent := isUrgent(ctx) && l.until.After(now); urgent {
+	if isUrgent(ctx) && l.until.After(now) {
 		defer l.mu.Unlock()
 		return l.overtake(t, op, now)
 	}

@@ -73,22 +73,7 @@ func observe(t *testing.T, l *Limits, status int, h http.Header) {
 // release lets n calls wait and says after how long each of them went on.
 func release(t *testing.T, l *Limits, n int) []time.Duration {
 	t.Helper()
-	start := time.Now()
-	var mu sync.Mutex
-	var times []time.Duration
-	var all sync.WaitGroup
-	for range n {
-		all.Go(func() {
-			turn, err := l.wait(t.Context(), opSet)
-			assert.NoError(t, err)
-			turn.done()
-			mu.Lock()
-			defer mu.Unlock()
-			times = append(times, time.Since(start).Round(time.Millisecond))
-		})
-	}
-	all.Wait()
-	return times
+	return releaseWith(t, l, n)
 }
 
 func TestCallsWaitOutAHoldThenGoOneByOne(t *testing.T) {

@@ -52,6 +52,18 @@ const (
 	ReasonRedirected    = "Auth0 redirects elsewhere, which is not followed"
 	ReasonNotAuth0      = "something other than Auth0 answered"
 
+	ReasonLate        = "no answer in time"
+	ReasonNoHost      = "the domain cannot be reached: there is no such host"
+	ReasonNoLookup    = "the domain cannot be reached: its address could not be looked up"
+	ReasonNotTLS      = "what listens there does not speak TLS"
+	ReasonCertificate = "its certificate is not valid"
+	ReasonUnknownCA   = "its certificate is signed by an unknown authority"
+	ReasonOtherHosts  = "its certificate is for other hosts"
+	ReasonExpired     = "its certificate has expired, or is not valid yet"
+)
+
+// Other reasons.
+const (
 	reasonItsFault = "Auth0 failed"
 
 	reasonScope        = "the token lacks the scope for this"
@@ -65,20 +77,12 @@ const (
 	reasonUnreadable = "the answer could not be read"
 	reasonTooLong    = "the answer could not be read: it is too long"
 
-	ReasonLate        = "no answer in time"
-	reasonGivenUp     = "the request was given up"
-	ReasonNoHost      = "the domain cannot be reached: there is no such host"
-	ReasonNoLookup    = "the domain cannot be reached: its address could not be looked up"
-	reasonNoConnect   = "the domain cannot be reached: "
-	reasonNoProxy     = "the proxy cannot be reached: "
-	reasonLost        = "the connection was lost"
-	ReasonNotTLS      = "what listens there does not speak TLS"
-	reasonHandshake   = "no TLS connection could be made"
-	ReasonCertificate = "its certificate is not valid"
-	ReasonUnknownCA   = "its certificate is signed by an unknown authority"
-	ReasonOtherHosts  = "its certificate is for other hosts"
-	ReasonExpired     = "its certificate has expired, or is not valid yet"
-	reasonFailed      = "the exchange failed"
+	reasonGivenUp   = "the request was given up"
+	reasonNoConnect = "the domain cannot be reached: "
+	reasonNoProxy   = "the proxy cannot be reached: "
+	reasonLost      = "the connection was lost"
+	reasonHandshake = "no TLS connection could be made"
+	reasonFailed    = "the exchange failed"
 )
 
 // explain says in words of ours why Auth0 has refused a request. fields: those
@@ -189,16 +193,21 @@ func failedHandshake(err error) string {
 // maxText is how many characters are kept of a text of Auth0, such as a name.
 const maxText = 200
 
-// plain makes a text of Auth0, such as an application's name, fit to be shown:
-// without what could move a terminal's cursor, break a line or hide text (control
-// and format characters, and bytes that are not UTF-8), and not longer than maxText.
-func plain(text string) string {
-	text = strings.Map(func(c rune) rune {
+// Printable drops what could move a terminal's cursor, break a line or hide text:
+// control and format characters, and bytes that are not UTF-8.
+func Printable(text string) string {
+	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar || c == '\u2028' || c == '\u2029' {
 			return -1
 		}
 		return c
 	}, text)
+}
+
+// plain makes a text of Auth0, such as an application's name, fit to be shown:
+// printable, and not longer than maxText.
+func plain(text string) string {
+	text = Printable(text)
 	if chars := []rune(text); len(chars) > maxText {
 		text = string(chars[:maxText-1]) + "…"
 	}

@@ -49,7 +49,7 @@ func TestTextsAreFitToBeShown(t *testing.T) {
 		object(w, r, fmt.Sprintf(`{"client_id":"%s","token_endpoint_auth_method":"%s","client_authentication_methods":{"%s":{}},
 			"jwt_configuration":{"alg":"%s"}}`, bad, bad, bad, bad))
 	})
-	tn.grants(scopeReadClientKeys)
+	tn.grants(ScopeReadClientKeys)
 	page, err := tn.client(t).Applications(t.Context(), 0, 1)
 	require.NoError(t, err)
 	app := page.Applications[0]
@@ -57,7 +57,8 @@ func TestTextsAreFitToBeShown(t *testing.T) {
 	assert.Equal(t, plain(app.AppType), app.AppType)
 }
 
-// TestWhatWasRefusedIsNotAskedForAgain with the same token, and costs none.
+// TestWhatWasRefusedIsNotAskedForAgain with the same token, which all calls share and
+// the refusal does not cost.
 func TestWhatWasRefusedIsNotAskedForAgain(t *testing.T) {
 	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Query().Get("fields"), "client_secret") {

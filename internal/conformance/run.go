@@ -11,10 +11,11 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
 const (
@@ -191,7 +192,7 @@ func (r *Run) missing(wanted []string) []string {
 	if r.scopes == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(wanted), func(s string) bool { return slices.Contains(r.scopes, s) })
+	return requirements.Missing(wanted, r.scopes)
 }
 
 // Make makes an application for tests elsewhere, which logs in by its secret for

@@ -5,8 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
@@ -17,7 +17,7 @@ const (
 
 // printTable prints a report for people.
 func printTable(to io.Writer, r *Report) {
-	fmt.Fprintf(to, "Tenant        %s\nApplication   %s\n\n", printable(r.Domain), printable(r.ClientID))
+	fmt.Fprintf(to, "Tenant        %s\nApplication   %s\n\n", auth0.Printable(r.Domain), auth0.Printable(r.ClientID))
 	fmt.Fprintf(to, "%-16s %-9s %s\n%-16s %-9s %s\n", "Check", "Result", "What", "-----", "------", "----")
 	for _, check := range r.Checks {
 		const indent = 27
@@ -64,7 +64,7 @@ func printApplications(to io.Writer, list []Application) {
 	id, name, kind := len("Application"), len("Name"), len("Type")
 	rows := make([][3]string, len(list))
 	for i, app := range list {
-		row := [3]string{printable(app.ClientID), shortened(printable(app.Name)), typeName(app.AppType)}
+		row := [3]string{auth0.Printable(app.ClientID), shortened(auth0.Printable(app.Name)), typeName(app.AppType)}
 		id, name, kind = max(id, runes(row[0])), max(name, runes(row[1])), max(kind, runes(row[2]))
 		rows[i] = row
 	}
@@ -73,7 +73,7 @@ func printApplications(to io.Writer, list []Application) {
 	for i, app := range list {
 		fmt.Fprintf(to, line, rows[i][0], rows[i][1], rows[i][2], verdictWords[app.Verdict])
 		for _, reason := range app.Reasons {
-			fmt.Fprintf(to, "    %s\n", wrapped(printable(reason), 4))
+			fmt.Fprintf(to, "    %s\n", wrapped(auth0.Printable(reason), 4))
 		}
 	}
 }
@@ -98,17 +98,6 @@ func wrapped(text string, indent int) string {
 	return b.String()
 }
 
-// printable drops what could move a terminal's cursor or hide text: names come
-// from the tenant.
-func printable(text string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar {
-			return -1
-		}
-		return c
-	}, text)
-}
-
 func shortened(text string) string {
 	if chars := []rune(text); len(chars) > maxName {
 		return string(chars[:maxName-1]) + "…"
@@ -123,5 +112,5 @@ func typeName(appType string) string {
 	if appType == requirements.AppTypeNotSet {
 		return "not set"
 	}
-	return printable(appType)
+	return auth0.Printable(appType)
 }

@@ -12,13 +12,13 @@ import (
 
 // Scopes of the Management API that the engine uses. What for is in Scopes.
 const (
-	ScopeUpdateClientKeys = "update:client_keys"
-	ScopeReadClients      = "read:clients"
-	ScopeReadClientKeys   = "read:client_keys"
+	ScopeUpdateClientKeys = auth0.ScopeUpdateClientKeys
+	ScopeReadClients      = auth0.ScopeReadClients
+	ScopeReadClientKeys   = auth0.ScopeReadClientKeys
 
 	// ScopeReadClientCredentials lets client secrets be read, too, and the keys of
 	// private_key_jwt.
-	ScopeReadClientCredentials = "read:client_credentials"
+	ScopeReadClientCredentials = auth0.ScopeReadClientCredentials
 )
 
 // DriftUnavailable says what not being able to read client secrets means.
@@ -73,14 +73,9 @@ func keyScopes() []Scope {
 	return scopes
 }
 
-// CanReadSecrets says whether scopes let client secrets be read.
-func CanReadSecrets(granted []string) bool {
-	return slices.Contains(granted, ScopeReadClientKeys) || slices.Contains(granted, ScopeReadClientCredentials)
-}
-
 // Covered says whether granted scopes let the engine do what the scope is for.
 func (s Scope) Covered(granted []string) bool {
-	return slices.Contains(granted, s.Name) || s.Name == ScopeReadClientKeys && CanReadSecrets(granted)
+	return slices.Contains(granted, s.Name) || s.Name == ScopeReadClientKeys && auth0.CanReadSecrets(granted)
 }
 
 // Missing are those that are wanted and not granted.

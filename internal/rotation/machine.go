@@ -273,7 +273,7 @@ func (r record) compared(set Settings, secret Secret, clk Clock) (record, bool) 
 		r.Next = &next
 	}
 	if r.Cause == byBulk && r.Next == nil { // it concerned the secret that is gone, and so did its failures
-		r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
+		r = r.unwanted()
 	}
 	return r, true
 }

@@ -313,6 +313,13 @@ func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool { return s.r.madeSince(bulk) }
 
+// unwanted is that nobody wants a rotation any more. Its failures go with it: no
+// attempt would ever end them.
+func (r record) unwanted() record {
+	r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
+	return r
+}
+
 // CalledOff takes a bulk rotation back where nothing was sent to Auth0 for it. A
 // secret that was staged for it is dropped: that it was never sent is on record.
 // What was under way before goes on as if nothing had been asked. False: there is
@@ -324,7 +331,7 @@ func (s State) CalledOff(bulk int) (State, bool) {
 	}
 	if r.Cause == byBulk && (r.Next == nil || r.Next.Bulk >= bulk) {
 		r.Next, r.StagedAt, r.StagedTTL = nil, time.Time{}, 0
-		r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
+		r = r.unwanted()
 	}
 	r.Bulk, r.BulkForce, r.BulkWaits = 0, false, false
 	return State{r}, true
