@@ -38,6 +38,9 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 	documents, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, documents)
+	internals, err := filepath.Glob("../docs/internals/*.md")
+	require.NoError(t, err)
+	documents = append(documents, internals...)
 	for _, file := range append(documents, "../README.md") {
 		name := strings.TrimPrefix(file, "../")
 		t.Run(name, func(t *testing.T) {

@@ -49,3 +49,11 @@ func TestWanted(t *testing.T) {
 		"read:client_credentials", "create:client_credentials", "update:client_credentials", "delete:client_credentials",
 	}, Wanted(true, true))
 }
+
+// TestTheDocumentGrantsTheScopes: the application that docs/auth0.md makes by Auth0's
+// CLI has the scopes of one that does not authenticate by a key.
+func TestTheDocumentGrantsTheScopes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/auth0.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `scope: ["`+strings.Join(Wanted(true, false), `", "`)+`"]`)
+}
