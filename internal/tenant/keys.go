@@ -82,7 +82,7 @@ func newRegisteredKey(o keyOrder) (registeredKey, error) {
 	}, nil
 }
 
-// verifies checks a client assertion. Each is good once. t.mu must be held.
+// verifies checks a client assertion. Each is good once.
 func (a *application) verifies(assertion string, now time.Time, issuer string) bool {
 	token, err := jwt.ParseSigned(assertion, keyAlgorithms)
 	if err != nil {

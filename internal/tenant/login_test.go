@@ -31,7 +31,7 @@ func (f *fixture) browse(app Application, more url.Values) url.Values {
 	}
 	request, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, "https://"+f.Domain()+"/authorize?"+query.Encode(), nil)
 	require.NoError(f.t, err)
-	got, err := f.transport.RoundTrip(request)
+	got, err := f.HTTPClient().Transport.RoundTrip(request)
 	require.NoError(f.t, err)
 	require.NoError(f.t, got.Body.Close())
 	require.Equal(f.t, http.StatusFound, got.StatusCode)

@@ -2,10 +2,8 @@ package tenant
 
 import (
 	"math"
-	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -18,48 +16,46 @@ type RateLimit struct {
 	// Window has the bucket filled all at once at the end of each, counted from
 	// when the limit was set. X-RateLimit-Reset is then always the next such time.
 	Window time.Duration
-
-	// Endpoints are limits that single endpoints have besides. nil: those that
-	// were recorded (GET /clients: bursts of 5, 100 a minute), if the tenant has a
-	// limit at all. Endpoints in there are of no use.
-	Endpoints map[Endpoint]RateLimit
 }
 
-var recordedLimits = map[Endpoint]RateLimit{ListApplications: {PerSecond: 100.0 / 60, Burst: 5}}
+// recorded is the limit that GET /clients has besides, in a tenant that has a limit
+// at all: bursts of 5, 100 a minute.
+var recorded = RateLimit{PerSecond: 100.0 / 60, Burst: 5}
 
 // SetRateLimit sets the rate limit, with full buckets.
-func (t *Tenant) SetRateLimit(limit RateLimit) { t.limits.set(limit, t.now()) }
+func (t *Tenant) SetRateLimit(limit RateLimit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limits = newLimits(limit, t.now())
+}
 
 // saidWhenUnlimited is the limit that the headers tell when there is none.
 const saidWhenUnlimited = 1000
 
 func (l RateLimit) unlimited() bool { return l.PerSecond <= 0 && l.Window <= 0 }
 
-// limits are the buckets of the tenant and of single endpoints.
-type limits struct {
-	mu        sync.Mutex
-	tenant    *bucket
-	endpoints map[Endpoint]*bucket
+const (
+	headerLimit     = "X-RateLimit-Limit"
+	headerRemaining = "X-RateLimit-Remaining"
+	headerReset     = "X-RateLimit-Reset"
+)
+
+// limits are the buckets of the tenant and of its list of applications.
+type limits struct{ tenant, list *bucket }
+
+func newLimits(limit RateLimit, now time.Time) limits {
+	l := limits{tenant: newBucket(limit, now)}
+	if !limit.unlimited() {
+		l.list = newBucket(recorded, now)
+	}
+	return l
 }
 
-func (l *limits) set(limit RateLimit, now time.Time) {
-	if limit.Endpoints == nil && !limit.unlimited() {
-		limit.Endpoints = recordedLimits
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tenant, l.endpoints = newBucket(limit, now), map[Endpoint]*bucket{}
-	for endpoint, own := range limit.Endpoints {
-		l.endpoints[endpoint] = newBucket(own, now)
-	}
-}
-
-// of gives the buckets that an endpoint's requests take from, filled. l.mu must
-// be held.
-func (l *limits) of(endpoint Endpoint, now time.Time) []*bucket {
+// of gives the buckets that an endpoint's requests take from, filled.
+func (l limits) of(endpoint Endpoint, now time.Time) []*bucket {
 	buckets := []*bucket{l.tenant}
-	if own := l.endpoints[endpoint]; own != nil {
-		buckets = append(buckets, own)
+	if endpoint == ListApplications && l.list != nil {
+		buckets = append(buckets, l.list)
 	}
 	for _, b := range buckets {
 		b.fill(now)
@@ -69,9 +65,7 @@ func (l *limits) of(endpoint Endpoint, now time.Time) []*bucket {
 
 // take takes one from each bucket of an endpoint; false, and none taken, if one
 // of them is empty.
-func (l *limits) take(endpoint Endpoint, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l limits) take(endpoint Endpoint, now time.Time) bool {
 	buckets := l.of(endpoint, now)
 	if slices.ContainsFunc(buckets, func(b *bucket) bool { return b.left < 1 }) {
 		return false
@@ -86,13 +80,11 @@ func (l *limits) take(endpoint Endpoint, now time.Time) bool {
 // -Reset: the epoch second when a request is possible again if nothing remains,
 // else when the bucket is full. Of an endpoint's buckets it is the one with less
 // left.
-func (l *limits) describe(h http.Header, endpoint Endpoint, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l limits) describe(header map[string]string, endpoint Endpoint, now time.Time) {
 	least := slices.MinFunc(l.of(endpoint, now), func(a, b *bucket) int { return int(a.left) - int(b.left) })
-	h.Set("X-RateLimit-Limit", strconv.Itoa(least.limit.Burst))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(least.left)))
-	h.Set("X-RateLimit-Reset", epoch(least.reset(now)))
+	header[headerLimit] = strconv.Itoa(least.limit.Burst)
+	header[headerRemaining] = strconv.Itoa(int(least.left))
+	header[headerReset] = epoch(least.reset(now))
 }
 
 // bucket is a rate limit and what is left of it.
