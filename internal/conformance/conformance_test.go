@@ -50,7 +50,7 @@ func (b *bench) run(ctx context.Context) []Result {
 	secrets := b.EverySecret()
 	require.NoError(b.t, r.Close(ctx))
 	var report strings.Builder
-	require.NoError(b.t, Report{Results: results, Limits: r.Limits(), Missing: r.Missing()}.Write(&report))
+	require.NoError(b.t, Report{Results: results, Missing: r.Missing()}.Write(&report))
 	for _, secret := range append(secrets, b.Domain(), b.credential.ClientID) {
 		assert.NotContains(b.t, report.String()+strings.Join(b.said, "\n"), secret)
 	}
@@ -181,7 +181,7 @@ func TestLostAnswerLeavesNothing(t *testing.T) {
 	r, err := b.open(t.Context())
 	require.NoError(t, err)
 	b.Inject(tenant.Fault{Endpoint: tenant.CreateApplication, Kind: tenant.ResetAfterCommit, Times: 1})
-	_, err = r.theApp(t.Context())
+	_, err = r.Make(t.Context(), "app")
 	require.ErrorContains(t, err, "no answer")
 	require.Len(t, b.Applications(), 2)
 	require.NoError(t, r.Close(t.Context()))
@@ -198,7 +198,7 @@ func TestWhatAKilledRunHasLeftIsRemoved(t *testing.T) {
 	}
 	killed, err := b.open(t.Context())
 	require.NoError(t, err)
-	_, err = killed.theApp(t.Context())
+	_, err = killed.Make(t.Context(), "app")
 	require.NoError(t, err)
 	killed.http.CloseIdleConnections()
 	require.Len(t, b.Applications(), 5)
@@ -232,10 +232,11 @@ func TestRateLimitIsRespected(t *testing.T) {
 	b.SetRateLimit(tenant.RateLimit{PerSecond: 20, Burst: 2})
 	r, err := b.open(t.Context())
 	require.NoError(t, err)
+	trial := &trial{Run: r, ctx: t.Context()}
 	for range 3 {
-		_, err = r.list(t.Context())
-		require.NoError(t, err)
+		trial.list()
 	}
+	require.NoError(t, trial.err)
 	require.NoError(t, r.Close(t.Context()))
 	assert.Zero(t, b.Stats().RateLimited)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/hashicorp/go-retryablehttp"
 )
 
 const (
@@ -26,6 +29,12 @@ const (
 
 	limitedTries = 5 // of a request that the rate limit turns away
 	longestWait  = 20 * time.Second
+)
+
+const (
+	headerLimit     = "X-RateLimit-Limit"
+	headerRemaining = "X-RateLimit-Remaining"
+	headerReset     = "X-RateLimit-Reset"
 )
 
 func newHTTPClient(caCert string) (*http.Client, error) {
@@ -44,6 +53,36 @@ func newHTTPClient(caCert string) (*http.Client, error) {
 	}, nil
 }
 
+// retrying sends a request again if the rate limit has turned it away, and only
+// then.
+func (r *Run) retrying() *retryablehttp.Client {
+	client := retryablehttp.NewClient()
+	client.HTTPClient, client.Logger, client.RetryMax = r.http, nil, limitedTries-1
+	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
+	client.CheckRetry = func(ctx context.Context, response *http.Response, err error) (bool, error) {
+		if err != nil || response.StatusCode != http.StatusTooManyRequests {
+			return false, err
+		}
+		r.limited++
+		return true, ctx.Err()
+	}
+	client.Backoff = func(_, _ time.Duration, _ int, response *http.Response) time.Duration {
+		return waitFor(response.Header)
+	}
+	return client
+}
+
+// waitFor is how long to wait by an answer's headers.
+func waitFor(header http.Header) time.Duration {
+	wait := time.Second
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if reset, err := strconv.ParseInt(header.Get(headerReset), 10, 64); err == nil {
+		wait = time.Until(time.Unix(reset, 0))
+	}
+	return min(max(wait, time.Second), longestWait)
+}
+
 // answer is what the tenant has answered.
 type answer struct {
 	status int
@@ -57,10 +96,16 @@ func (a answer) text(name string) string { s, _ := a.object[name].(string); retu
 
 func (a answer) has(name string) bool { _, ok := a.object[name]; return ok }
 
-// members are those of these that the body has.
-func (a answer) members(names ...string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !a.has(name) })
+// members are those of these that the body has; of none, all that it has.
+func (a answer) members(names ...string) string {
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(a.object))
+	}
+	return strings.Join(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !a.has(name) }), ", ")
 }
+
+// shown is a header, without what could move a terminal's cursor or break a table.
+func (a answer) shown(name string) string { return printable(a.header.Get(name)) }
 
 // String shows status, code and message. It may hold what Run.clean takes out.
 func (a answer) String() string {
@@ -82,19 +127,41 @@ func (a answer) String() string {
 	return shown
 }
 
-// isError says whether it is an error of the Management API in its usual form:
+// isError says whether it is an error of the Management API in its usual form, with
+// this code; "": any or none:
 //
 //	{"statusCode":403,"error":"Forbidden","message":"...","errorCode":"..."}
-func (a answer) isError(status int) bool {
-	code, _ := a.object["statusCode"].(float64)
-	return a.status == status && int(code) == status && a.text("error") != "" && a.text("message") != ""
+func (a answer) isError(status int, code string) bool {
+	told, _ := a.object["statusCode"].(float64)
+	return a.status == status && int(told) == status && a.text("error") != "" && a.text("message") != "" &&
+		(code == "" || a.text("errorCode") == code)
 }
 
-// isOAuthError says whether it is an error of the token endpoint:
+// isOAuthError says whether it is an error of the token endpoint, with this code;
+// "": any:
 //
 //	{"error":"access_denied","error_description":"Unauthorized"}
 func (a answer) isOAuthError(status int, code string) bool {
-	return a.status == status && a.text("error") == code && a.text("error_description") != ""
+	return a.status == status && a.text("error") != "" && a.text("error_description") != "" && (code == "" || a.text("error") == code)
+}
+
+// resetAhead is how far X-RateLimit-Reset is ahead of the answer's Date.
+func (a answer) resetAhead() (time.Duration, bool) {
+	reset, err := strconv.ParseInt(a.header.Get(headerReset), 10, 64)
+	date, dateErr := http.ParseTime(a.header.Get("Date"))
+	if err != nil || dateErr != nil {
+		return 0, false
+	}
+	return time.Unix(reset, 0).Sub(date), true
+}
+
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return -1
+	}, text)
 }
 
 // api calls the Management API with the run's own token. path is below /api/v2/.
@@ -102,7 +169,8 @@ func (r *Run) api(ctx context.Context, method, path string, in any) (answer, err
 	return r.apiAs(ctx, r.token, method, path, in)
 }
 
-// apiAs calls the Management API, again if the rate limit has turned the call away.
+// apiAs calls the Management API, at its pace: not faster than Pace, and not before
+// the time that it has told when little was left.
 func (r *Run) apiAs(ctx context.Context, token, method, path string, in any) (answer, error) {
 	var body []byte
 	if in != nil {
@@ -111,62 +179,51 @@ func (r *Run) apiAs(ctx context.Context, token, method, path string, in any) (an
 			return answer{}, err
 		}
 	}
-	limit := r.limit(method, path)
-	for try := 1; ; try++ {
-		if err := sleep(ctx, max(time.Until(r.last.Add(r.tenant.Pace)), time.Until(limit.notBefore))); err != nil {
-			return answer{}, err
-		}
-		got, err := r.send(ctx, method, "/api/v2/"+path, body, http.Header{
-			"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
-		})
-		r.last = time.Now()
-		if err != nil {
-			return answer{}, err
-		}
-		limit.learn(got, r.last)
-		if got.status != http.StatusTooManyRequests || try == limitedTries {
-			return got, nil
-		}
+	if err := sleep(ctx, time.Until(r.notBefore)); err != nil {
+		return answer{}, err
+	}
+	got, err := r.send(ctx, method, "/api/v2/"+path, body, http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
+	})
+	r.notBefore = time.Now().Add(r.tenant.Pace)
+	if left, leftErr := strconv.Atoi(got.header.Get(headerRemaining)); err == nil && leftErr == nil && left <= 1 {
+		r.notBefore = time.Now().Add(waitFor(got.header))
+	}
+	return got, err
+}
+
+// passwords is the form by which an application logs in for an audience.
+func passwords(app Application, audience string) url.Values {
+	return url.Values{
+		"grant_type": {"client_credentials"}, "audience": {audience},
+		"client_id": {app.ClientID}, "client_secret": {app.ClientSecret},
 	}
 }
 
 // logIn asks for a token for the Management API by a client secret in the body.
 func (r *Run) logIn(ctx context.Context, app Application) (answer, error) {
-	return r.ask(ctx, url.Values{
-		"grant_type": {"client_credentials"}, "audience": {r.tenant.Audience},
-		"client_id": {app.ClientID}, "client_secret": {app.ClientSecret},
-	}, nil)
+	return r.ask(ctx, passwords(app, r.tenant.Audience), nil)
 }
 
-// ask sends a form to the token endpoint, again if the rate limit turns it away.
+// ask sends a form to the token endpoint.
 func (r *Run) ask(ctx context.Context, form url.Values, header http.Header) (answer, error) {
 	all := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	for name, values := range header {
-		all[name] = values
-	}
-	for try := 1; ; try++ {
-		got, err := r.send(ctx, http.MethodPost, "/oauth/token", []byte(form.Encode()), all)
-		if err != nil || got.status != http.StatusTooManyRequests || try == limitedTries {
-			return got, err
-		}
-		if err := sleep(ctx, waitFor(got, time.Now())); err != nil {
-			return answer{}, err
-		}
-	}
+	maps.Copy(all, header)
+	return r.send(ctx, http.MethodPost, "/oauth/token", []byte(form.Encode()), all)
 }
 
-// send sends a request once. What is secret in the answer is hidden from then on.
+// send sends a request. What is secret in the answer is hidden from then on.
 func (r *Run) send(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "https://"+r.tenant.Domain+path, bytes.NewReader(body))
+	request, err := retryablehttp.NewRequestWithContext(ctx, method, "https://"+r.tenant.Domain+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, errors.New("the request cannot be made")
 	}
 	request.Header = header
 	request.Header.Set("User-Agent", "vault-plugin-secrets-auth0 conformance")
-	response, err := r.http.Do(request)
+	response, err := r.retrying().Do(request)
 	if err != nil {
-		if cause := errors.Unwrap(err); cause != nil { // url.Error has the address
-			err = cause
+		if cause := new(url.Error); errors.As(err, &cause) { // it has the address
+			err = cause.Err
 		}
 		return answer{}, fmt.Errorf("no answer: %w", err)
 	}
@@ -202,96 +259,4 @@ func scopesOf(got answer) []string {
 		return nil
 	}
 	return append([]string{}, strings.Fields(*claims.Scope)...)
-}
-
-// Limit is what the answers of an endpoint said of the rate limit.
-type Limit struct {
-	Endpoint string // such as GET /api/v2/clients/{id}
-	Requests int
-	Limited  int           // how many were turned away: 429
-	Limit    string        // X-RateLimit-Limit, the last one; "": none was sent
-	Least    int           // the least X-RateLimit-Remaining; -1: none was sent
-	Reset    time.Duration // how far the last X-RateLimit-Reset was ahead of the answer's Date
-
-	notBefore time.Time
-}
-
-// Limits are those that were seen, by endpoint.
-func (r *Run) Limits() []Limit {
-	all := make([]Limit, 0, len(r.limits))
-	for _, l := range r.limits {
-		all = append(all, *l)
-	}
-	slices.SortFunc(all, func(a, b Limit) int { return strings.Compare(a.Endpoint, b.Endpoint) })
-	return all
-}
-
-func (r *Run) limit(method, path string) *Limit {
-	path, _, _ = strings.Cut(path, "?")
-	parts := strings.Split(path, "/")
-	for i := 1; i < len(parts); i += 2 {
-		parts[i] = "{id}"
-	}
-	endpoint := method + " /api/v2/" + strings.Join(parts, "/")
-	if len(parts) == 3 { // rotate-secret, credentials
-		endpoint = method + " /api/v2/" + parts[0] + "/{id}/" + parts[2]
-	}
-	if r.limits[endpoint] == nil {
-		r.limits[endpoint] = &Limit{Endpoint: endpoint, Least: -1}
-	}
-	return r.limits[endpoint]
-}
-
-// learn notes what an answer says of the limit. The last request that is left is not
-// used: others call the tenant, too.
-func (l *Limit) learn(got answer, now time.Time) {
-	l.Requests++
-	if limit := got.header.Get("X-RateLimit-Limit"); limit != "" {
-		l.Limit = printable(limit)
-	}
-	left, err := strconv.Atoi(got.header.Get("X-RateLimit-Remaining"))
-	if err == nil && (l.Least < 0 || left < l.Least) {
-		l.Least = left
-	}
-	if ahead, ok := resetAhead(got); ok {
-		l.Reset = ahead
-	}
-	limited := got.status == http.StatusTooManyRequests
-	if limited {
-		l.Limited++
-	}
-	if limited || err == nil && left <= 1 {
-		l.notBefore = now.Add(waitFor(got, now))
-	}
-}
-
-// waitFor is how long to wait by an answer's headers.
-func waitFor(got answer, now time.Time) time.Duration {
-	wait := time.Second
-	if seconds, err := strconv.Atoi(got.header.Get("Retry-After")); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if reset, err := strconv.ParseInt(got.header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-		wait = time.Unix(reset, 0).Sub(now)
-	}
-	return min(max(wait, time.Second), longestWait)
-}
-
-// resetAhead is how far X-RateLimit-Reset is ahead of the answer's Date.
-func resetAhead(got answer) (time.Duration, bool) {
-	reset, err := strconv.ParseInt(got.header.Get("X-RateLimit-Reset"), 10, 64)
-	date, dateErr := http.ParseTime(got.header.Get("Date"))
-	if err != nil || dateErr != nil {
-		return 0, false
-	}
-	return time.Unix(reset, 0).Sub(date), true
-}
-
-// printable drops what could move a terminal's cursor or break a table.
-func printable(text string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return -1
-	}, text)
 }

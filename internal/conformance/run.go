@@ -1,12 +1,14 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -87,11 +89,11 @@ type Run struct {
 	token  string
 	scopes []string // nil: not known
 
-	made    map[string]bool // IDs of the applications that there are
-	unclear bool            // there may be another: the answer was lost
-	hidden  []hiding
-	limits  map[string]*Limit // by endpoint
-	last    time.Time         // when the Management API was last called
+	made      map[string]bool // IDs of the applications that there are
+	unclear   bool            // there may be another: the answer was lost
+	hidden    []string        // texts that are not shown, each before what stands for it
+	notBefore time.Time       // when the Management API may be called again
+	limited   int             // how many requests were turned away
 
 	app     once[Application] // logs in by a secret and may read applications
 	bare    once[Application] // has no grant
@@ -101,21 +103,6 @@ type Run struct {
 	keyed   once[keyApplication]
 }
 
-// once is made when it is first wanted, and only tried once.
-type once[T any] struct {
-	done  bool
-	value T
-	err   error
-}
-
-func (o *once[T]) get(begin func() (T, error)) (T, error) {
-	if !o.done {
-		o.value, o.err = begin()
-		o.done = true
-	}
-	return o.value, o.err
-}
-
 // Open logs in, and removes what an earlier run has left. An error means that
 // nothing can be tried here: credentials that do not work, or without the scopes to
 // make and remove applications.
@@ -123,16 +110,16 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	if base, err := url.Parse("https://" + t.Domain); err != nil || base.Host != t.Domain || t.Domain == "" {
 		return nil, errors.New("the domain must be host or host:port, without scheme and path")
 	}
-	setDefault(&t.Audience, "https://"+t.Domain+"/api/v2/")
-	setDefault(&t.Pace, 500*time.Millisecond)
-	setDefault(&t.Poll, time.Second)
-	setDefault(&t.Promised, promised)
-	setDefault(&t.Watch, time.Minute)
+	t.Audience = cmp.Or(t.Audience, "https://"+t.Domain+"/api/v2/")
+	t.Pace = cmp.Or(t.Pace, 500*time.Millisecond)
+	t.Poll = cmp.Or(t.Poll, time.Second)
+	t.Promised = cmp.Or(t.Promised, promised)
+	t.Watch = cmp.Or(t.Watch, time.Minute)
 	client, err := newHTTPClient(t.CACert)
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{tenant: t, id: randomHex(), http: client, made: map[string]bool{}, limits: map[string]*Limit{}}
+	r := &Run{tenant: t, id: randomHex(), http: client, made: map[string]bool{}}
 	r.hide(t.ClientSecret, "[secret]")
 	r.hide(t.ClientID, "[credential]")
 	r.hide(t.Domain, "[domain]")
@@ -157,11 +144,8 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	return r, nil
 }
 
-func setDefault[T comparable](field *T, value T) {
-	if *field == *new(T) {
-		*field = value
-	}
-}
+// unexpected is the error of what could not be prepared.
+func unexpected(what string, a answer) error { return fmt.Errorf("%s: %s", what, a) }
 
 // Close removes what the run has made. It does so, for a minute at most, also after
 // ctx has ended. An error names what is left over.
@@ -198,7 +182,7 @@ func (r *Run) missing(wanted []string) []string {
 // Make makes an application for tests elsewhere, which logs in by its secret for
 // the Management API and may read applications there.
 func (r *Run) Make(ctx context.Context, name string) (Application, error) {
-	app, err := r.make(ctx, name, machine(), readClients)
+	app, err := r.make(ctx, name, machine, readClients)
 	return app, r.cleaned(err)
 }
 
@@ -206,20 +190,16 @@ func (r *Run) Make(ctx context.Context, name string) (Application, error) {
 func (r *Run) HTTPClient() *http.Client { return r.http }
 
 // machine are the settings of an application that logs in by its secret.
-func machine() map[string]any {
-	return map[string]any{
-		"app_type": "non_interactive", "grant_types": []string{"client_credentials"},
-		"token_endpoint_auth_method": "client_secret_post",
-	}
+var machine = map[string]any{
+	"app_type": "non_interactive", "grant_types": []string{"client_credentials"},
+	"token_endpoint_auth_method": "client_secret_post",
 }
 
 // make makes an application, with a grant for the Management API if there are
 // scopes, and waits until it can log in then.
 func (r *Run) make(ctx context.Context, name string, settings map[string]any, scopes ...string) (Application, error) {
 	body := map[string]any{"name": NamePrefix + r.id + "-" + name, "description": description}
-	for field, value := range settings {
-		body[field] = value
-	}
+	maps.Copy(body, settings)
 	got, err := r.api(ctx, http.MethodPost, "clients", body)
 	if err != nil || got.status >= http.StatusInternalServerError {
 		r.unclear = true // it may have been made all the same
@@ -232,26 +212,35 @@ func (r *Run) make(ctx context.Context, name string, settings map[string]any, sc
 		r.made[app.ClientID] = true
 		r.hide(app.ClientID, "[application]")
 	}
-	if got.status != http.StatusCreated || app.ClientID == "" {
+	switch {
+	case got.status != http.StatusCreated || app.ClientID == "":
 		return Application{}, unexpected("an application could not be made", got)
+	case app.ClientSecret == "" && settings["token_endpoint_auth_method"] != nil:
+		return Application{}, errors.New("the secret of a new application was not shown")
 	}
 	if len(scopes) == 0 {
 		return app, nil
 	}
-	app.Audience = r.tenant.Audience
-	got, err = r.api(ctx, http.MethodPost, "client-grants", map[string]any{
-		"client_id": app.ClientID, "audience": r.tenant.Audience, "scope": scopes,
-	})
-	switch {
-	case err != nil:
+	if err := r.authorize(ctx, app, scopes); err != nil {
 		return Application{}, err
-	case got.status != http.StatusCreated:
-		return Application{}, unexpected("an application could not be authorised for the Management API", got)
-	case app.ClientSecret == "":
-		return Application{}, errNoSecret
+	}
+	app.Audience = r.tenant.Audience
+	if settings["client_authentication_methods"] != nil {
+		return app, nil
 	}
 	_, err = r.await(ctx, app)
 	return app, err
+}
+
+// authorize makes a grant for the Management API.
+func (r *Run) authorize(ctx context.Context, app Application, scopes []string) error {
+	got, err := r.api(ctx, http.MethodPost, "client-grants", map[string]any{
+		"client_id": app.ClientID, "audience": r.tenant.Audience, "scope": scopes,
+	})
+	if err == nil && got.status != http.StatusCreated {
+		err = unexpected("an application could not be authorised for the Management API", got)
+	}
+	return err
 }
 
 // await waits until an application can log in, and gives the token.
@@ -328,33 +317,20 @@ func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
 	return nil
 }
 
-// theApp is an application that many checks share. None changes it.
-func (r *Run) theApp(ctx context.Context) (Application, error) {
-	return r.app.get(func() (Application, error) { return r.make(ctx, "app", machine(), readClients) })
-}
-
 func (r *Run) say(format string, args ...any) {
 	if r.tenant.Say != nil {
 		r.tenant.Say(fmt.Sprintf(format, args...))
 	}
 }
 
-// hiding is a text that is not shown, and what stands for it.
-type hiding struct{ text, shown string }
-
 func (r *Run) hide(text, shown string) {
 	if text != "" {
-		r.hidden = append(r.hidden, hiding{text, shown})
+		r.hidden = append(r.hidden, text, shown)
 	}
 }
 
 // clean takes secrets, tokens, IDs and the domain out of a text.
-func (r *Run) clean(text string) string {
-	for _, h := range r.hidden {
-		text = strings.ReplaceAll(text, h.text, h.shown)
-	}
-	return text
-}
+func (r *Run) clean(text string) string { return strings.NewReplacer(r.hidden...).Replace(text) }
 
 func (r *Run) cleaned(err error) error {
 	if err == nil {
