@@ -10,96 +10,56 @@ import (
 const docClient = "https://auth0.com/docs/api/management/v2/clients/get-clients-by-id"
 
 var applicationAssumptions = []Assumption{
-	{
-		Name:     "application-bare",
-		Assumed:  "What was not set when an application was made by API is absent: `app_type`, `token_endpoint_auth_method`, `jwt_configuration.alg`.",
-		Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccClientGrant",
-		Scopes: []string{readClients}, check: checkApplicationBare,
-	},
-	{
-		Name:     "application-fields",
-		Assumed:  "`fields=client_id,name` gives these, and no secret.",
-		Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider (signing_keys come along)",
-		Scopes: []string{readClients, createGrants},
-		check: func(t *trial) (string, bool) {
+	{"application-bare", "What was not set when an application was made by API is absent: `app_type`, `token_endpoint_auth_method`, `jwt_configuration.alg`.",
+		Recorded, "recorded traffic of Auth0's Terraform provider: TestAccClientGrant", []string{readClients}, checkApplicationBare},
+	{"application-fields", "`fields=client_id,name` gives these, and no secret.",
+		Recorded, "recorded traffic of Auth0's Terraform provider (signing_keys come along)", []string{readClients, createGrants}, func(t *trial) (string, bool) {
 			app := t.theApp()
 			got := t.api(http.MethodGet, "clients/"+app.ClientID+"?fields=client_id,name&include_fields=true", nil)
 			return fmt.Sprintf("%d with %s", got.status, got.members()),
 				got.status == http.StatusOK && got.text("client_id") == app.ClientID && got.has("name") && !got.has("client_secret")
-		},
-	},
-	{
-		Name:     "application-without-keys",
-		Assumed:  "A token with read:clients alone is given the settings of an application, and no `client_secret`.",
-		Evidence: Documented, Source: docClient,
-		Scopes: []string{createGrants}, check: checkApplicationWithoutKeys,
-	},
-	{
-		Name:     "application-forbidden-field",
-		Assumed:  "Naming a field that the token may not read is answered with 403, or the field is left out.",
-		Evidence: Recorded, Source: "https://github.com/auth0/terraform-provider-auth0/issues/774 has the 403",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"application-without-keys", "A token with read:clients alone is given the settings of an application, and no `client_secret`.",
+		Documented, docClient, []string{createGrants}, checkApplicationWithoutKeys},
+	{"application-forbidden-field", "Naming a field that the token may not read is answered with 403, or the field is left out.",
+		Recorded, "https://github.com/auth0/terraform-provider-auth0/issues/774 has the 403", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.apiAs(t.reader(), http.MethodGet, "clients/"+t.theApp().ClientID+"?fields=client_id,client_secret&include_fields=true", nil)
 			if got.status == http.StatusOK {
 				return "200 with " + got.members(), !got.has("client_secret")
 			}
 			return got.String(), got.isError(http.StatusForbidden, "")
-		},
-	},
-	{
-		Name:     "application-deleted",
-		Assumed:  "DELETE of an application is 204. GET and PATCH then are 404 inexistent_client.",
-		Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccDataSourceClientNonexistentID (GET)",
-		Scopes: []string{readClients, updateKeys},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"application-deleted", "DELETE of an application is 204. GET and PATCH then are 404 inexistent_client.",
+		Recorded, "recorded traffic of Auth0's Terraform provider: TestAccDataSourceClientNonexistentID (GET)", []string{readClients, updateKeys}, func(t *trial) (string, bool) {
 			path := "clients/" + t.make("deleted", nil).ClientID // if it is not deleted, Close does that
 			deleted, read := t.api(http.MethodDelete, path, nil), t.api(http.MethodGet, path, nil)
 			set := t.api(http.MethodPatch, path, map[string]any{"client_secret": t.newSecret()})
 			return fmt.Sprintf("DELETE: %d. GET: %s. PATCH: %s", deleted.status, read, set), deleted.status == http.StatusNoContent &&
 				read.isError(http.StatusNotFound, "inexistent_client") && set.isError(http.StatusNotFound, "inexistent_client")
-		},
-	},
-	{
-		Name:     "error-bad-token",
-		Assumed:  "A bad token is refused with 401 in the usual form, with `attributes` and without `errorCode`.",
-		Evidence: Recorded, Source: "https://github.com/auth0/go-auth0/issues/22 (status and message)",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"error-bad-token", "A bad token is refused with 401 in the usual form, with `attributes` and without `errorCode`.",
+		Recorded, "https://github.com/auth0/go-auth0/issues/22 (status and message)", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.apiAs("not-a-token", http.MethodGet, "clients/"+t.theApp().ClientID, nil)
 			return fmt.Sprintf("%s; with %s", got, got.members()),
 				got.isError(http.StatusUnauthorized, "") && got.has("attributes") && !got.has("errorCode")
-		},
-	},
-	{
-		Name:     "error-missing-scope",
-		Assumed:  "A token that lacks the scope is refused with 403 insufficient_scope, which says which would do.",
-		Evidence: Documented, Source: "https://auth0.com/docs/api/management/v2/clients/patch-clients-by-id",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"error-missing-scope", "A token that lacks the scope is refused with 403 insufficient_scope, which says which would do.",
+		Documented, "https://auth0.com/docs/api/management/v2/clients/patch-clients-by-id", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.apiAs(t.reader(), http.MethodPatch, "clients/"+t.theApp().ClientID, map[string]any{"client_secret": t.newSecret()})
 			return got.String(), got.isError(http.StatusForbidden, "insufficient_scope") && strings.Contains(got.text("message"), updateKeys)
-		},
-	},
-	{
-		Name:     "error-invalid-body",
-		Assumed:  "A body of the wrong form is refused with 400 invalid_body.",
-		Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider",
-		Scopes: []string{updateKeys, createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"error-invalid-body", "A body of the wrong form is refused with 400 invalid_body.",
+		Recorded, "recorded traffic of Auth0's Terraform provider", []string{updateKeys, createGrants}, func(t *trial) (string, bool) {
 			got := t.api(http.MethodPatch, "clients/"+t.theApp().ClientID, map[string]any{"client_secret": 5})
 			return got.String(), got.isError(http.StatusBadRequest, "invalid_body")
-		},
-	},
+		}},
 }
 
 func checkApplicationBare(t *trial) (string, bool) {
 	app := t.make("bare", nil)
-	defer t.remove(app)
+	defer t.discard(app)
 	got := t.api(http.MethodGet, "clients/"+app.ClientID, nil)
-	if got.status != http.StatusOK {
-		t.fail(unexpected("it could not be read", got))
-	}
+	t.expect(http.StatusOK, got, "it could not be read")
 	var there []string
 	for _, name := range []string{"app_type", "token_endpoint_auth_method"} {
 		if got.has(name) {
@@ -120,8 +80,7 @@ func checkApplicationBare(t *trial) (string, bool) {
 func (t *trial) reader() string {
 	app := t.theApp()
 	return t.read.get(t, func(t *trial) string {
-		token, err := t.await(t.ctx, app)
-		return keep(t, token, err)
+		return t.await(app)
 	})
 }
 

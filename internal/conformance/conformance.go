@@ -23,8 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -109,8 +107,9 @@ func (r *Run) try(ctx context.Context, a Assumption) Result {
 	return result
 }
 
-// trial is one check. After the first error nothing is sent any more, and what the
-// check says it has seen is not looked at: it could not be tried.
+// trial is one check, or another thing that is done with the tenant. After the first
+// error nothing is sent any more: what a check says it has seen is not looked at, for
+// it could not be tried.
 type trial struct {
 	*Run
 	ctx context.Context
@@ -124,52 +123,21 @@ func (t *trial) fail(err error) {
 	}
 }
 
-// keep gives a value, and fails if it came with an error.
-func keep[T any](t *trial, value T, err error) T {
-	t.fail(err)
-	return value
-}
-
-func (t *trial) api(method, path string, in any) answer {
-	return t.apiAs(t.token, method, path, in)
-}
-
-func (t *trial) apiAs(token, method, path string, in any) (got answer) {
-	if t.err == nil {
-		got, t.err = t.Run.apiAs(t.ctx, token, method, path, in)
+// expect fails unless an answer has a status.
+func (t *trial) expect(status int, got answer, otherwise string) {
+	if got.status != status {
+		t.fail(fmt.Errorf("%s: %s", otherwise, got))
 	}
-	return got
-}
-
-// logIn asks for a token for the Management API by a client secret in the body.
-func (t *trial) logIn(app Application) answer {
-	return t.ask(passwords(app, t.tenant.Audience), nil)
-}
-
-func (t *trial) ask(form url.Values, header http.Header) (got answer) {
-	if t.err == nil {
-		got, t.err = t.Run.ask(t.ctx, form, header)
-	}
-	return got
 }
 
 func (t *trial) sleep(d time.Duration) {
-	if t.err == nil {
-		t.err = sleep(t.ctx, d)
+	if t.err != nil {
+		return
 	}
-}
-
-// make makes an application for this check alone; remove removes it.
-func (t *trial) make(name string, settings map[string]any, scopes ...string) (app Application) {
-	if t.err == nil {
-		app, t.err = t.Run.make(t.ctx, name, settings, scopes...)
-	}
-	return app
-}
-
-func (t *trial) remove(app Application) {
-	if app.ClientID != "" {
-		_ = t.Run.remove(t.ctx, app.ClientID) // or Close does it
+	select {
+	case <-t.ctx.Done():
+		t.err = t.ctx.Err()
+	case <-time.After(d):
 	}
 }
 

@@ -2,10 +2,10 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +19,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -109,13 +111,8 @@ func (a answer) shown(name string) string { return printable(a.header.Get(name))
 
 // String shows status, code and message. It may hold what Run.clean takes out.
 func (a answer) String() string {
-	code, message := a.text("errorCode"), a.text("message")
-	if code == "" {
-		code = a.text("error")
-	}
-	if message == "" {
-		message = a.text("error_description")
-	}
+	code := cmp.Or(a.text("errorCode"), a.text("error"))
+	message := cmp.Or(a.text("message"), a.text("error_description"))
 	code, message = printable(code), printable(message)
 	if chars := []rune(message); len(chars) > maxShown {
 		message = string(chars[:maxShown]) + "…"
@@ -165,31 +162,26 @@ func printable(text string) string {
 }
 
 // api calls the Management API with the run's own token. path is below /api/v2/.
-func (r *Run) api(ctx context.Context, method, path string, in any) (answer, error) {
-	return r.apiAs(ctx, r.token, method, path, in)
-}
+func (t *trial) api(method, path string, in any) answer { return t.apiAs(t.token, method, path, in) }
 
 // apiAs calls the Management API, at its pace: not faster than Pace, and not before
 // the time that it has told when little was left.
-func (r *Run) apiAs(ctx context.Context, token, method, path string, in any) (answer, error) {
+func (t *trial) apiAs(token, method, path string, in any) answer {
 	var body []byte
 	if in != nil {
 		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return answer{}, err
-		}
+		body, err = json.Marshal(in)
+		t.fail(err)
 	}
-	if err := sleep(ctx, time.Until(r.notBefore)); err != nil {
-		return answer{}, err
-	}
-	got, err := r.send(ctx, method, "/api/v2/"+path, body, http.Header{
+	t.sleep(time.Until(t.notBefore))
+	got := t.send(method, "/api/v2/"+path, body, http.Header{
 		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"},
 	})
-	r.notBefore = time.Now().Add(r.tenant.Pace)
-	if left, leftErr := strconv.Atoi(got.header.Get(headerRemaining)); err == nil && leftErr == nil && left <= 1 {
-		r.notBefore = time.Now().Add(waitFor(got.header))
+	t.notBefore = time.Now().Add(t.tenant.Pace)
+	if left, err := strconv.Atoi(got.header.Get(headerRemaining)); err == nil && left <= 1 {
+		t.notBefore = time.Now().Add(waitFor(got.header))
 	}
-	return got, err
+	return got
 }
 
 // passwords is the form by which an application logs in for an audience.
@@ -201,44 +193,47 @@ func passwords(app Application, audience string) url.Values {
 }
 
 // logIn asks for a token for the Management API by a client secret in the body.
-func (r *Run) logIn(ctx context.Context, app Application) (answer, error) {
-	return r.ask(ctx, passwords(app, r.tenant.Audience), nil)
-}
+func (t *trial) logIn(app Application) answer { return t.ask(passwords(app, t.tenant.Audience), nil) }
 
 // ask sends a form to the token endpoint.
-func (r *Run) ask(ctx context.Context, form url.Values, header http.Header) (answer, error) {
+func (t *trial) ask(form url.Values, header http.Header) answer {
 	all := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	maps.Copy(all, header)
-	return r.send(ctx, http.MethodPost, "/oauth/token", []byte(form.Encode()), all)
+	return t.send(http.MethodPost, "/oauth/token", []byte(form.Encode()), all)
 }
 
 // send sends a request. What is secret in the answer is hidden from then on.
-func (r *Run) send(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
-	request, err := retryablehttp.NewRequestWithContext(ctx, method, "https://"+r.tenant.Domain+path, bytes.NewReader(body))
+func (t *trial) send(method, path string, body []byte, header http.Header) (got answer) {
+	if t.err != nil {
+		return answer{}
+	}
+	request, err := retryablehttp.NewRequestWithContext(t.ctx, method, "https://"+t.tenant.Domain+path, bytes.NewReader(body))
 	if err != nil {
-		return answer{}, errors.New("the request cannot be made")
+		t.err = errors.New("the request cannot be made")
+		return answer{}
 	}
 	request.Header = header
 	request.Header.Set("User-Agent", "vault-plugin-secrets-auth0 conformance")
-	response, err := r.retrying().Do(request)
+	response, err := t.retrying().Do(request)
 	if err != nil {
 		if cause := new(url.Error); errors.As(err, &cause) { // it has the address
 			err = cause.Err
 		}
-		return answer{}, fmt.Errorf("no answer: %w", err)
+		t.err = fmt.Errorf("no answer: %w", err)
+		return answer{}
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
-		return answer{}, fmt.Errorf("the answer could not be read: %w", err)
+		t.err = fmt.Errorf("the answer could not be read: %w", err)
 	}
-	got := answer{status: response.StatusCode, header: response.Header}
+	got.status, got.header = response.StatusCode, response.Header
 	if json.Unmarshal(text, &got.object) != nil {
 		_ = json.Unmarshal(text, &got.list) // or it is something else yet
 	}
-	r.hide(got.text("client_secret"), "[secret]")
-	r.hide(got.text("access_token"), "[token]")
-	return got, nil
+	t.hide(got.text("client_secret"), "[secret]")
+	t.hide(got.text("access_token"), "[token]")
+	return got
 }
 
 // scopesOf are those of a token: what its answer says or, if that says nothing,
@@ -247,15 +242,11 @@ func scopesOf(got answer) []string {
 	if got.has("scope") {
 		return append([]string{}, strings.Fields(got.text("scope"))...)
 	}
-	parts := strings.Split(got.text("access_token"), ".")
-	if len(parts) != 3 {
-		return nil
-	}
 	var claims struct {
 		Scope *string `json:"scope"`
 	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(text, &claims) != nil || claims.Scope == nil {
+	token, err := jwt.ParseSigned(got.text("access_token"), []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.HS256})
+	if err != nil || token.UnsafeClaimsWithoutVerification(&claims) != nil || claims.Scope == nil {
 		return nil
 	}
 	return append([]string{}, strings.Fields(*claims.Scope)...)

@@ -19,26 +19,17 @@ var (
 	keyScopes = []string{readCredentials, createCredentials, updateCredentials, deleteCredentials, createGrants}
 
 	keyAssumptions = []Assumption{
-		{
-			Name:     "key-registered",
-			Assumed:  "POST credentials is 201 with an `id`, and with the `kid` that was sent.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation (where no kid was sent)",
-			Scopes: keyScopes,
-			check: func(t *trial) (string, bool) {
+		{"key-registered", "POST credentials is 201 with an `id`, and with the `kid` that was sent.",
+			Recorded, "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation (where no kid was sent)", keyScopes, func(t *trial) (string, bool) {
 				k := t.theKeys()
 				if k.second.status != http.StatusCreated {
 					return k.second.String(), false
 				}
 				hasID, kept := k.second.text("id") != "", k.second.text("kid") == k.kid
 				return fmt.Sprintf("201 with id %t, kid kept %t", hasID, kept), hasID && kept
-			},
-		},
-		{
-			Name:     "key-list",
-			Assumed:  "GET credentials is an array with `id` and `kid` of each.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation",
-			Scopes: keyScopes,
-			check: func(t *trial) (string, bool) {
+			}},
+		{"key-list", "GET credentials is an array with `id` and `kid` of each.",
+			Recorded, "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation", keyScopes, func(t *trial) (string, bool) {
 				listed, complete := t.theKeys().listed, 0
 				for _, each := range listed {
 					if each["id"] != nil && each["kid"] != nil {
@@ -46,26 +37,13 @@ var (
 					}
 				}
 				return fmt.Sprintf("an array of %d, of which %d have id and kid", len(listed), complete), complete == 2 && len(listed) == 2
-			},
-		},
-		{
-			Name:     "key-both-accepted",
-			Assumed:  "With two keys enabled by PATCH, either logs in by private_key_jwt, without a `kid` in the assertion.",
-			Evidence: Documented, Source: docKeys,
-			Scopes: keyScopes, check: checkKeyBothAccepted,
-		},
-		{
-			Name:     "key-room",
-			Assumed:  "At least two credentials have room, at most four; one more is refused with 4xx in the usual form.",
-			Evidence: Documented, Source: docKeys + " (two); the reference of POST credentials has more",
-			Scopes: keyScopes, check: checkKeyRoom,
-		},
-		{
-			Name:     "key-removed",
-			Assumed:  "DELETE of a credential that is not in use is 204, also when it is repeated.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's own tools",
-			Scopes: keyScopes,
-			check: func(t *trial) (string, bool) {
+			}},
+		{"key-both-accepted", "With two keys enabled by PATCH, either logs in by private_key_jwt, without a `kid` in the assertion.",
+			Documented, docKeys, keyScopes, checkKeyBothAccepted},
+		{"key-room", "At least two credentials have room, at most four; one more is refused with 4xx in the usual form.",
+			Documented, docKeys + " (two); the reference of POST credentials has more", keyScopes, checkKeyRoom},
+		{"key-removed", "DELETE of a credential that is not in use is 204, also when it is repeated.",
+			Recorded, "recorded traffic of Auth0's own tools", keyScopes, func(t *trial) (string, bool) {
 				k := t.twoKeys()
 				if disabled := t.enable(k, k.ids[1]); disabled.status != http.StatusOK {
 					return "PATCH: " + disabled.String(), false
@@ -73,8 +51,7 @@ var (
 				path := k.path + "/" + k.ids[0]
 				once, twice := t.api(http.MethodDelete, path, nil), t.api(http.MethodDelete, path, nil)
 				return fmt.Sprintf("%s, and again: %s", once, twice), once.status == http.StatusNoContent && twice.status == http.StatusNoContent
-			},
-		},
+			}},
 	}
 )
 

@@ -10,38 +10,20 @@ import (
 const docLimits = "https://auth0.com/docs/troubleshoot/customer-support/operational-policies/rate-limit-policy"
 
 var limitAssumptions = []Assumption{
-	{
-		Name:     "limit-headers",
-		Assumed:  "Answers of the Management API carry X-RateLimit-Limit, -Remaining and -Reset.",
-		Evidence: Documented, Source: docLimits,
-		Scopes: []string{readClients}, check: checkLimitHeaders,
-	},
-	{
-		Name:     "limit-reset",
-		Assumed:  "X-RateLimit-Reset is an epoch second, by the clock of Date, an hour ahead at most.",
-		Evidence: Documented, Source: docLimits,
-		Scopes: []string{readClients}, check: checkLimitReset,
-	},
-	{
-		Name:     "limit-of-the-list",
-		Assumed:  "GET /clients may have a limit of its own; four requests in a row are not turned away.",
-		Evidence: Documented, Source: docLimits + "/management-api-endpoint-rate-limits",
-		Scopes: []string{readClients}, check: checkLimitOfTheList,
-	},
-	{
-		Name:     "limit-exceeded",
-		Assumed:  "Above the limit the answer is 429 too_many_requests, and Retry-After or X-RateLimit-Reset say when to come again.",
-		Evidence: Documented, Source: docLimits,
-		check: byHand("it is not exceeded on purpose: that would turn others away"),
-	},
+	{"limit-headers", "Answers of the Management API carry X-RateLimit-Limit, -Remaining and -Reset.",
+		Documented, docLimits, []string{readClients}, checkLimitHeaders},
+	{"limit-reset", "X-RateLimit-Reset is an epoch second, by the clock of Date, an hour ahead at most.",
+		Documented, docLimits, []string{readClients}, checkLimitReset},
+	{"limit-of-the-list", "GET /clients may have a limit of its own; four requests in a row are not turned away.",
+		Documented, docLimits + "/management-api-endpoint-rate-limits", []string{readClients}, checkLimitOfTheList},
+	{"limit-exceeded", "Above the limit the answer is 429 too_many_requests, and Retry-After or X-RateLimit-Reset say when to come again.",
+		Documented, docLimits, nil, byHand("it is not exceeded on purpose: that would turn others away")},
 }
 
 // list is the smallest request that the list of applications can be.
 func (t *trial) list() answer {
 	got := t.api(http.MethodGet, "clients?fields=client_id&include_fields=true&per_page=1", nil)
-	if got.status != http.StatusOK {
-		t.fail(unexpected("applications could not be listed", got))
-	}
+	t.expect(http.StatusOK, got, "applications could not be listed")
 	return got
 }
 
@@ -74,7 +56,7 @@ func checkLimitReset(t *trial) (string, bool) {
 
 func checkLimitOfTheList(t *trial) (string, bool) {
 	app := t.make("limit", nil)
-	defer t.remove(app)
+	defer t.discard(app)
 	before := t.limited
 	var list answer
 	var left []string

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -124,12 +123,11 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	r.hide(t.ClientID, "[credential]")
 	r.hide(t.Domain, "[domain]")
 
-	got, err := r.logIn(ctx, Application{ClientID: t.ClientID, ClientSecret: t.ClientSecret})
-	if err != nil {
-		return nil, r.cleaned(err)
-	}
-	if got.status != http.StatusOK || got.text("access_token") == "" {
-		return nil, r.cleaned(unexpected("the credential does not get a token", got))
+	begin := &trial{Run: r, ctx: ctx}
+	got := begin.logIn(Application{ClientID: t.ClientID, ClientSecret: t.ClientSecret})
+	begin.expect(http.StatusOK, got, "the credential does not get a token")
+	if begin.err != nil {
+		return nil, r.cleaned(begin.err)
 	}
 	r.token, r.scopes = got.text("access_token"), scopesOf(got)
 	if missing := r.missing([]string{createClients, deleteClients}); len(missing) > 0 {
@@ -138,14 +136,11 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	if missing := r.missing(Scopes); len(missing) > 0 {
 		r.say("the credential lacks %s: what needs them is not tried", strings.Join(missing, ", "))
 	}
-	if err := r.sweep(ctx, ours.MatchString); err != nil {
-		r.say("what an earlier run may have left was not looked for: %s", r.clean(err.Error()))
+	if begin.sweep(ours.MatchString); begin.err != nil {
+		r.say("what an earlier run may have left was not looked for: %s", r.clean(begin.err.Error()))
 	}
 	return r, nil
 }
-
-// unexpected is the error of what could not be prepared.
-func unexpected(what string, a answer) error { return fmt.Errorf("%s: %s", what, a) }
 
 // Close removes what the run has made. It does so, for a minute at most, also after
 // ctx has ended. An error names what is left over.
@@ -160,9 +155,10 @@ func (r *Run) Close(ctx context.Context) error {
 		}
 	}
 	if r.unclear {
-		ofThisRun := func(name string) bool { return strings.HasPrefix(name, NamePrefix+r.id+"-") }
-		if err := r.sweep(ctx, ofThisRun); err != nil {
-			left = append(left, fmt.Errorf("an application %s%s-... may be left over: %w", NamePrefix, r.id, err))
+		end := &trial{Run: r, ctx: ctx}
+		end.sweep(func(name string) bool { return strings.HasPrefix(name, NamePrefix+r.id+"-") })
+		if end.err != nil {
+			left = append(left, fmt.Errorf("an application %s%s-... may be left over: %w", NamePrefix, r.id, end.err))
 		}
 	}
 	return errors.Join(left...)
@@ -182,8 +178,8 @@ func (r *Run) missing(wanted []string) []string {
 // Make makes an application for tests elsewhere, which logs in by its secret for
 // the Management API and may read applications there.
 func (r *Run) Make(ctx context.Context, name string) (Application, error) {
-	app, err := r.make(ctx, name, machine, readClients)
-	return app, r.cleaned(err)
+	t := &trial{Run: r, ctx: ctx}
+	return t.make(name, machine, readClients), r.cleaned(t.err)
 }
 
 // HTTPClient trusts the tenant, and follows no redirects. Close ends its connections.
@@ -196,68 +192,56 @@ var machine = map[string]any{
 }
 
 // make makes an application, with a grant for the Management API if there are
-// scopes, and waits until it can log in then.
-func (r *Run) make(ctx context.Context, name string, settings map[string]any, scopes ...string) (Application, error) {
-	body := map[string]any{"name": NamePrefix + r.id + "-" + name, "description": description}
+// scopes, and waits until it can log in then, if it does so by its secret.
+func (t *trial) make(name string, settings map[string]any, scopes ...string) Application {
+	if t.err != nil {
+		return Application{}
+	}
+	body := map[string]any{"name": NamePrefix + t.id + "-" + name, "description": description}
 	maps.Copy(body, settings)
-	got, err := r.api(ctx, http.MethodPost, "clients", body)
-	if err != nil || got.status >= http.StatusInternalServerError {
-		r.unclear = true // it may have been made all the same
+	got := t.api(http.MethodPost, "clients", body)
+	if t.err != nil || got.status >= http.StatusInternalServerError {
+		t.unclear = true // it may have been made all the same
 	}
-	if err != nil {
-		return Application{}, err
-	}
-	app := Application{ClientID: got.text("client_id"), ClientSecret: got.text("client_secret")}
+	t.expect(http.StatusCreated, got, "an application could not be made")
+	app := Application{ClientID: got.text("client_id"), ClientSecret: got.text("client_secret"), Audience: t.tenant.Audience}
 	if app.ClientID != "" {
-		r.made[app.ClientID] = true
-		r.hide(app.ClientID, "[application]")
+		t.made[app.ClientID] = true
+		t.hide(app.ClientID, "[application]")
 	}
-	switch {
-	case got.status != http.StatusCreated || app.ClientID == "":
-		return Application{}, unexpected("an application could not be made", got)
-	case app.ClientSecret == "" && settings["token_endpoint_auth_method"] != nil:
-		return Application{}, errors.New("the secret of a new application was not shown")
+	bySecret := settings["token_endpoint_auth_method"] != nil
+	if bySecret && app.ClientSecret == "" {
+		t.fail(errors.New("the secret of a new application was not shown"))
 	}
 	if len(scopes) == 0 {
-		return app, nil
+		return app
 	}
-	if err := r.authorize(ctx, app, scopes); err != nil {
-		return Application{}, err
+	granted := t.api(http.MethodPost, "client-grants", map[string]any{"client_id": app.ClientID, "audience": app.Audience, "scope": scopes})
+	t.expect(http.StatusCreated, granted, "an application could not be authorised for the Management API")
+	if bySecret {
+		t.await(app)
 	}
-	app.Audience = r.tenant.Audience
-	if settings["client_authentication_methods"] != nil {
-		return app, nil
-	}
-	_, err = r.await(ctx, app)
-	return app, err
-}
-
-// authorize makes a grant for the Management API.
-func (r *Run) authorize(ctx context.Context, app Application, scopes []string) error {
-	got, err := r.api(ctx, http.MethodPost, "client-grants", map[string]any{
-		"client_id": app.ClientID, "audience": r.tenant.Audience, "scope": scopes,
-	})
-	if err == nil && got.status != http.StatusCreated {
-		err = unexpected("an application could not be authorised for the Management API", got)
-	}
-	return err
+	return app
 }
 
 // await waits until an application can log in, and gives the token.
-func (r *Run) await(ctx context.Context, app Application) (token string, err error) {
-	for began := time.Now(); ; {
-		got, err := r.logIn(ctx, app)
-		switch {
-		case err != nil:
-			return "", err
-		case got.status == http.StatusOK:
-			return got.text("access_token"), nil
-		case time.Since(began) > r.tenant.Watch:
-			return "", unexpected("an application could not log in with its secret", got)
+func (t *trial) await(app Application) (token string) {
+	for began := time.Now(); t.err == nil; t.sleep(t.tenant.Poll) {
+		got := t.logIn(app)
+		if got.status == http.StatusOK {
+			return got.text("access_token")
 		}
-		if err := sleep(ctx, r.tenant.Poll); err != nil {
-			return "", err
+		if time.Since(began) > t.tenant.Watch {
+			t.expect(http.StatusOK, got, "an application could not log in with its secret")
 		}
+	}
+	return ""
+}
+
+// discard removes an application that a check has made. If that fails, Close does it.
+func (t *trial) discard(app Application) {
+	if t.made[app.ClientID] {
+		_ = t.remove(t.ctx, app.ClientID)
 	}
 }
 
@@ -266,38 +250,26 @@ func (r *Run) remove(ctx context.Context, id string) error {
 	if id == r.tenant.ClientID {
 		return errors.New("that is the credential's own")
 	}
-	var failed error
-	for range 3 {
-		got, err := r.api(ctx, http.MethodDelete, "clients/"+id, nil)
-		if err == nil && (got.status == http.StatusNoContent || got.status == http.StatusNotFound) {
-			delete(r.made, id)
-			return nil
-		}
-		if failed = err; err == nil {
-			failed = unexpected("it could not be deleted", got)
-		}
-		if sleep(ctx, time.Second) != nil {
-			break
-		}
+	t := &trial{Run: r, ctx: ctx}
+	got := t.api(http.MethodDelete, "clients/"+id, nil)
+	if got.status != http.StatusNotFound {
+		t.expect(http.StatusNoContent, got, "it could not be deleted")
 	}
-	return failed
+	if t.err == nil {
+		delete(r.made, id)
+	}
+	return t.err
 }
 
 // sweep removes applications of this suite whose names match.
-func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
-	if missing := r.missing([]string{readClients}); len(missing) > 0 {
-		return errors.New("the credential lacks " + readClients)
+func (t *trial) sweep(matches func(name string) bool) {
+	if len(t.missing([]string{readClients})) > 0 {
+		t.fail(errors.New("the credential lacks " + readClients))
 	}
 	var found []string
 	for page := range maxPages {
-		got, err := r.api(ctx, http.MethodGet, "clients?fields=client_id,name,description&include_fields=true&per_page="+
-			strconv.Itoa(pageSize)+"&page="+strconv.Itoa(page), nil)
-		if err != nil {
-			return err
-		}
-		if got.status != http.StatusOK {
-			return unexpected("applications could not be listed", got)
-		}
+		got := t.api(http.MethodGet, fmt.Sprintf("clients?fields=client_id,name,description&include_fields=true&per_page=%d&page=%d", pageSize, page), nil)
+		t.expect(http.StatusOK, got, "applications could not be listed")
 		for _, each := range got.list {
 			text := func(name string) string { s, _ := each[name].(string); return s }
 			if matches(text("name")) && text("description") == description {
@@ -309,12 +281,12 @@ func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
 		}
 	}
 	for _, id := range found {
-		if err := r.remove(ctx, id); err != nil {
-			return err
+		if err := t.remove(t.ctx, id); err != nil {
+			t.fail(err)
+			continue
 		}
-		r.say("removed an application that was left over: %s", id)
+		t.say("removed an application that was left over: %s", id)
 	}
-	return nil
 }
 
 func (r *Run) say(format string, args ...any) {
@@ -352,15 +324,6 @@ func (r *Run) newSecret() string {
 	secret := base64.RawURLEncoding.EncodeToString(b)
 	r.hide(secret, "[secret]")
 	return secret
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // FromEnvironment reads a Tenant from AUTH0_DOMAIN, AUTH0_CLIENT_ID,

@@ -10,87 +10,49 @@ import (
 )
 
 var tokenAssumptions = []Assumption{
-	{
-		Name:     "token-answer",
-		Assumed:  "A token answer is 200 with `access_token`, `expires_in` in seconds and `token_type` Bearer; it may lack `scope`.",
-		Evidence: Recorded, Source: "recorded traffic of go-auth0: TestLoginWithClientCredentials",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+	{"token-answer", "A token answer is 200 with `access_token`, `expires_in` in seconds and `token_type` Bearer; it may lack `scope`.",
+		Recorded, "recorded traffic of go-auth0: TestLoginWithClientCredentials", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.logIn(t.theApp())
 			lifetime, isNumber := got.object["expires_in"].(float64)
 			seen := fmt.Sprintf("%d with %s; expires_in %v, token_type %q", got.status,
 				got.members("access_token", "expires_in", "scope", "token_type"), got.object["expires_in"], got.text("token_type"))
 			return seen, got.status == http.StatusOK && got.text("access_token") != "" && isNumber && lifetime > 0 &&
 				strings.EqualFold(got.text("token_type"), "Bearer")
-		},
-	},
-	{
-		Name:     "token-basic",
-		Assumed:  "An application set to client_secret_basic logs in by HTTP Basic.",
-		Evidence: Documented, Source: "https://auth0.com/docs/get-started/applications/credentials",
-		Scopes: []string{createGrants}, check: checkTokenBasic,
-	},
-	{
-		Name:     "token-wrong-secret",
-		Assumed:  "A wrong secret is refused with 401 access_denied, Unauthorized.",
-		Evidence: Recorded, Source: "https://github.com/auth0/node-auth0/issues/582",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"token-basic", "An application set to client_secret_basic logs in by HTTP Basic.",
+		Documented, "https://auth0.com/docs/get-started/applications/credentials", []string{createGrants}, checkTokenBasic},
+	{"token-wrong-secret", "A wrong secret is refused with 401 access_denied, Unauthorized.",
+		Recorded, "https://github.com/auth0/node-auth0/issues/582", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.logIn(t.withWrongSecret(t.theApp()))
 			return got.String(), got.isOAuthError(http.StatusUnauthorized, "access_denied") && got.text("error_description") == "Unauthorized"
-		},
-	},
-	{
-		Name:     "token-unknown-client",
-		Assumed:  "An unknown client ID is refused with 401 or 403 in the form of OAuth errors.",
-		Evidence: Unknown, Source: "no document says it",
-		check: func(t *trial) (string, bool) {
+		}},
+	{"token-unknown-client", "An unknown client ID is refused with 401 or 403 in the form of OAuth errors.",
+		Unknown, "no document says it", nil, func(t *trial) (string, bool) {
 			got := t.logIn(Application{ClientID: strings.Repeat(randomHex(), 4), ClientSecret: t.newSecret()})
 			return got.String(), got.isOAuthError(http.StatusUnauthorized, "") || got.isOAuthError(http.StatusForbidden, "")
-		},
-	},
-	{
-		Name:     "token-unknown-audience",
-		Assumed:  "An audience that no API has is refused with 403 or 404 in the form of OAuth errors.",
-		Evidence: Unknown, Source: "no document says it",
-		Scopes: []string{createGrants},
-		check: func(t *trial) (string, bool) {
+		}},
+	{"token-unknown-audience", "An audience that no API has is refused with 403 or 404 in the form of OAuth errors.",
+		Unknown, "no document says it", []string{createGrants}, func(t *trial) (string, bool) {
 			got := t.ask(passwords(t.theApp(), "https://conformance.invalid/"+t.id), nil)
 			return got.String(), got.isOAuthError(http.StatusForbidden, "") || got.isOAuthError(http.StatusNotFound, "")
-		},
-	},
-	{
-		Name:     "token-no-grant",
-		Assumed:  "Without a client grant for the audience the right secret is answered with 403 access_denied.",
-		Evidence: Recorded, Source: "https://github.com/auth0/ruby-auth0/issues/610",
-		check: func(t *trial) (string, bool) {
+		}},
+	{"token-no-grant", "Without a client grant for the audience the right secret is answered with 403 access_denied.",
+		Recorded, "https://github.com/auth0/ruby-auth0/issues/610", nil, func(t *trial) (string, bool) {
 			got := t.logIn(t.ungranted())
 			return got.String(), got.isOAuthError(http.StatusForbidden, "access_denied")
-		},
-	},
-	{
-		Name:     "secret-before-grant",
-		Assumed:  "The secret is checked before the client grant: without one, a wrong secret is answered with 401. So the answer proves a secret.",
-		Evidence: Unknown, Source: "RFC 6749, 3.2.1, has the client authenticated first",
-		check: func(t *trial) (string, bool) {
+		}},
+	{"secret-before-grant", "The secret is checked before the client grant: without one, a wrong secret is answered with 401. So the answer proves a secret.",
+		Unknown, "RFC 6749, 3.2.1, has the client authenticated first", nil, func(t *trial) (string, bool) {
 			got := t.logIn(t.withWrongSecret(t.ungranted()))
 			return got.String(), got.status == http.StatusUnauthorized
-		},
-	},
-	{
-		Name:     "secret-before-grant-type",
-		Assumed:  "The secret is checked before the grant type: one that is not allowed is answered with 403 unauthorized_client, with a wrong secret with 401.",
-		Evidence: Unknown, Source: "https://github.com/auth0/ruby-auth0/issues/190 has the 403; the order is not told",
-		check: func(t *trial) (string, bool) {
+		}},
+	{"secret-before-grant-type", "The secret is checked before the grant type: one that is not allowed is answered with 403 unauthorized_client, with a wrong secret with 401.",
+		Unknown, "https://github.com/auth0/ruby-auth0/issues/190 has the 403; the order is not told", nil, func(t *trial) (string, bool) {
 			app := t.webApplication()
 			return secretComesFirst(t.logIn(app), t.logIn(t.withWrongSecret(app)), "unauthorized_client")
-		},
-	},
-	{
-		Name:     "code-after-secret",
-		Assumed:  "The secret is checked before an authorization code: an invalid code is answered with 403 invalid_grant, with a wrong secret with 401.",
-		Evidence: Unknown, Source: "recorded traffic of go-auth0 has the invalid_grant; the order is not told",
-		check: func(t *trial) (string, bool) {
+		}},
+	{"code-after-secret", "The secret is checked before an authorization code: an invalid code is answered with 403 invalid_grant, with a wrong secret with 401.",
+		Unknown, "recorded traffic of go-auth0 has the invalid_grant; the order is not told", nil, func(t *trial) (string, bool) {
 			redeem := func(app Application) answer {
 				return t.ask(url.Values{
 					"grant_type": {"authorization_code"}, "code": {"not-a-code-" + t.id}, "redirect_uri": {"https://conformance.invalid/callback"},
@@ -99,14 +61,9 @@ var tokenAssumptions = []Assumption{
 			}
 			app := t.webApplication()
 			return secretComesFirst(redeem(app), redeem(t.withWrongSecret(app)), "invalid_grant")
-		},
-	},
-	{
-		Name:     "code-survives-refusal",
-		Assumed:  "An authorization code that came with a refused secret is still good with the right one.",
-		Evidence: Unknown, Source: "RFC 6749 can be read both ways: 3.2.1 and 4.1.3, 10.5",
-		check: byHand("a person has to log in with a browser to get a code"),
-	},
+		}},
+	{"code-survives-refusal", "An authorization code that came with a refused secret is still good with the right one.",
+		Unknown, "RFC 6749 can be read both ways: 3.2.1 and 4.1.3, 10.5", nil, byHand("a person has to log in with a browser to get a code")},
 }
 
 // secretComesFirst compares the answer to the right secret, an error with a code, with
@@ -120,7 +77,7 @@ func checkTokenBasic(t *trial) (string, bool) {
 	settings := maps.Clone(machine)
 	settings["token_endpoint_auth_method"] = "client_secret_basic"
 	app := t.make("basic", settings)
-	defer t.remove(app)
+	defer t.discard(app)
 	byBasic := func(app Application) answer {
 		pair := url.QueryEscape(app.ClientID) + ":" + url.QueryEscape(app.ClientSecret)
 		return t.ask(url.Values{"grant_type": {"client_credentials"}, "audience": {t.tenant.Audience}},
