@@ -42,7 +42,7 @@ func checkLimitHeaders(t *trial) (string, bool) {
 }
 
 func checkLimitReset(t *trial) (string, bool) {
-	var seen []string
+	seen := make([]string, 0, 2)
 	sane := true
 	for range 2 { // a bucket that is refilled in windows names the same time twice
 		got := t.list()
@@ -59,7 +59,7 @@ func checkLimitOfTheList(t *trial) (string, bool) {
 	defer t.discard(app)
 	before := t.limited
 	var list answer
-	var left []string
+	left := make([]string, 0, 4)
 	for range 4 {
 		list = t.list()
 		left = append(left, list.shown(headerRemaining))

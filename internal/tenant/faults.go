@@ -217,11 +217,10 @@ func (f *activeFault) error(c *call, status int, code, message string) answer {
 	if code == "" && !c.management() {
 		code = "server_error"
 	}
-	err := oauthError(status, code, message)
 	if c.management() {
-		err = apiError(status, code, message)
+		return apiError(status, code, message)
 	}
-	return err.(*refusal).answer
+	return oauthError(status, code, message)
 }
 
 func (f *activeFault) statusOr(otherwise int) int {

@@ -47,8 +47,6 @@ func (t *Tenant) authorize(c *call) (any, error) {
 	clientID, redirectURI := query.Get("client_id"), query.Get("redirect_uri")
 	app := t.apps[clientID]
 	switch {
-	case clientID == "":
-		return nil, oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: client_id")
 	case app == nil:
 		return nil, oauthError(http.StatusBadRequest, "invalid_request", "Unknown client: "+clientID)
 	case !slices.Contains(app.Callbacks, redirectURI):
@@ -83,7 +81,11 @@ func (t *Tenant) authorize(c *call) (any, error) {
 	if query.Get("response_mode") == "form_post" {
 		return formPost(redirectURI, params), nil
 	}
-	return redirect(redirectURI, params), nil
+	separator := "?"
+	if strings.Contains(redirectURI, "?") {
+		separator = "&"
+	}
+	return answer{status: http.StatusFound, header: map[string]string{"Location": redirectURI + separator + params.Encode()}}, nil
 }
 
 // redeemCode handles the grant authorization_code for an application that has
@@ -94,19 +96,17 @@ func (t *Tenant) authorize(c *call) (any, error) {
 // what it does. RFC 6749 has the client authenticated first, in 3.2.1 and 4.1.3;
 // but 10.5 can be read as if any attempt used up the code.
 func (t *Tenant) redeemCode(app Application, q tokenRequest) (map[string]any, error) {
-	if q.code == "" {
-		return nil, oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: code")
-	}
-	granted, ok := t.sessions.codes[q.code]
+	code := q.Get("code")
+	granted, ok := t.sessions.codes[code]
 	if !ok || granted.clientID != app.ClientID || !t.now().Before(granted.until) {
 		return nil, invalidGrant("Invalid authorization code")
 	}
-	delete(t.sessions.codes, q.code)
+	delete(t.sessions.codes, code)
 	switch {
-	case q.redirectURI != granted.redirectURI:
+	case q.Get("redirect_uri") != granted.redirectURI:
 		return nil, oauthError(http.StatusForbidden, "unauthorized_client", fmt.Sprintf(
-			"The redirect URI is wrong. You sent %s, and we expected %s", q.redirectURI, granted.redirectURI))
-	case !granted.verifies(q.verifier):
+			"The redirect URI is wrong. You sent %s, and we expected %s", q.Get("redirect_uri"), granted.redirectURI))
+	case !granted.verifies(q.Get("code_verifier")):
 		return nil, invalidGrant("Failed to verify code verifier")
 	}
 	body := t.userTokens(app, granted)
@@ -124,10 +124,7 @@ func (t *Tenant) SpendCodesOnRefusal(on bool) { t.set(&t.spendsCodes, on) }
 // refresh handles the grant refresh_token for an application that has
 // authenticated. Without rotation, Auth0's default, the refresh token stays.
 func (t *Tenant) refresh(app Application, q tokenRequest) (map[string]any, error) {
-	if q.refreshToken == "" {
-		return nil, oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: refresh_token")
-	}
-	granted, ok := t.sessions.users[q.refreshToken]
+	granted, ok := t.sessions.users[q.Get("refresh_token")]
 	if !ok || granted.clientID != app.ClientID {
 		return nil, invalidGrant("Unknown or invalid refresh token.")
 	}
@@ -166,18 +163,6 @@ func (s session) verifies(verifier string) bool {
 
 func invalidGrant(description string) error {
 	return oauthError(http.StatusForbidden, "invalid_grant", description)
-}
-
-// redirect sends the browser to a callback.
-func redirect(to string, params url.Values) answer {
-	separator := "?"
-	if strings.Contains(to, "?") {
-		separator = "&"
-	}
-	return answer{
-		status: http.StatusFound, contentType: "text/plain; charset=utf-8",
-		header: map[string]string{"Location": to + separator + params.Encode()},
-	}
 }
 
 // formPost has the browser send a form to a callback.

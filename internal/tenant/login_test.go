@@ -236,8 +236,8 @@ func TestAuthorizeRefusals(t *testing.T) {
 		assert.Empty(t, refused.Get("code"))
 	}
 	assert.Contains(t, string(f.redeem(machine, machine.ClientSecret, "any", nil).body), "unauthorized_client")
-	assert.Contains(t, string(f.redeem(app, app.ClientSecret, "", nil).body), "invalid_request")
-	assert.Contains(t, string(f.refreshWith(app, app.ClientSecret, "").body), "invalid_request")
+	assertRefused(t, f.redeem(app, app.ClientSecret, "", nil), 403, badCode)
+	assertRefused(t, f.refreshWith(app, app.ClientSecret, ""), 403, badRefresh)
 }
 
 func TestAuthorizeAnswersByForm(t *testing.T) {

@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -85,11 +84,8 @@ const (
 	ofAProxy        // it comes from a proxy, which knows nothing of rate limits
 )
 
-// refusal is an answer that is an error.
-type refusal struct{ answer }
-
-// Error is of no use: a refusal is sent as it is.
-func (r *refusal) Error() string { return string(r.body) }
+// Error has an answer be an error, too: a refusal, which is sent as it is.
+func (a answer) Error() string { return string(a.body) }
 
 func (t *Tenant) newHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -151,8 +147,8 @@ func (t *Tenant) handled(c *call) answer {
 	if err == nil {
 		value, err = c.handle(t, c)
 	}
-	if refused := (*refusal)(nil); errors.As(err, &refused) {
-		return refused.answer
+	if err != nil {
+		value = err
 	}
 	if a, ok := value.(answer); ok {
 		return a
@@ -241,29 +237,29 @@ func jsonAnswer(status int, value any) answer {
 // apiError gives a Management API error:
 //
 //	{"statusCode":403,"error":"Forbidden","message":"...","errorCode":"insufficient_scope"}
-func apiError(status int, code, message string) error {
+func apiError(status int, code, message string) answer {
 	body := map[string]any{"statusCode": status, "error": http.StatusText(status), "message": message}
 	if code != "" {
 		body["errorCode"] = code
 	}
-	return &refusal{jsonAnswer(status, body)}
+	return jsonAnswer(status, body)
 }
 
 // invalidToken gives the 401 of the Management API, which has no errorCode:
 //
 //	{"statusCode":401,"error":"Unauthorized","message":"Invalid token","attributes":{"error":"Invalid token"}}
 func invalidToken(message string) error {
-	return &refusal{jsonAnswer(http.StatusUnauthorized, map[string]any{
+	return jsonAnswer(http.StatusUnauthorized, map[string]any{
 		"statusCode": http.StatusUnauthorized, "error": http.StatusText(http.StatusUnauthorized), "message": message,
 		"attributes": map[string]any{"error": message},
-	})}
+	})
 }
 
 // oauthError gives an error of /oauth/token:
 //
 //	{"error":"access_denied","error_description":"Unauthorized"}
-func oauthError(status int, code, description string) error {
-	return &refusal{jsonAnswer(status, map[string]any{"error": code, "error_description": description})}
+func oauthError(status int, code, description string) answer {
+	return jsonAnswer(status, map[string]any{"error": code, "error_description": description})
 }
 
 var errNoSuchClient = apiError(http.StatusNotFound, "inexistent_client", "The client does not exist")

@@ -17,21 +17,12 @@
 //	tn.SetPropagation(tenant.Propagation{Delay: 30 * time.Second, Mode: tenant.Mixed})
 //	tn.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, Kind: tenant.TimeoutAfterCommit, Times: 1})
 //
-// # Strictness
-//
 // Where Auth0 was seen to do several things, this does by itself the one that is
-// harder for a client, and the other when it is told to:
-//
-//	every other application lacks app_type, the method     Application.Shape
-//	  of authentication and the signing algorithm
-//	a request that names a field which the token may       DropUnreadableFields
-//	  not read is refused
-//	two credentials in a slot, four in the pool; what is   SetCredentialAddOn, AddCredential
-//	  in use cannot be deleted
-//
-// These it does only when told to: OmitScope (a token without its scopes),
-// RateLimit.Window (refills all at once), UpgradeRequired, Echo and Headers (an
-// upstream that is hostile).
+// harder for a client: every other application lacks what API and Terraform leave out
+// (Application.Shape), a request that names a field which the token may not read is
+// refused (DropUnreadableFields), a slot has room for two credentials
+// (SetCredentialAddOn). These it does only when told to: OmitScope, RateLimit.Window,
+// UpgradeRequired, Echo and Headers.
 //
 // # Logins
 //

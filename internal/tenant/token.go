@@ -28,74 +28,56 @@ const (
 
 // tokenRequest is what POST /oauth/token is sent.
 type tokenRequest struct {
-	grantType string
+	url.Values
 	clientID  string
-	secrets   []string // what the sender may mean by its secret: see readBasicAuth
-	assertion string   // client_assertion: private_key_jwt
-	audience  string
-	scopes    []string // that are asked for
+	secrets   []string // what the sender may mean by its secret
 	malformed bool
-
-	code, redirectURI, verifier string // authorization_code
-	refreshToken                string // refresh_token
 }
 
 // readTokenRequest reads a form or JSON body, and HTTP Basic authentication.
-func readTokenRequest(r *http.Request, body []byte) tokenRequest {
-	var q tokenRequest
-	field := func(string) string { return "" }
+func readTokenRequest(r *http.Request, body []byte) (q tokenRequest) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
 		var object map[string]any
 		q.malformed = json.Unmarshal(body, &object) != nil
-		field = func(name string) string { s, _ := object[name].(string); return s }
-	} else if form, err := url.ParseQuery(string(body)); err == nil {
-		field = form.Get
+		q.Values = url.Values{}
+		for name, value := range object {
+			if text, ok := value.(string); ok {
+				q.Set(name, text)
+			}
+		}
 	} else {
-		q.malformed = true
+		var err error
+		q.Values, err = url.ParseQuery(string(body))
+		q.malformed = err != nil
 	}
-	q.grantType, q.audience = field("grant_type"), field("audience")
-	q.clientID, q.scopes = field("client_id"), strings.Fields(field("scope"))
-	q.code, q.redirectURI, q.verifier = field("code"), field("redirect_uri"), field("code_verifier")
-	q.refreshToken = field("refresh_token")
-	if field("client_assertion_type") == assertionType {
-		q.assertion = field("client_assertion")
-	}
-	if s := field("client_secret"); s != "" {
+	q.clientID = q.Get("client_id")
+	if s := q.Get("client_secret"); s != "" {
 		q.secrets = []string{s}
 	}
-	if id, secrets, ok := readBasicAuth(r); ok {
-		q.clientID, q.secrets = id, secrets
+	// RFC 6749 has the secret form-encoded in Basic authentication; many clients do not
+	// do that, and are understood, too.
+	if id, secret, ok := r.BasicAuth(); ok {
+		q.clientID, q.secrets = id, []string{secret}
+		if s, err := url.QueryUnescape(secret); err == nil {
+			q.secrets = append(q.secrets, s)
+		}
 	}
 	return q
 }
 
-// readBasicAuth reads HTTP Basic authentication. RFC 6749 has the secret
-// form-encoded in it; many clients do not do that, and are understood, too.
-func readBasicAuth(r *http.Request) (clientID string, secrets []string, ok bool) {
-	id, secret, ok := r.BasicAuth()
-	if !ok {
-		return "", nil, false
-	}
-	secrets = []string{secret}
-	if s, err := url.QueryUnescape(secret); err == nil && s != secret {
-		secrets = append(secrets, s)
-	}
-	return id, secrets, true
-}
-
 // issueToken handles POST /oauth/token. The client's authentication comes first.
 func (t *Tenant) issueToken(c *call) (any, error) {
-	q := c.token
+	q, grantType := c.token, c.token.Get("grant_type")
 	switch {
 	case q.malformed:
 		return nil, oauthError(http.StatusBadRequest, "invalid_request", "The body could not be parsed")
-	case q.grantType == "":
+	case grantType == "":
 		return nil, oauthError(http.StatusBadRequest, "invalid_request", "Missing required parameter: grant_type")
-	case !slices.Contains(usualGrants(), q.grantType):
-		return nil, grantTypeRefused(q.grantType)
+	case !slices.Contains(usualGrants(), grantType):
+		return nil, grantTypeRefused(grantType)
 	}
-	q.audience = cmp.Or(q.audience, audience) // as a tenant's default audience
-	answer, err := t.grant(q, t.node(c.Header.Get(loginIDHeader)))
+	wanted := cmp.Or(q.Get("audience"), audience) // as a tenant's default audience
+	answer, err := t.grant(q, wanted, t.node(c.Header.Get(loginIDHeader)))
 	c.login = &loginAttempt{
 		clientID:   q.clientID,
 		known:      t.apps[q.clientID] != nil,
@@ -103,7 +85,7 @@ func (t *Tenant) issueToken(c *call) (any, error) {
 		last:       c.Header.Get(loginLastHeader) == "true",
 		secret:     strings.Join(q.secrets, " "),
 		accepted:   err == nil,
-		management: q.grantType == clientCredentials && q.audience == t.Audience(),
+		management: grantType == clientCredentials && wanted == t.Audience(),
 	}
 	if err == nil && t.omitsScope {
 		delete(answer, "scope")
@@ -111,38 +93,38 @@ func (t *Tenant) issueToken(c *call) (any, error) {
 	return answer, err
 }
 
-// grant checks a request for a token.
-func (t *Tenant) grant(q tokenRequest, node uint64) (map[string]any, error) {
+// grant checks a request for a token for an audience.
+func (t *Tenant) grant(q tokenRequest, wanted string, node uint64) (map[string]any, error) {
 	app := t.apps[q.clientID]
 	if app == nil || !app.authenticates(q, node, t.now(), t.issuer()) {
 		if t.spendsCodes {
-			delete(t.sessions.codes, q.code)
+			delete(t.sessions.codes, q.Get("code"))
 		}
 		return nil, oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized")
 	}
-	granted, hasGrant := app.grants[q.audience]
+	grantType := q.Get("grant_type")
+	granted, hasGrant := app.grants[wanted]
 	switch {
-	case !slices.Contains(app.GrantTypes, q.grantType):
-		return nil, grantTypeRefused(q.grantType)
-	case q.grantType == authorizationCode:
+	case !slices.Contains(app.GrantTypes, grantType):
+		return nil, grantTypeRefused(grantType)
+	case grantType == authorizationCode:
 		return t.redeemCode(app.Application, q)
-	case q.grantType == refreshing:
+	case grantType == refreshing:
 		return t.refresh(app.Application, q)
-	case q.audience != audience && q.audience != t.Audience():
-		return nil, oauthError(http.StatusForbidden, "access_denied", "Service not enabled within domain: "+q.audience)
+	case wanted != audience && wanted != t.Audience():
+		return nil, oauthError(http.StatusForbidden, "access_denied", "Service not enabled within domain: "+wanted)
 	case !hasGrant:
 		return nil, oauthError(http.StatusForbidden, "access_denied", fmt.Sprintf("Client is not authorized to access %q. "+
 			"You need to create a \"client-grant\" associated to this API. "+
-			"See: https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants", q.audience))
+			"See: https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants", wanted))
 	}
 
-	if t.honoursScope && len(q.scopes) > 0 {
-		granted = slices.DeleteFunc(slices.Clone(granted), func(s string) bool { return !slices.Contains(q.scopes, s) })
+	if asked := strings.Fields(q.Get("scope")); t.honoursScope && len(asked) > 0 {
+		granted = slices.DeleteFunc(slices.Clone(granted), func(s string) bool { return !slices.Contains(asked, s) })
 	}
-	issued := issuedToken{scopes: granted, until: t.now().Add(t.lifetime)}
 	value := randomText(128)
-	if q.audience == t.Audience() { // others are of no use here
-		keep(t.tokens, value, issued)
+	if wanted == t.Audience() { // others are of no use here
+		keep(t.tokens, value, issuedToken{scopes: granted, until: t.now().Add(t.lifetime)})
 	}
 	return t.tokenAnswer(value, granted), nil
 }
@@ -166,7 +148,7 @@ func grantTypeRefused(grantType string) error {
 func (a *application) authenticates(q tokenRequest, node uint64, now time.Time, issuer string) bool {
 	if len(a.AuthenticationMethods) > 0 {
 		// A secret does not do for such an application. TLS is not simulated.
-		return a.usesKey() && a.verifies(q.assertion, now, issuer)
+		return a.usesKey() && q.Get("client_assertion_type") == assertionType && a.verifies(q.Get("client_assertion"), now, issuer)
 	}
 	if a.public() || a.AppType == keysOnly {
 		return false
