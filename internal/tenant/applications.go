@@ -3,6 +3,7 @@ package tenant
 import (
 	"cmp"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,9 +58,6 @@ type Application struct {
 	GrantTypes    []string `json:"grant_types"`
 	Callbacks     []string `json:"callbacks,omitempty"` // the redirect URIs that /authorize takes, compared as they are
 
-	// Absent names JSON fields that this application's object never has.
-	Absent []string `json:"-"`
-
 	withoutJWT bool // no jwt_configuration as long as nothing in it is set
 }
 
@@ -79,7 +77,6 @@ func (a Application) clone() Application {
 	a.AuthenticationMethods = maps.Clone(a.AuthenticationMethods)
 	a.GrantTypes = slices.Clone(a.GrantTypes)
 	a.Callbacks = slices.Clone(a.Callbacks)
-	a.Absent = slices.Clone(a.Absent)
 	return a
 }
 
@@ -98,8 +95,7 @@ type application struct {
 // random ClientID (32 alphanumerics) and ClientSecret (64 characters), all usual
 // GrantTypes, and http://localhost:3000/callback as its callback. A Full one also
 // gets AppType regular_web, Alg RS256, and client_secret_post (none for spa and
-// native) unless it has AuthenticationMethods or token_endpoint_auth_method in
-// Absent. It panics if the ClientID is taken.
+// native) unless it has AuthenticationMethods. It panics if the ClientID is taken.
 func (t *Tenant) AddApplication(app Application) Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -122,7 +118,7 @@ func (t *Tenant) AddApplication(app Application) Application {
 	} else {
 		app.AppType = cmp.Or(app.AppType, "regular_web")
 		app.Alg = cmp.Or(app.Alg, "RS256")
-		if len(app.AuthenticationMethods) == 0 && app.AppType != keysOnly && !slices.Contains(app.Absent, "token_endpoint_auth_method") {
+		if len(app.AuthenticationMethods) == 0 && app.AppType != keysOnly {
 			method := "client_secret_post"
 			if app.public() {
 				method = "none"
@@ -145,11 +141,7 @@ func usualGrants() []string { return []string{authorizationCode, refreshing, cli
 // tokens for the Management API (Audience) with these scopes, and for nothing
 // else.
 func (t *Tenant) AddManagementApplication(granted ...string) Application {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := managementApplication()
-	app.TokenEndpointAuthMethod = "client_secret_post"
-	return t.add(app, t.Audience(), granted)
+	return t.addManagementApplication(nil, granted)
 }
 
 // AddKeyApplication is AddManagementApplication for one that authenticates by
@@ -159,20 +151,22 @@ func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) App
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := managementApplication()
-	app.AuthenticationMethods = map[string]any{string(PrivateKeyJWT): naming([]string{key.ID})}
-	added := t.add(app, t.Audience(), granted)
-	t.apps[added.ClientID].keys = []registeredKey{key}
-	return added
+	return t.addManagementApplication([]registeredKey{key}, granted)
 }
 
-func managementApplication() Application {
-	return Application{
+func (t *Tenant) addManagementApplication(keys []registeredKey, granted scopes) Application {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	app := t.add(Application{
 		ClientID: randomAlphanumerics(32), ClientSecret: randomText(64), Name: "management application",
-		AppType: "non_interactive", Alg: "RS256", GrantTypes: []string{clientCredentials},
+		AppType: "non_interactive", Alg: "RS256", GrantTypes: []string{clientCredentials}, TokenEndpointAuthMethod: "client_secret_post",
+	}, t.Audience(), granted)
+	added := t.apps[app.ClientID]
+	added.keys = keys
+	for _, key := range keys {
+		added.enable(PrivateKeyJWT, key.ID)
 	}
+	return added.clone()
 }
 
 // add adds an application as it is. t.mu must be held.
@@ -303,21 +297,12 @@ func (a *application) setSecret(value, by string, now time.Time, p Propagation) 
 	a.secrets = append(a.secrets, change{SecretChange{At: now, Value: value, By: by}, p})
 }
 
-const (
-	alphanumerics = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	textAlphabet  = alphanumerics + "_-"
-)
-
 // randomText gives n characters of the alphabet of Auth0's own secrets.
-func randomText(n int) string { return randomOf(textAlphabet, n) }
-
-func randomAlphanumerics(n int) string { return randomOf(alphanumerics, n) }
-
-func randomOf(alphabet string, n int) string {
+func randomText(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
-	for i, v := range b {
-		b[i] = alphabet[int(v)%len(alphabet)] // uneven for 62 characters; nothing depends on it
-	}
-	return string(b)
+	return base64.RawURLEncoding.EncodeToString(b)[:n]
 }
+
+// randomAlphanumerics gives n of them, at most 52.
+func randomAlphanumerics(n int) string { return (rand.Text() + rand.Text())[:n] }

@@ -291,9 +291,7 @@ func (a *application) form() form {
 func (a *application) object(granted scopes) map[string]any {
 	object := map[string]any{}
 	_ = json.Unmarshal(jsonAnswer(http.StatusOK, a.form()).body, &object) // it is an object
-	maps.DeleteFunc(object, func(name string, _ any) bool {
-		return slices.Contains(a.Absent, name) || !granted.sees(name)
-	})
+	maps.DeleteFunc(object, func(name string, _ any) bool { return !granted.sees(name) })
 	return object
 }
 

@@ -50,15 +50,14 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	app := f.AddApplication(Application{
 		ClientID: "id", Name: "shop", AppType: "native", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "s",
 		Global: true, Alg: "HS256", SecretEncoded: true, GrantTypes: []string{"client_credentials"},
-		Absent: []string{"signing_keys"},
 	})
-	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native",
+	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native","signing_keys":[{"cert":"simulated certificate 1 of id"}],
 		"token_endpoint_auth_method":"client_secret_basic","client_secret":"s","global":true,"is_first_party":true,
 		"jwt_configuration":{"alg":"HS256","secret_encoded":true,"lifetime_in_seconds":36000},
 		"callbacks":["http://localhost:3000/callback"],"grant_types":["client_credentials"]}`, string(f.api(http.MethodGet, "clients/id", "").body))
 
 	assert.JSONEq(t, `{"name":"shop","client_secret":"s"}`,
-		string(f.api(http.MethodGet, "clients/id?fields=name,client_secret,signing_keys,nonsense&include_fields=true", "").body))
+		string(f.api(http.MethodGet, "clients/id?fields=name,client_secret,nonsense&include_fields=true", "").body))
 	got := f.api(http.MethodGet, "clients/id?fields=name,client_secret&include_fields=false", "")
 	assert.NotContains(t, got.object, "name")
 	assert.NotContains(t, got.object, "client_secret")
@@ -98,7 +97,6 @@ func TestDefaultsOfAnApplication(t *testing.T) {
 	assert.Regexp(t, `^[a-zA-Z0-9_-]{64}$`, app.ClientSecret)
 	assert.Equal(t, []string{"regular_web", "client_secret_post", "RS256"}, []string{app.AppType, app.TokenEndpointAuthMethod, app.Alg})
 	assert.Equal(t, "none", f.AddApplication(Application{Shape: Full, AppType: "spa"}).TokenEndpointAuthMethod)
-	assert.Empty(t, f.AddApplication(Application{Shape: Full, Absent: []string{"token_endpoint_auth_method"}}).TokenEndpointAuthMethod)
 	assert.Panics(t, func() { f.AddApplication(app) }, "the ID is taken")
 	assert.Panics(t, func() { f.SetScopes("nobody") })
 }
