@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Shape says what AddApplication fills in.
@@ -86,7 +88,7 @@ type application struct {
 	grants  map[string]scopes // by audience
 	secrets []change          // in order; the last is the one that is set
 	certs   int               // how many signing certificates there have been
-	keys    []registeredKey   // the pool of credentials, in use or not
+	keys    []Credential      // the pool of credentials, in use or not
 	seen    map[string]bool   // jti of assertions, each of which is good once
 }
 
@@ -147,14 +149,15 @@ func (t *Tenant) AddManagementApplication(granted ...string) Application {
 // AddKeyApplication is AddManagementApplication for one that authenticates by
 // private_key_jwt, with this public key (PEM) for RS256, RS384 or PS256.
 func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) Application {
-	key, err := newRegisteredKey(keyOrder{CredentialType: "public_key", Name: "first", PEM: publicPEM, Alg: alg})
+	order := keyOrder{Credential{Name: "first", Type: "public_key", Alg: jose.SignatureAlgorithm(alg)}, publicPEM}
+	key, err := order.credential(t.now())
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
-	return t.addManagementApplication([]registeredKey{key}, granted)
+	return t.addManagementApplication([]Credential{key}, granted)
 }
 
-func (t *Tenant) addManagementApplication(keys []registeredKey, granted scopes) Application {
+func (t *Tenant) addManagementApplication(keys []Credential, granted scopes) Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	app := t.add(Application{

@@ -21,11 +21,9 @@ const (
 
 // readApplication handles GET /api/v2/clients/{id}.
 func (t *Tenant) readApplication(c *call, app *application) (any, error) {
-	wanted, err := t.readFields(c)
-	if err != nil {
-		return nil, err
-	}
-	return wanted.of(app.object(c.granted)), nil
+	q := query{Values: c.URL.Query()}
+	wanted := t.wantedFields(&q, c.granted)
+	return wanted(app.object(c.granted)), q.err
 }
 
 // listApplications handles GET /api/v2/clients: an array, or with
@@ -33,32 +31,18 @@ func (t *Tenant) readApplication(c *call, app *application) (any, error) {
 //
 //	{"start":0,"limit":50,"total":1,"clients":[...]}
 func (t *Tenant) listApplications(c *call) (any, error) {
-	wanted, err := t.readFields(c)
-	if err != nil {
-		return nil, err
-	}
-	query := c.URL.Query()
-	page, err := readNumber(query, "page", 0, 0, 1<<30)
-	if err != nil {
-		return nil, err
-	}
-	perPage, err := readNumber(query, "per_page", defaultPerPage, 1, maxPerPage)
-	if err != nil {
-		return nil, err
-	}
-	totals, err := readBool(query, "include_totals", "false")
-	if err != nil {
-		return nil, err
-	}
-	start := page * perPage
+	q := query{Values: c.URL.Query()}
+	wanted := t.wantedFields(&q, c.granted)
+	perPage := q.number("per_page", defaultPerPage, 1, maxPerPage)
+	start := min(q.number("page", 0, 0, 1<<30)*perPage, len(t.order))
 	clients := []map[string]any{}
-	for _, id := range t.order[min(start, len(t.order)):min(start+perPage, len(t.order))] {
-		clients = append(clients, wanted.of(t.apps[id].object(c.granted)))
+	for _, id := range t.order[start:min(start+perPage, len(t.order))] {
+		clients = append(clients, wanted(t.apps[id].object(c.granted)))
 	}
-	if !totals {
-		return clients, nil
+	if !q.bool("include_totals", "false") {
+		return clients, q.err
 	}
-	return map[string]any{"start": start, "limit": perPage, "total": len(t.order), "clients": clients}, nil
+	return map[string]any{"start": start, "limit": perPage, "total": len(t.order), "clients": clients}, q.err
 }
 
 // createApplication handles POST /api/v2/clients. The application is bare: what
@@ -91,7 +75,7 @@ func (t *Tenant) createApplication(c *call) (any, error) {
 		}
 		made.AuthenticationMethods = nil
 		for _, order := range orders.Methods[PrivateKeyJWT].Credentials {
-			key, err := newRegisteredKey(order)
+			key, err := order.credential(t.now())
 			if err != nil {
 				return nil, invalidBody(err.Error())
 			}
@@ -356,60 +340,52 @@ func (s scopes) sees(name string) bool {
 	return true
 }
 
-// fields is what a request wants of an object.
-type fields struct {
-	names   []string // none: all
-	exclude bool     // all but these
-}
-
 // DropUnreadableFields says what becomes of fields that a request names and the
 // token may not read: they are left out, as Auth0 documents it, or the whole
 // request is refused, as was recorded. It is refused unless this is called.
 func (t *Tenant) DropUnreadableFields(on bool) { t.set(&t.dropsFields, on) }
 
-// readFields reads fields (comma-separated) and include_fields (true or false).
-func (t *Tenant) readFields(c *call) (fields, error) {
-	query := c.URL.Query()
-	include, err := readBool(query, "include_fields", "true")
-	if err != nil {
-		return fields{}, err
-	}
-	names := strings.FieldsFunc(query.Get("fields"), func(r rune) bool { return r == ',' })
-	unreadable := slices.DeleteFunc(slices.Clone(names), c.granted.sees)
+// wantedFields reads fields (comma-separated) and include_fields (true or false). What
+// it gives leaves of an object what is wanted.
+func (t *Tenant) wantedFields(q *query, granted scopes) func(object map[string]any) map[string]any {
+	include := q.bool("include_fields", "true")
+	names := strings.FieldsFunc(q.Get("fields"), func(r rune) bool { return r == ',' })
+	unreadable := slices.DeleteFunc(slices.Clone(names), granted.sees)
 	if include && len(unreadable) > 0 && !t.dropsFields {
-		return fields{}, apiError(http.StatusForbidden, "insufficient_scope",
+		q.err = apiError(http.StatusForbidden, "insufficient_scope",
 			"You cannot read the following fields: "+strings.Join(unreadable, ", "))
 	}
-	return fields{names: names, exclude: !include}, nil
-}
-
-// of takes what is wanted out of an object, which it changes.
-func (f fields) of(object map[string]any) map[string]any {
-	if len(f.names) > 0 {
-		maps.DeleteFunc(object, func(name string, _ any) bool { return slices.Contains(f.names, name) == f.exclude })
+	return func(object map[string]any) map[string]any {
+		if len(names) > 0 {
+			maps.DeleteFunc(object, func(name string, _ any) bool { return slices.Contains(names, name) != include })
+		}
+		return object
 	}
-	return object
 }
 
-func invalidQuery(name string) error {
-	return apiError(http.StatusBadRequest, "invalid_query_string", fmt.Sprintf("Query validation error on property %s.", name))
+// query reads a query string. err is what was wrong with it.
+type query struct {
+	url.Values
+	err error
 }
 
-func readNumber(query url.Values, name string, otherwise, least, most int) (int, error) {
-	if !query.Has(name) {
-		return otherwise, nil
-	}
-	n, err := strconv.Atoi(query.Get(name))
+func (q *query) number(name string, otherwise, least, most int) int {
+	n, err := strconv.Atoi(cmp.Or(q.Get(name), strconv.Itoa(otherwise)))
 	if err != nil || n < least || n > most {
-		return 0, invalidQuery(name)
+		q.invalid(name)
+		return least
 	}
-	return n, nil
+	return n
 }
 
-func readBool(query url.Values, name, otherwise string) (bool, error) {
-	value := cmp.Or(query.Get(name), otherwise)
+func (q *query) bool(name, otherwise string) bool {
+	value := cmp.Or(q.Get(name), otherwise)
 	if value != "true" && value != "false" {
-		return false, invalidQuery(name)
+		q.invalid(name)
 	}
-	return value == "true", nil
+	return value == "true"
+}
+
+func (q *query) invalid(name string) {
+	q.err = apiError(http.StatusBadRequest, "invalid_query_string", fmt.Sprintf("Query validation error on property %s.", name))
 }

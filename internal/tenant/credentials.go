@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -34,24 +35,29 @@ const (
 
 var slots = []Slot{PrivateKeyJWT, SignedRequestObject, TokenVault}
 
-// Credential is a public key of an application's pool.
+// Credential is a public key of an application's pool. In JSON, without its PEM:
+//
+//	{"id":"cred_22 characters","name":"...","kid":"...","alg":"RS256","credential_type":"public_key","created_at":"..."}
 type Credential struct {
-	ID, Name, KID, Alg string
-	Slots              []Slot // that use it
+	ID        string                  `json:"id"`
+	Name      string                  `json:"name"`
+	KID       string                  `json:"kid"`
+	Alg       jose.SignatureAlgorithm `json:"alg"`
+	Type      string                  `json:"credential_type"`
+	CreatedAt time.Time               `json:"created_at"`
+	Slots     []Slot                  `json:"-"` // that use it
+	key       *rsa.PublicKey
 }
 
 // Credentials gives an application's pool, in the order in which it was filled.
 func (t *Tenant) Credentials(clientID string) (all []Credential) {
 	t.withApplication(clientID, func(a *application) {
 		for _, key := range a.keys {
-			all = append(all, a.credential(key))
+			key.Slots = a.users(key.ID)
+			all = append(all, key)
 		}
 	})
 	return all
-}
-
-func (a *application) credential(key registeredKey) Credential {
-	return Credential{ID: key.ID, Name: key.Name, KID: key.KID, Alg: string(key.Alg), Slots: a.users(key.ID)}
 }
 
 // Keys gives the kids of an application's public keys: of all that are
@@ -71,22 +77,21 @@ func (t *Tenant) Keys(clientID string) (registered, enabled []string) {
 // has its private key. It panics if there is no room.
 func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential) {
 	own := t.signing() // any key does
-	key := registeredKey{
+	added = Credential{
 		ID: "cred_" + randomAlphanumerics(22), Name: "somebody else's", KID: randomAlphanumerics(43), Alg: jose.RS256,
-		Type: "public_key", CreatedAt: t.now(), key: own.Public().Key.(*rsa.PublicKey),
+		Type: "public_key", CreatedAt: t.now(), Slots: append([]Slot{}, used...), key: own.Public().Key.(*rsa.PublicKey),
 	}
 	t.withApplication(clientID, func(a *application) {
 		if len(a.keys) >= maxPool {
 			panic("simulated tenant: the pool is full")
 		}
-		a.keys = append(a.keys, key)
+		a.keys = append(a.keys, added)
 		for _, slot := range used {
 			if len(a.enabled(slot)) >= t.slotSize() {
 				panic("simulated tenant: the slot is full: " + slot)
 			}
-			a.enable(slot, key.ID)
+			a.enable(slot, added.ID)
 		}
-		added = a.credential(key)
 	})
 	return added
 }
@@ -98,7 +103,7 @@ func (t *Tenant) RemoveCredential(clientID, id string) {
 }
 
 func (a *application) removeKey(id string) {
-	a.keys = slices.DeleteFunc(a.keys, func(key registeredKey) bool { return key.ID == id })
+	a.keys = slices.DeleteFunc(a.keys, func(key Credential) bool { return key.ID == id })
 }
 
 // SetCredentialAddOn says whether the tenant has the add-on with which a slot
@@ -172,7 +177,7 @@ func (a *application) checkSlots(body []byte, sent map[string]any, size int) err
 			return invalidBody(fmt.Sprintf("'The client has the maximum number of credentials: %d' on property %s.", size, slot))
 		}
 		for _, id := range ids {
-			if !slices.ContainsFunc(a.keys, func(key registeredKey) bool { return key.ID == id }) {
+			if !slices.ContainsFunc(a.keys, func(key Credential) bool { return key.ID == id }) {
 				return invalidBody(fmt.Sprintf("'Credential does not exist' on property %s.", slot))
 			}
 		}
@@ -182,7 +187,7 @@ func (a *application) checkSlots(body []byte, sent map[string]any, size int) err
 
 // listCredentials handles GET .../credentials: an array.
 func (t *Tenant) listCredentials(_ *call, app *application) (any, error) {
-	return append([]registeredKey{}, app.keys...), nil
+	return append([]Credential{}, app.keys...), nil
 }
 
 // createCredential handles POST .../credentials. With which errorCode Auth0
@@ -192,16 +197,15 @@ func (t *Tenant) createCredential(c *call, app *application) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := newRegisteredKey(order)
+	key, err := order.credential(t.now())
 	if err != nil {
 		return nil, invalidBody(err.Error())
 	}
-	key.CreatedAt = t.now()
 	switch {
 	case len(app.keys) >= maxPool:
 		return nil, apiError(http.StatusBadRequest, "too_many_entities",
 			fmt.Sprintf("The client has the maximum number of credentials: %d", maxPool))
-	case slices.ContainsFunc(app.keys, func(other registeredKey) bool { return other.KID == key.KID }):
+	case slices.ContainsFunc(app.keys, func(other Credential) bool { return other.KID == key.KID }):
 		return nil, apiError(http.StatusConflict, "credential_conflict", "There is already a credential with this kid")
 	}
 	app.keys = append(app.keys, key)

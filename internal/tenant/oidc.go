@@ -92,10 +92,5 @@ func (t *Tenant) discovery(*call) (any, error) {
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"HS256", "RS256"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
-		"claims_supported": []string{
-			"aud", "email", "email_verified", "exp", "iat", "iss", "name", "nickname", "sub",
-		},
-		"request_parameter_supported":     false,
-		"request_uri_parameter_supported": false,
 	}, nil
 }

@@ -121,7 +121,7 @@ func (t *Tenant) answer(c *call) answer {
 		"Cache-Control": "no-store",
 	}
 	if c.management() && a.ending != ofAProxy {
-		t.limits.describe(usual, c.endpoint, now)
+		t.describeRate(usual, c.endpoint, now)
 	}
 	maps.Copy(usual, a.header)
 	a.header = usual
@@ -160,7 +160,7 @@ func (t *Tenant) handled(c *call) answer {
 // wants a Management API token.
 func (t *Tenant) authorized(c *call) (scopes, error) {
 	now := t.now()
-	if !t.limits.take(c.endpoint, now) {
+	if !t.takeRate(c.endpoint, now) {
 		return nil, apiError(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
 	}
 	scheme, value, _ := strings.Cut(c.Header.Get("Authorization"), " ")

@@ -98,7 +98,7 @@ type Tenant struct {
 	nextNode     uint64 // for attempts without a login ID
 	tokens       map[string]issuedToken
 	sessions     sessions
-	limits       limits
+	buckets      []*bucket // of the rate limit
 	faults       []*activeFault
 	stats        statistics
 	addOn        bool
@@ -143,7 +143,7 @@ func Start(o Options) (*Tenant, error) {
 		stats:    newStatistics(),
 	}
 	t.close = sync.OnceFunc(func() { close(t.closing) })
-	t.limits = newLimits(o.RateLimit, t.now())
+	t.buckets = newBuckets(o.RateLimit, t.now())
 	t.server = &httptest.Server{
 		Listener: gate{listener, &t.down},
 		TLS:      &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
