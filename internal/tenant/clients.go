@@ -35,7 +35,7 @@ func (t *Tenant) listApplications(c *call) (any, error) {
 	wanted := t.wantedFields(&q, c.granted)
 	perPage := q.number("per_page", defaultPerPage, 1, maxPerPage)
 	start := min(q.number("page", 0, 0, 1<<30)*perPage, len(t.order))
-	clients := []map[string]any{}
+	clients := make([]map[string]any, 0, perPage)
 	for _, id := range t.order[start:min(start+perPage, len(t.order))] {
 		clients = append(clients, wanted(t.apps[id].object(c.granted)))
 	}
