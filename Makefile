@@ -92,7 +92,7 @@ suite = go test -race -tags integration -count=1 -parallel 8 -timeout 20m -v ./i
 
 .PHONY: suite-programs
 suite-programs: # what tests and documents build: not while others log in
-	@go build -o bin/ ./scripts/demo ./scripts/auth0-application
+	@go build -o bin/ ./scripts/demo
 
 .PHONY: matrix
 matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.19.0 openbao-2.6.2" for some)

@@ -170,7 +170,7 @@ func TestDiscovery(t *testing.T) {
 	report = s.write("roles-import", order)
 	assert.Empty(t, report.Data["imported"])
 	assert.Len(t, report.Data["skipped"], 131)
-	assert.Zero(t, s.Tenant.Stats().Requests["PATCH /api/v2/clients/{id}"])
+	assert.Zero(t, s.Tenant.Stats().Requests["PATCH /api/v2/clients/{id} 200"])
 }
 
 // TestManagementTokens: leased, with the scopes of their role and no others.

@@ -232,7 +232,6 @@ func newReader(t *testing.T, document string) *reader {
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca,
 		"example.eu.auth0.com", r.Tenant.Domain(),
 		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
-		"eyJhbGciOiJSUzI1NiJ9", r.Tenant.IssueToken("create:clients", "create:client_grants", "read:clients", "delete:clients"),
 	)
 	t.Cleanup(func() {
 		for _, secret := range r.Tenant.EverySecret() {

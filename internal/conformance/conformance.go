@@ -22,8 +22,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Evidence is what an assumption rests on.
@@ -54,9 +56,8 @@ type Assumption struct {
 	Source   string   // of the evidence
 	Scopes   []string // of the Management API that the check needs, on top of those that every run needs
 
-	// check says in a few words what was seen, and whether it is as assumed. With
-	// an error it could not be tried.
-	check func(context.Context, *Run) (seen string, ok bool, err error)
+	// check says in a few words what was seen, and whether it is as assumed.
+	check func(*trial) (seen string, ok bool)
 }
 
 // Result is an assumption and what a tenant has shown.
@@ -92,10 +93,11 @@ func (r *Run) try(ctx context.Context, a Assumption) Result {
 		result.Seen = "the credential lacks " + strings.Join(missing, ", ")
 		return result
 	}
-	seen, ok, err := a.check(ctx, r)
+	t := &trial{Run: r, ctx: ctx}
+	seen, ok := a.check(t)
 	switch {
-	case err != nil:
-		seen = err.Error()
+	case t.err != nil:
+		seen = t.err.Error()
 	case ok:
 		result.Outcome = Agrees
 	default:
@@ -105,10 +107,98 @@ func (r *Run) try(ctx context.Context, a Assumption) Result {
 	return result
 }
 
-// unexpected is the error of a check that could not be prepared.
-func unexpected(what string, a answer) error { return fmt.Errorf("%s: %s", what, a) }
+// trial is one check, or another thing that is done with the tenant. After the first
+// error nothing is sent any more: what a check says it has seen is not looked at, for
+// it could not be tried.
+type trial struct {
+	*Run
+	ctx context.Context
+	err error
+}
 
-var (
-	errByHand   = errors.New("a person has to log in with a browser to get a code")
-	errNoSecret = errors.New("the secret of a new application was not shown")
-)
+// fail makes this the error of the trial, if it is the first.
+func (t *trial) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// expect fails unless an answer has a status.
+func (t *trial) expect(status int, got answer, otherwise string) {
+	if got.status != status {
+		t.fail(fmt.Errorf("%s: %s", otherwise, got))
+	}
+}
+
+func (t *trial) sleep(d time.Duration) {
+	if t.err != nil {
+		return
+	}
+	select {
+	case <-t.ctx.Done():
+		t.err = t.ctx.Err()
+	case <-time.After(d):
+	}
+}
+
+// once is made when it is first wanted, and only tried once.
+type once[T any] struct {
+	done  bool
+	value T
+	err   error
+}
+
+// get gives what begin has made. Where that could not be tried, this trial can't be
+// either.
+func (o *once[T]) get(t *trial, begin func(*trial) T) T {
+	if !o.done && t.err == nil {
+		o.value = begin(t)
+		o.done, o.err = true, t.err
+	}
+	t.fail(o.err)
+	return o.value
+}
+
+// byHand makes a check that cannot be tried by a program.
+func byHand(why string) func(*trial) (string, bool) {
+	return func(t *trial) (string, bool) {
+		t.fail(errors.New(why))
+		return "", false
+	}
+}
+
+// Report is what a run has shown, to be pasted into an issue.
+type Report struct {
+	At      time.Time
+	Version string // of the engine
+	Results []Result
+	Missing []string // scopes that the credential lacks
+}
+
+// Count is how many results have an outcome.
+func (r Report) Count(o Outcome) int {
+	return len(r.Results) - len(slices.DeleteFunc(slices.Clone(r.Results), func(result Result) bool { return result.Outcome == o }))
+}
+
+// Write writes it as Markdown.
+func (r Report) Write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### What the engine assumes of Auth0, and what this tenant does\n\n")
+	fmt.Fprintf(&b, "%s, engine %s: %d agree, %d differ, %d not tried.\n", r.At.UTC().Format(time.RFC3339), r.Version,
+		r.Count(Agrees), r.Count(Differs), r.Count(NotTried))
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(&b, "The credential lacked %s.\n", strings.Join(r.Missing, ", "))
+	}
+	b.WriteString("\n| | assumed | seen | which document says so |\n|---|---|---|---|\n")
+	cell := strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ", "\r", " ")
+	for _, result := range r.Results {
+		outcome := string(result.Outcome)
+		if result.Outcome == Differs {
+			outcome = "**differs**"
+		}
+		fmt.Fprintf(&b, "| %s: %s | %s | %s | %s: %s |\n", result.Name, outcome,
+			cell.Replace(result.Assumed), cell.Replace(result.Seen), result.Evidence, cell.Replace(result.Source))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,42 +19,46 @@ var (
 	keyScopes = []string{readCredentials, createCredentials, updateCredentials, deleteCredentials, createGrants}
 
 	keyAssumptions = []Assumption{
-		{
-			Name:     "key-registered",
-			Assumed:  "POST credentials is 201 with an `id`, and with the `kid` that was sent.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation (where no kid was sent)",
-			Scopes: keyScopes, check: checkKeyRegistered,
-		},
-		{
-			Name:     "key-list",
-			Assumed:  "GET credentials is an array with `id` and `kid` of each.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation",
-			Scopes: keyScopes, check: checkKeyList,
-		},
-		{
-			Name:     "key-both-accepted",
-			Assumed:  "With two keys enabled by PATCH, either logs in by private_key_jwt, without a `kid` in the assertion.",
-			Evidence: Documented, Source: docKeys,
-			Scopes: keyScopes, check: checkKeyBothAccepted,
-		},
-		{
-			Name:     "key-room",
-			Assumed:  "At least two credentials have room, at most four; one more is refused with 4xx in the usual form.",
-			Evidence: Documented, Source: docKeys + " (two); the reference of POST credentials has more",
-			Scopes: keyScopes, check: checkKeyRoom,
-		},
-		{
-			Name:     "key-removed",
-			Assumed:  "DELETE of a credential that is not in use is 204, also when it is repeated.",
-			Evidence: Recorded, Source: "recorded traffic of Auth0's own tools",
-			Scopes: keyScopes, check: checkKeyRemoved,
-		},
+		{"key-registered", "POST credentials is 201 with an `id`, and with the `kid` that was sent.",
+			Recorded, "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation (where no kid was sent)", keyScopes, func(t *trial) (string, bool) {
+				k := t.theKeys()
+				if k.second.status != http.StatusCreated {
+					return k.second.String(), false
+				}
+				hasID, kept := k.second.text("id") != "", k.second.text("kid") == k.kid
+				return fmt.Sprintf("201 with id %t, kid kept %t", hasID, kept), hasID && kept
+			}},
+		{"key-list", "GET credentials is an array with `id` and `kid` of each.",
+			Recorded, "recorded traffic of Auth0's Terraform provider: TestAccClientCredentialsPrivateKeyJWTFullRotation", keyScopes, func(t *trial) (string, bool) {
+				listed, complete := t.theKeys().listed, 0
+				for _, each := range listed {
+					if each["id"] != nil && each["kid"] != nil {
+						complete++
+					}
+				}
+				return fmt.Sprintf("an array of %d, of which %d have id and kid", len(listed), complete), complete == 2 && len(listed) == 2
+			}},
+		{"key-both-accepted", "With two keys enabled by PATCH, either logs in by private_key_jwt, without a `kid` in the assertion.",
+			Documented, docKeys, keyScopes, checkKeyBothAccepted},
+		{"key-room", "At least two credentials have room, at most four; one more is refused with 4xx in the usual form.",
+			Documented, docKeys + " (two); the reference of POST credentials has more", keyScopes, checkKeyRoom},
+		{"key-removed", "DELETE of a credential that is not in use is 204, also when it is repeated.",
+			Recorded, "recorded traffic of Auth0's own tools", keyScopes, func(t *trial) (string, bool) {
+				k := t.twoKeys()
+				if disabled := t.enable(k, k.ids[1]); disabled.status != http.StatusOK {
+					return "PATCH: " + disabled.String(), false
+				}
+				path := k.path + "/" + k.ids[0]
+				once, twice := t.api(http.MethodDelete, path, nil), t.api(http.MethodDelete, path, nil)
+				return fmt.Sprintf("%s, and again: %s", once, twice), once.status == http.StatusNoContent && twice.status == http.StatusNoContent
+			}},
 	}
 )
 
-// keyApplication is an application with two keys, both enabled.
+// keyApplication is an application with two keys.
 type keyApplication struct {
 	app    Application
+	path   string    // of its credentials
 	keys   [2]string // PEM
 	kid    string    // of the second, as it was sent
 	second answer    // to its registration
@@ -63,41 +66,22 @@ type keyApplication struct {
 	listed []map[string]any
 }
 
-// theKeys makes an application with one key, and registers and enables a second one.
-func (r *Run) theKeys(ctx context.Context) (keyApplication, error) {
-	return r.keyed.get(func() (keyApplication, error) {
-		var k keyApplication
-		first, _, err := newKey("first", &k.keys[0])
-		if err != nil {
-			return k, err
-		}
-		settings := map[string]any{
+// theKeys makes an application with one key, and registers a second one.
+func (t *trial) theKeys() keyApplication {
+	return t.keyed.get(t, func(t *trial) (k keyApplication) {
+		var first, second map[string]any
+		k.keys[0], first = t.newKey("first")
+		k.keys[1], second = t.newKey("second")
+		k.kid, _ = second["kid"].(string)
+		delete(first, "kid")
+		k.app = t.make("keys", map[string]any{
 			"app_type": "non_interactive", "grant_types": []string{"client_credentials"}, "jwt_configuration": map[string]any{"alg": "RS256"},
 			"client_authentication_methods": map[string]any{"private_key_jwt": map[string]any{"credentials": []any{first}}},
-		}
-		if k.app, err = r.make(ctx, "keys", settings); err != nil {
-			return k, err
-		}
-		got, err := r.api(ctx, http.MethodPost, "client-grants", map[string]any{
-			"client_id": k.app.ClientID, "audience": r.tenant.Audience, "scope": []string{readClients},
-		})
-		if err != nil || got.status != http.StatusCreated {
-			return k, errors.Join(err, unexpected("the application could not be authorised for the Management API", got))
-		}
-		second, kid, err := newKey("second", &k.keys[1])
-		if err != nil {
-			return k, err
-		}
-		second["kid"], k.kid = kid, kid
-		if k.second, err = r.api(ctx, http.MethodPost, "clients/"+k.app.ClientID+"/credentials", second); err != nil {
-			return k, err
-		}
-		list, err := r.api(ctx, http.MethodGet, "clients/"+k.app.ClientID+"/credentials", nil)
-		if err != nil {
-			return k, err
-		}
-		k.listed = list.list
-		for _, each := range list.list {
+		}, readClients)
+		k.path = "clients/" + k.app.ClientID + "/credentials"
+		k.second = t.api(http.MethodPost, k.path, second)
+		k.listed = t.api(http.MethodGet, k.path, nil).list
+		for _, each := range k.listed {
 			id, _ := each["id"].(string)
 			if id != k.second.text("id") {
 				k.ids[0] = id
@@ -105,142 +89,81 @@ func (r *Run) theKeys(ctx context.Context) (keyApplication, error) {
 				k.ids[1] = id
 			}
 		}
-		return k, nil
+		return k
 	})
 }
 
-// newKey makes a key: what registers its public half, and its kid.
-func newKey(name string, privateKey *string) (order map[string]any, kid string, err error) {
-	if *privateKey, err = auth0.NewPrivateKey(); err != nil {
-		return nil, "", err
+// twoKeys is theKeys where both were registered.
+func (t *trial) twoKeys() keyApplication {
+	k := t.theKeys()
+	if k.ids[0] == "" || k.ids[1] == "" {
+		t.fail(errors.New("there are no two credentials"))
 	}
-	public, kid, err := auth0.PublicKey(*privateKey)
-	return map[string]any{"credential_type": "public_key", "name": name, "alg": "RS256", "pem": public}, kid, err
+	return k
 }
 
-func checkKeyRegistered(ctx context.Context, r *Run) (string, bool, error) {
-	k, err := r.theKeys(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if k.second.status != http.StatusCreated {
-		return k.second.String(), false, nil
-	}
-	kept := k.second.text("kid") == k.kid
-	return fmt.Sprintf("201 with id %t, kid kept %t", k.second.text("id") != "", kept), kept && k.second.text("id") != "", nil
-}
-
-func checkKeyList(ctx context.Context, r *Run) (string, bool, error) {
-	k, err := r.theKeys(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if k.listed == nil {
-		return "not an array of objects", false, nil
-	}
-	complete := 0
-	for _, each := range k.listed {
-		if each["id"] != nil && each["kid"] != nil {
-			complete++
-		}
-	}
-	return fmt.Sprintf("an array of %d, of which %d have id and kid", len(k.listed), complete), complete == 2 && len(k.listed) == 2, nil
+// newKey makes a key, and what registers its public half.
+func (t *trial) newKey(name string) (privateKey string, order map[string]any) {
+	privateKey, err := auth0.NewPrivateKey()
+	t.fail(err)
+	public, kid, err := auth0.PublicKey(privateKey)
+	t.fail(err)
+	return privateKey, map[string]any{"credential_type": "public_key", "name": name, "alg": "RS256", "pem": public, "kid": kid}
 }
 
 // enable lets the application use these credentials.
-func (r *Run) enable(ctx context.Context, app Application, ids ...string) (answer, error) {
+func (t *trial) enable(k keyApplication, ids ...string) answer {
 	credentials := make([]any, len(ids))
 	for i, id := range ids {
 		credentials[i] = map[string]any{"id": id}
 	}
-	return r.api(ctx, http.MethodPatch, "clients/"+app.ClientID, map[string]any{
+	return t.api(http.MethodPatch, "clients/"+k.app.ClientID, map[string]any{
 		"client_authentication_methods": map[string]any{"private_key_jwt": map[string]any{"credentials": credentials}},
 	})
 }
 
-func checkKeyBothAccepted(ctx context.Context, r *Run) (string, bool, error) {
-	k, err := r.theKeys(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if k.ids[0] == "" || k.ids[1] == "" {
-		return "", false, errors.New("there are no two credentials")
-	}
-	enabled, err := r.enable(ctx, k.app, k.ids[:]...)
-	if err != nil || enabled.status != http.StatusOK {
-		return "PATCH: " + enabled.String(), false, err
+func checkKeyBothAccepted(t *trial) (string, bool) {
+	k := t.twoKeys()
+	if enabled := t.enable(k, k.ids[:]...); enabled.status != http.StatusOK {
+		return "PATCH: " + enabled.String(), false
 	}
 	var seen []string
 	for _, key := range k.keys {
-		after, err := r.awaitKey(ctx, k.app, key)
+		after, err := t.awaitKey(k.app, key)
 		if err != nil {
-			return fmt.Sprintf("%s: still refused after %s: %s", strings.Join(seen, ", "), r.tenant.Watch, err), false, ctx.Err()
+			t.fail(t.ctx.Err())
+			return fmt.Sprintf("%s: still refused after %s: %s", strings.Join(seen, ", "), t.tenant.Watch, err), false
 		}
 		seen = append(seen, fmt.Sprintf("accepted after %s", rounded(after)))
 	}
-	return strings.Join(seen, ", "), true, nil
+	return strings.Join(seen, ", "), true
 }
 
 // awaitKey logs in with a key, as the engine itself does it, until that works.
-func (r *Run) awaitKey(ctx context.Context, app Application, key string) (time.Duration, error) {
+func (t *trial) awaitKey(app Application, key string) (time.Duration, error) {
 	client, err := auth0.New(auth0.Config{
-		Domain: r.tenant.Domain, ClientID: app.ClientID, Secrets: []string{key}, SigningAlgorithm: auth0.SigningAlgorithms[0],
-		Audience: r.tenant.Audience, CACert: r.tenant.CACert, RequestTimeout: requestTimeout,
+		Domain: t.tenant.Domain, ClientID: app.ClientID, Secrets: []string{key}, SigningAlgorithm: auth0.SigningAlgorithms[0],
+		Audience: t.tenant.Audience, CACert: t.tenant.CACert, RequestTimeout: requestTimeout,
 	})
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
-	for began := time.Now(); ; {
-		_, err := client.Grant(ctx)
-		if err == nil || time.Since(began) > r.tenant.Watch {
+	for began := time.Now(); ; t.sleep(t.tenant.Poll) {
+		_, err := client.Grant(t.ctx)
+		if err == nil || t.err != nil || time.Since(began) > t.tenant.Watch {
 			return time.Since(began), err
 		}
-		if err := sleep(ctx, r.tenant.Poll); err != nil {
-			return 0, err
-		}
 	}
 }
 
-func checkKeyRoom(ctx context.Context, r *Run) (string, bool, error) {
-	k, err := r.theKeys(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	for n := len(k.listed) + 1; n <= mostKeysTried; n++ {
-		order, kid, err := newKey(fmt.Sprintf("number %d", n), new(string))
-		if err != nil {
-			return "", false, err
-		}
-		order["kid"] = kid
-		got, err := r.api(ctx, http.MethodPost, "clients/"+k.app.ClientID+"/credentials", order)
-		if err != nil {
-			return "", false, err
-		}
-		if got.status != http.StatusCreated {
-			return fmt.Sprintf("%d have room. Number %d: %s", n-1, n, got), n > 2 && got.status/100 == 4 && got.isError(got.status), nil
+func checkKeyRoom(t *trial) (string, bool) {
+	k := t.theKeys()
+	for n := len(k.listed) + 1; n <= mostKeysTried && t.err == nil; n++ {
+		_, order := t.newKey(fmt.Sprintf("number %d", n))
+		if got := t.api(http.MethodPost, k.path, order); got.status != http.StatusCreated {
+			return fmt.Sprintf("%d have room. Number %d: %s", n-1, n, got), n > 2 && got.status/100 == 4 && got.isError(got.status, "")
 		}
 	}
-	return fmt.Sprintf("%d have room", mostKeysTried), false, nil
-}
-
-func checkKeyRemoved(ctx context.Context, r *Run) (string, bool, error) {
-	k, err := r.theKeys(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if k.ids[0] == "" || k.ids[1] == "" {
-		return "", false, errors.New("there are no two credentials")
-	}
-	disabled, err := r.enable(ctx, k.app, k.ids[1])
-	if err != nil || disabled.status != http.StatusOK {
-		return "PATCH: " + disabled.String(), false, err
-	}
-	path := "clients/" + k.app.ClientID + "/credentials/" + k.ids[0]
-	once, err := r.api(ctx, http.MethodDelete, path, nil)
-	if err != nil {
-		return "", false, err
-	}
-	twice, err := r.api(ctx, http.MethodDelete, path, nil)
-	return fmt.Sprintf("%s, and again: %s", once, twice), once.status == http.StatusNoContent && twice.status == http.StatusNoContent, err
+	return fmt.Sprintf("%d have room", mostKeysTried), false
 }

@@ -1,17 +1,18 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -87,11 +88,11 @@ type Run struct {
 	token  string
 	scopes []string // nil: not known
 
-	made    map[string]bool // IDs of the applications that there are
-	unclear bool            // there may be another: the answer was lost
-	hidden  []hiding
-	limits  map[string]*Limit // by endpoint
-	last    time.Time         // when the Management API was last called
+	made      map[string]bool // IDs of the applications that there are
+	unclear   bool            // there may be another: the answer was lost
+	hidden    []string        // texts that are not shown, each before what stands for it
+	notBefore time.Time       // when the Management API may be called again
+	limited   int             // how many requests were turned away
 
 	app     once[Application] // logs in by a secret and may read applications
 	bare    once[Application] // has no grant
@@ -101,21 +102,6 @@ type Run struct {
 	keyed   once[keyApplication]
 }
 
-// once is made when it is first wanted, and only tried once.
-type once[T any] struct {
-	done  bool
-	value T
-	err   error
-}
-
-func (o *once[T]) get(begin func() (T, error)) (T, error) {
-	if !o.done {
-		o.value, o.err = begin()
-		o.done = true
-	}
-	return o.value, o.err
-}
-
 // Open logs in, and removes what an earlier run has left. An error means that
 // nothing can be tried here: credentials that do not work, or without the scopes to
 // make and remove applications.
@@ -123,26 +109,25 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	if base, err := url.Parse("https://" + t.Domain); err != nil || base.Host != t.Domain || t.Domain == "" {
 		return nil, errors.New("the domain must be host or host:port, without scheme and path")
 	}
-	setDefault(&t.Audience, "https://"+t.Domain+"/api/v2/")
-	setDefault(&t.Pace, 500*time.Millisecond)
-	setDefault(&t.Poll, time.Second)
-	setDefault(&t.Promised, promised)
-	setDefault(&t.Watch, time.Minute)
+	t.Audience = cmp.Or(t.Audience, "https://"+t.Domain+"/api/v2/")
+	t.Pace = cmp.Or(t.Pace, 500*time.Millisecond)
+	t.Poll = cmp.Or(t.Poll, time.Second)
+	t.Promised = cmp.Or(t.Promised, promised)
+	t.Watch = cmp.Or(t.Watch, time.Minute)
 	client, err := newHTTPClient(t.CACert)
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{tenant: t, id: randomHex(), http: client, made: map[string]bool{}, limits: map[string]*Limit{}}
+	r := &Run{tenant: t, id: randomHex(), http: client, made: map[string]bool{}}
 	r.hide(t.ClientSecret, "[secret]")
 	r.hide(t.ClientID, "[credential]")
 	r.hide(t.Domain, "[domain]")
 
-	got, err := r.logIn(ctx, Application{ClientID: t.ClientID, ClientSecret: t.ClientSecret})
-	if err != nil {
-		return nil, r.cleaned(err)
-	}
-	if got.status != http.StatusOK || got.text("access_token") == "" {
-		return nil, r.cleaned(unexpected("the credential does not get a token", got))
+	begin := &trial{Run: r, ctx: ctx}
+	got := begin.logIn(Application{ClientID: t.ClientID, ClientSecret: t.ClientSecret})
+	begin.expect(http.StatusOK, got, "the credential does not get a token")
+	if begin.err != nil {
+		return nil, r.cleaned(begin.err)
 	}
 	r.token, r.scopes = got.text("access_token"), scopesOf(got)
 	if missing := r.missing([]string{createClients, deleteClients}); len(missing) > 0 {
@@ -151,16 +136,10 @@ func Open(ctx context.Context, t Tenant) (*Run, error) {
 	if missing := r.missing(Scopes); len(missing) > 0 {
 		r.say("the credential lacks %s: what needs them is not tried", strings.Join(missing, ", "))
 	}
-	if err := r.sweep(ctx, ours.MatchString); err != nil {
-		r.say("what an earlier run may have left was not looked for: %s", r.clean(err.Error()))
+	if begin.sweep(ours.MatchString); begin.err != nil {
+		r.say("what an earlier run may have left was not looked for: %s", r.clean(begin.err.Error()))
 	}
 	return r, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	if *field == *new(T) {
-		*field = value
-	}
 }
 
 // Close removes what the run has made. It does so, for a minute at most, also after
@@ -176,9 +155,10 @@ func (r *Run) Close(ctx context.Context) error {
 		}
 	}
 	if r.unclear {
-		ofThisRun := func(name string) bool { return strings.HasPrefix(name, NamePrefix+r.id+"-") }
-		if err := r.sweep(ctx, ofThisRun); err != nil {
-			left = append(left, fmt.Errorf("an application %s%s-... may be left over: %w", NamePrefix, r.id, err))
+		end := &trial{Run: r, ctx: ctx}
+		end.sweep(func(name string) bool { return strings.HasPrefix(name, NamePrefix+r.id+"-") })
+		if end.err != nil {
+			left = append(left, fmt.Errorf("an application %s%s-... may be left over: %w", NamePrefix, r.id, end.err))
 		}
 	}
 	return errors.Join(left...)
@@ -198,77 +178,70 @@ func (r *Run) missing(wanted []string) []string {
 // Make makes an application for tests elsewhere, which logs in by its secret for
 // the Management API and may read applications there.
 func (r *Run) Make(ctx context.Context, name string) (Application, error) {
-	app, err := r.make(ctx, name, machine(), readClients)
-	return app, r.cleaned(err)
+	t := &trial{Run: r, ctx: ctx}
+	return t.make(name, machine, readClients), r.cleaned(t.err)
 }
 
 // HTTPClient trusts the tenant, and follows no redirects. Close ends its connections.
 func (r *Run) HTTPClient() *http.Client { return r.http }
 
 // machine are the settings of an application that logs in by its secret.
-func machine() map[string]any {
-	return map[string]any{
-		"app_type": "non_interactive", "grant_types": []string{"client_credentials"},
-		"token_endpoint_auth_method": "client_secret_post",
-	}
+var machine = map[string]any{
+	"app_type": "non_interactive", "grant_types": []string{"client_credentials"},
+	"token_endpoint_auth_method": "client_secret_post",
 }
 
 // make makes an application, with a grant for the Management API if there are
-// scopes, and waits until it can log in then.
-func (r *Run) make(ctx context.Context, name string, settings map[string]any, scopes ...string) (Application, error) {
-	body := map[string]any{"name": NamePrefix + r.id + "-" + name, "description": description}
-	for field, value := range settings {
-		body[field] = value
+// scopes, and waits until it can log in then, if it does so by its secret.
+func (t *trial) make(name string, settings map[string]any, scopes ...string) Application {
+	if t.err != nil {
+		return Application{}
 	}
-	got, err := r.api(ctx, http.MethodPost, "clients", body)
-	if err != nil || got.status >= http.StatusInternalServerError {
-		r.unclear = true // it may have been made all the same
+	body := map[string]any{"name": NamePrefix + t.id + "-" + name, "description": description}
+	maps.Copy(body, settings)
+	got := t.api(http.MethodPost, "clients", body)
+	if t.err != nil || got.status >= http.StatusInternalServerError {
+		t.unclear = true // it may have been made all the same
 	}
-	if err != nil {
-		return Application{}, err
-	}
-	app := Application{ClientID: got.text("client_id"), ClientSecret: got.text("client_secret")}
+	t.expect(http.StatusCreated, got, "an application could not be made")
+	app := Application{ClientID: got.text("client_id"), ClientSecret: got.text("client_secret"), Audience: t.tenant.Audience}
 	if app.ClientID != "" {
-		r.made[app.ClientID] = true
-		r.hide(app.ClientID, "[application]")
+		t.made[app.ClientID] = true
+		t.hide(app.ClientID, "[application]")
 	}
-	if got.status != http.StatusCreated || app.ClientID == "" {
-		return Application{}, unexpected("an application could not be made", got)
+	bySecret := settings["token_endpoint_auth_method"] != nil
+	if bySecret && app.ClientSecret == "" {
+		t.fail(errors.New("the secret of a new application was not shown"))
 	}
 	if len(scopes) == 0 {
-		return app, nil
+		return app
 	}
-	app.Audience = r.tenant.Audience
-	got, err = r.api(ctx, http.MethodPost, "client-grants", map[string]any{
-		"client_id": app.ClientID, "audience": r.tenant.Audience, "scope": scopes,
-	})
-	switch {
-	case err != nil:
-		return Application{}, err
-	case got.status != http.StatusCreated:
-		return Application{}, unexpected("an application could not be authorised for the Management API", got)
-	case app.ClientSecret == "":
-		return Application{}, errNoSecret
+	granted := t.api(http.MethodPost, "client-grants", map[string]any{"client_id": app.ClientID, "audience": app.Audience, "scope": scopes})
+	t.expect(http.StatusCreated, granted, "an application could not be authorised for the Management API")
+	if bySecret {
+		t.await(app)
 	}
-	_, err = r.await(ctx, app)
-	return app, err
+	return app
 }
 
 // await waits until an application can log in, and gives the token.
-func (r *Run) await(ctx context.Context, app Application) (token string, err error) {
-	for began := time.Now(); ; {
-		got, err := r.logIn(ctx, app)
-		switch {
-		case err != nil:
-			return "", err
-		case got.status == http.StatusOK:
-			return got.text("access_token"), nil
-		case time.Since(began) > r.tenant.Watch:
-			return "", unexpected("an application could not log in with its secret", got)
+func (t *trial) await(app Application) (token string) {
+	for began := time.Now(); t.err == nil; t.sleep(t.tenant.Poll) {
+		got := t.logIn(app)
+		if got.status == http.StatusOK {
+			return got.text("access_token")
 		}
-		if err := sleep(ctx, r.tenant.Poll); err != nil {
-			return "", err
+		if time.Since(began) > t.tenant.Watch {
+			t.expect(http.StatusOK, got, "an application could not log in with its secret")
 		}
+	}
+	return ""
+}
+
+// discard removes an application that a check has made. If that fails, Close does it.
+func (t *trial) discard(app Application) {
+	if t.made[app.ClientID] {
+		_ = t.remove(t.ctx, app.ClientID)
 	}
 }
 
@@ -277,38 +250,26 @@ func (r *Run) remove(ctx context.Context, id string) error {
 	if id == r.tenant.ClientID {
 		return errors.New("that is the credential's own")
 	}
-	var failed error
-	for range 3 {
-		got, err := r.api(ctx, http.MethodDelete, "clients/"+id, nil)
-		if err == nil && (got.status == http.StatusNoContent || got.status == http.StatusNotFound) {
-			delete(r.made, id)
-			return nil
-		}
-		if failed = err; err == nil {
-			failed = unexpected("it could not be deleted", got)
-		}
-		if sleep(ctx, time.Second) != nil {
-			break
-		}
+	t := &trial{Run: r, ctx: ctx}
+	got := t.api(http.MethodDelete, "clients/"+id, nil)
+	if got.status != http.StatusNotFound {
+		t.expect(http.StatusNoContent, got, "it could not be deleted")
 	}
-	return failed
+	if t.err == nil {
+		delete(r.made, id)
+	}
+	return t.err
 }
 
 // sweep removes applications of this suite whose names match.
-func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
-	if missing := r.missing([]string{readClients}); len(missing) > 0 {
-		return errors.New("the credential lacks " + readClients)
+func (t *trial) sweep(matches func(name string) bool) {
+	if len(t.missing([]string{readClients})) > 0 {
+		t.fail(errors.New("the credential lacks " + readClients))
 	}
 	var found []string
 	for page := range maxPages {
-		got, err := r.api(ctx, http.MethodGet, "clients?fields=client_id,name,description&include_fields=true&per_page="+
-			strconv.Itoa(pageSize)+"&page="+strconv.Itoa(page), nil)
-		if err != nil {
-			return err
-		}
-		if got.status != http.StatusOK {
-			return unexpected("applications could not be listed", got)
-		}
+		got := t.api(http.MethodGet, fmt.Sprintf("clients?fields=client_id,name,description&include_fields=true&per_page=%d&page=%d", pageSize, page), nil)
+		t.expect(http.StatusOK, got, "applications could not be listed")
 		for _, each := range got.list {
 			text := func(name string) string { s, _ := each[name].(string); return s }
 			if matches(text("name")) && text("description") == description {
@@ -320,17 +281,12 @@ func (r *Run) sweep(ctx context.Context, matches func(name string) bool) error {
 		}
 	}
 	for _, id := range found {
-		if err := r.remove(ctx, id); err != nil {
-			return err
+		if err := t.remove(t.ctx, id); err != nil {
+			t.fail(err)
+			continue
 		}
-		r.say("removed an application that was left over: %s", id)
+		t.say("removed an application that was left over: %s", id)
 	}
-	return nil
-}
-
-// theApp is an application that many checks share. None changes it.
-func (r *Run) theApp(ctx context.Context) (Application, error) {
-	return r.app.get(func() (Application, error) { return r.make(ctx, "app", machine(), readClients) })
 }
 
 func (r *Run) say(format string, args ...any) {
@@ -339,22 +295,14 @@ func (r *Run) say(format string, args ...any) {
 	}
 }
 
-// hiding is a text that is not shown, and what stands for it.
-type hiding struct{ text, shown string }
-
 func (r *Run) hide(text, shown string) {
 	if text != "" {
-		r.hidden = append(r.hidden, hiding{text, shown})
+		r.hidden = append(r.hidden, text, shown)
 	}
 }
 
 // clean takes secrets, tokens, IDs and the domain out of a text.
-func (r *Run) clean(text string) string {
-	for _, h := range r.hidden {
-		text = strings.ReplaceAll(text, h.text, h.shown)
-	}
-	return text
-}
+func (r *Run) clean(text string) string { return strings.NewReplacer(r.hidden...).Replace(text) }
 
 func (r *Run) cleaned(err error) error {
 	if err == nil {
@@ -376,15 +324,6 @@ func (r *Run) newSecret() string {
 	secret := base64.RawURLEncoding.EncodeToString(b)
 	r.hide(secret, "[secret]")
 	return secret
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // FromEnvironment reads a Tenant from AUTH0_DOMAIN, AUTH0_CLIENT_ID,

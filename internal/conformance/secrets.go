@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -15,42 +14,36 @@ const (
 )
 
 var secretAssumptions = []Assumption{
-	{
-		Name:     "secret-set",
-		Assumed:  "PATCH with nothing but a `client_secret` of 64 URL-safe characters is 200 with the client object, and the same secret in it.",
-		Evidence: Documented, Source: docRotate,
-		Scopes: []string{updateKeys, createGrants}, check: checkSecretSet,
-	},
-	{
-		Name:     "secret-new-accepted",
-		Assumed:  "At the latest 30 s after the answer the new secret is accepted everywhere.",
-		Evidence: Documented, Source: docRotate,
-		Scopes: []string{updateKeys, createGrants}, check: checkNewAccepted,
-	},
-	{
-		Name:     "secret-old-refused",
-		Assumed:  "At the latest 30 s after the answer the old secret is refused everywhere. Until then it may be accepted.",
-		Evidence: Documented, Source: docRotate,
-		Scopes: []string{updateKeys, createGrants}, check: checkOldRefused,
-	},
-	{
-		Name:     "secret-either-accepted",
-		Assumed:  "At every moment one of the two is accepted, by an application that goes through both of them twice.",
-		Evidence: Unknown, Source: "no document says it",
-		Scopes: []string{updateKeys, createGrants}, check: checkEitherAccepted,
-	},
-	{
-		Name:     "secret-short",
-		Assumed:  "A short secret (8 characters) is accepted, or refused with 400 invalid_body: the engine's are longer than any minimum.",
-		Evidence: Unknown, Source: "no document says it",
-		Scopes: []string{updateKeys}, check: checkSecretShort,
-	},
-	{
-		Name:     "secret-rotated",
-		Assumed:  "POST rotate-secret with an empty body is 200 with the client object, and a new secret in it.",
-		Evidence: Documented, Source: docRotate,
-		Scopes: []string{updateKeys, readKeys}, check: checkSecretRotated,
-	},
+	{"secret-set", "PATCH with nothing but a `client_secret` of 64 URL-safe characters is 200 with the client object, and the same secret in it.",
+		Documented, docRotate, []string{updateKeys, createGrants}, checkSecretSet},
+	{"secret-new-accepted", "At the latest 30 s after the answer the new secret is accepted everywhere.",
+		Documented, docRotate, []string{updateKeys, createGrants}, checkNewAccepted},
+	{"secret-old-refused", "At the latest 30 s after the answer the old secret is refused everywhere. Until then it may be accepted.",
+		Documented, docRotate, []string{updateKeys, createGrants}, checkOldRefused},
+	{"secret-either-accepted", "At every moment one of the two is accepted, by an application that goes through both of them twice.",
+		Unknown, "no document says it", []string{updateKeys, createGrants}, checkEitherAccepted},
+	{"secret-short", "A short secret (8 characters) is accepted, or refused with 400 invalid_body: the engine's are longer than any minimum.",
+		Unknown, "no document says it", []string{updateKeys}, func(t *trial) (string, bool) {
+			app := t.make("short", machine) // without a grant: it is of no use to anybody
+			defer t.discard(app)
+			got := t.api(http.MethodPatch, "clients/"+app.ClientID, map[string]any{"client_secret": t.newSecret()[:8]})
+			if got.status == http.StatusOK {
+				return "200: accepted", true
+			}
+			return got.String(), got.isError(http.StatusBadRequest, "")
+		}},
+	{"secret-rotated", "POST rotate-secret with an empty body is 200 with the client object, and a new secret in it.",
+		Documented, docRotate, []string{updateKeys, readKeys}, func(t *trial) (string, bool) {
+			app := t.make("rotated", machine)
+			defer t.discard(app)
+			got := t.api(http.MethodPost, "clients/"+app.ClientID+"/rotate-secret", nil)
+			if got.status != http.StatusOK {
+				return got.String(), false
+			}
+			made := got.text("client_secret")
+			return fmt.Sprintf("200, the client object with a secret of %d characters", len(made)),
+				got.text("client_id") == app.ClientID && made != "" && made != app.ClientSecret
+		}},
 }
 
 // change is what was seen when a secret was set. The times are from the answer to
@@ -69,37 +62,35 @@ type change struct {
 }
 
 // theChange sets an application's secret, and looks at which one is accepted.
-func (r *Run) theChange(ctx context.Context) (change, error) {
-	return r.changed.get(func() (change, error) {
-		was, err := r.make(ctx, "changed", machine(), readClients)
-		if err != nil {
-			return change{}, err
-		}
-		defer func() { _ = r.remove(ctx, was.ClientID) }()
+func (t *trial) theChange() change {
+	return t.changed.get(t, func(t *trial) change {
+		was := t.make("changed", machine, readClients)
+		defer t.discard(was)
 		now := was
-		now.ClientSecret = r.newSecret()
-		got, err := r.api(ctx, http.MethodPatch, "clients/"+was.ClientID, map[string]any{"client_secret": now.ClientSecret})
-		if err != nil {
-			return change{}, err
-		}
+		now.ClientSecret = t.newSecret()
+		got := t.api(http.MethodPatch, "clients/"+was.ClientID, map[string]any{"client_secret": now.ClientSecret})
 		seen := change{answer: got, echoed: got.text("client_secret") == now.ClientSecret, newFirst: -1, newRefused: -1, oldAccepted: -1}
-		if got.status != http.StatusOK {
-			return seen, nil
+		if got.status == http.StatusOK {
+			t.watch(was, now, &seen)
 		}
-		return seen, r.watch(ctx, was, now, &seen)
+		return seen
 	})
+}
+
+// theSetSecret is theChange where the secret could be set.
+func (t *trial) theSetSecret() change {
+	c := t.theChange()
+	t.expect(http.StatusOK, c.answer, "the secret could not be set")
+	return c
 }
 
 // watch looks at both secrets until Promised is over and the new one alone is
 // accepted, or Watch is over. One look does not meet all of Auth0's servers.
-func (r *Run) watch(ctx context.Context, was, now Application, seen *change) error {
+func (t *trial) watch(was, now Application, seen *change) {
 	began, inARow := time.Now(), 0
-	for time.Since(began) < r.tenant.Watch && (inARow < quiet || time.Since(began) < r.tenant.Promised) {
+	for t.err == nil && time.Since(began) < t.tenant.Watch && (inARow < quiet || time.Since(began) < t.tenant.Promised) {
 		at := time.Since(began)
-		byNew, byOld, err := r.either(ctx, was, now)
-		if err != nil {
-			return err
-		}
+		byNew, byOld := t.accepts(now), t.accepts(was)
 		seen.looks++
 		if byNew && seen.newFirst < 0 {
 			seen.newFirst = at
@@ -110,59 +101,36 @@ func (r *Run) watch(ctx context.Context, was, now Application, seen *change) err
 		if byOld {
 			seen.oldAccepted = at
 		}
-		if !byNew && !byOld { // as an application does it: through all of them once more
-			if byNew, byOld, err = r.either(ctx, was, now); err != nil {
-				return err
-			}
-			if !byNew && !byOld {
-				seen.locked++
-			}
+		// As an application does it: through both of them once more.
+		if !byNew && !byOld && !t.accepts(now) && !t.accepts(was) {
+			seen.locked++
 		}
-		if byOld || seen.newRefused == at {
+		switch {
+		case byOld || !byNew:
 			inARow = 0
-		} else {
-			if inARow == 0 {
-				seen.settledAfter = at
-			}
+		case inARow == 0:
+			seen.settledAfter, inARow = at, 1
+		default:
 			inARow++
 		}
-		if err := sleep(ctx, r.tenant.Poll); err != nil {
-			return err
-		}
+		t.sleep(t.tenant.Poll)
 	}
 	seen.settled = inARow >= quiet
-	return nil
-}
-
-// either tries the new secret and then the old one.
-func (r *Run) either(ctx context.Context, was, now Application) (byNew, byOld bool, err error) {
-	if byNew, err = r.accepts(ctx, now); err != nil {
-		return false, false, err
-	}
-	byOld, err = r.accepts(ctx, was)
-	return byNew, byOld, err
 }
 
 // accepts says whether the tenant accepts an application's secret.
-func (r *Run) accepts(ctx context.Context, app Application) (bool, error) {
-	got, err := r.logIn(ctx, app)
-	if err == nil && got.status != http.StatusOK && got.status != http.StatusUnauthorized {
-		err = unexpected("a login was neither accepted nor refused", got)
+func (t *trial) accepts(app Application) bool {
+	got := t.logIn(app)
+	if got.status != http.StatusUnauthorized {
+		t.expect(http.StatusOK, got, "a login was neither accepted nor refused")
 	}
-	return got.status == http.StatusOK, err
+	return got.status == http.StatusOK
 }
 
-func (c change) unset() (string, bool, error) {
-	return "", false, unexpected("the secret could not be set", c.answer)
-}
-
-func checkSecretSet(ctx context.Context, r *Run) (string, bool, error) {
-	c, err := r.theChange(ctx)
-	if err != nil {
-		return "", false, err
-	}
+func checkSecretSet(t *trial) (string, bool) {
+	c := t.theChange()
 	if c.answer.status != http.StatusOK {
-		return c.answer.String(), false, nil
+		return c.answer.String(), false
 	}
 	shown := "another secret in it"
 	switch {
@@ -171,89 +139,41 @@ func checkSecretSet(ctx context.Context, r *Run) (string, bool, error) {
 	case c.echoed:
 		shown = "the secret that was sent in it"
 	}
-	return "200, the client object with " + shown, c.answer.text("client_id") != "" && (c.echoed || !c.answer.has("client_secret")), nil
+	return "200, the client object with " + shown, c.answer.text("client_id") != "" && (c.echoed || !c.answer.has("client_secret"))
 }
 
-func checkNewAccepted(ctx context.Context, r *Run) (string, bool, error) {
-	c, err := r.theChange(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if c.answer.status != http.StatusOK {
-		return c.unset()
-	}
+func checkNewAccepted(t *trial) (string, bool) {
+	c := t.theSetSecret()
 	if c.newFirst < 0 {
-		return fmt.Sprintf("never accepted in %d looks, until %s", c.looks, r.tenant.Watch), false, nil
+		return fmt.Sprintf("never accepted in %d looks, until %s", c.looks, t.tenant.Watch), false
 	}
-	seen := fmt.Sprintf("first accepted after %s", rounded(c.newFirst))
+	refused := ", never refused"
 	if c.newRefused >= 0 {
-		seen += fmt.Sprintf(", last refused after %s", rounded(c.newRefused))
-	} else {
-		seen += ", never refused"
+		refused = fmt.Sprintf(", last refused after %s", rounded(c.newRefused))
 	}
-	return seen + c.end(r), c.newRefused <= r.tenant.Promised && c.settled, nil
+	return fmt.Sprintf("first accepted after %s%s%s", rounded(c.newFirst), refused, c.end(t)), c.newRefused <= t.tenant.Promised && c.settled
 }
 
-func checkOldRefused(ctx context.Context, r *Run) (string, bool, error) {
-	c, err := r.theChange(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if c.answer.status != http.StatusOK {
-		return c.unset()
-	}
+func checkOldRefused(t *trial) (string, bool) {
+	c := t.theSetSecret()
 	seen := "refused at once"
 	if c.oldAccepted >= 0 {
 		seen = fmt.Sprintf("last accepted after %s", rounded(c.oldAccepted))
 	}
-	return seen + c.end(r), c.oldAccepted <= r.tenant.Promised && c.settled, nil
+	return seen + c.end(t), c.oldAccepted <= t.tenant.Promised && c.settled
 }
 
 // end says how the look at both secrets ended.
-func (c change) end(r *Run) string {
+func (c change) end(t *trial) string {
 	if !c.settled {
-		return fmt.Sprintf("; not settled in %d looks, until %s", c.looks, r.tenant.Watch)
+		return fmt.Sprintf("; not settled in %d looks, until %s", c.looks, t.tenant.Watch)
 	}
-	return fmt.Sprintf("; settled after %s (%d looks, %s apart)", rounded(c.settledAfter), c.looks, r.tenant.Poll)
+	return fmt.Sprintf("; settled after %s (%d looks, %s apart)", rounded(c.settledAfter), c.looks, t.tenant.Poll)
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
-func checkEitherAccepted(ctx context.Context, r *Run) (string, bool, error) {
-	c, err := r.theChange(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	if c.answer.status != http.StatusOK {
-		return c.unset()
-	}
-	return fmt.Sprintf("both were refused twice at %d of %d looks", c.locked, c.looks), c.locked == 0, nil
-}
-
-func checkSecretShort(ctx context.Context, r *Run) (string, bool, error) {
-	app, err := r.make(ctx, "short", machine()) // without a grant: it is of no use to anybody
-	if err != nil {
-		return "", false, err
-	}
-	defer func() { _ = r.remove(ctx, app.ClientID) }()
-	got, err := r.api(ctx, http.MethodPatch, "clients/"+app.ClientID, map[string]any{"client_secret": r.newSecret()[:8]})
-	if got.status == http.StatusOK {
-		return "200: accepted", true, err
-	}
-	return got.String(), got.isError(http.StatusBadRequest), err
-}
-
-func checkSecretRotated(ctx context.Context, r *Run) (string, bool, error) {
-	app, err := r.make(ctx, "rotated", machine())
-	if err != nil {
-		return "", false, err
-	}
-	defer func() { _ = r.remove(ctx, app.ClientID) }()
-	got, err := r.api(ctx, http.MethodPost, "clients/"+app.ClientID+"/rotate-secret", nil)
-	if err != nil || got.status != http.StatusOK {
-		return got.String(), false, err
-	}
-	made := got.text("client_secret")
-	return fmt.Sprintf("200, the client object with a secret of %d characters", len(made)),
-		got.text("client_id") == app.ClientID && made != "" && made != app.ClientSecret, nil
+func checkEitherAccepted(t *trial) (string, bool) {
+	c := t.theSetSecret()
+	return fmt.Sprintf("both were refused twice at %d of %d looks", c.locked, c.looks), c.locked == 0
 }

@@ -78,7 +78,7 @@ func TestWrongUsage(t *testing.T) {
 			assert.Contains(t, r.errors, "doctor -h")
 		})
 	}
-	assert.Empty(t, p.Journal(), "nobody was asked")
+	assert.Empty(t, p.Stats().Requests, "nobody was asked")
 }
 
 func TestHelpTellsEverything(t *testing.T) {

@@ -1,11 +1,15 @@
 package tenant
 
 import (
+	"cmp"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Shape says what AddApplication fills in.
@@ -25,36 +29,36 @@ const (
 // keysOnly is the kind of application that has no secret.
 const keysOnly = "express_configuration"
 
-// Application is an application ("client") of the tenant. Its JSON form is in
-// visibility.go.
+// Application is an application ("client") of the tenant.
 type Application struct {
-	Shape        Shape // as it was made; changing it later changes nothing
-	ClientID     string
-	Name         string
-	Description  string
-	ClientSecret string // "" for express_configuration, which has none
+	Shape        Shape  `json:"-"` // as it was made; changing it later changes nothing
+	ClientID     string `json:"client_id"`
+	Name         string `json:"name"`
+	Description  string `json:"description"`
+	ClientSecret string `json:"client_secret,omitempty"` // "" for express_configuration, which has none
 
 	// AppType is native, spa, regular_web, non_interactive, resource_server,
 	// sso_integration, express_configuration, or a legacy kind; "": absent.
-	AppType string
+	AppType string `json:"app_type,omitempty"`
 
 	// TokenEndpointAuthMethod is client_secret_post, client_secret_basic or none;
 	// "": absent. It and AuthenticationMethods exclude each other.
-	TokenEndpointAuthMethod string
-	// AuthenticationMethods is client_authentication_methods, with the keys
-	// private_key_jwt, tls_client_auth or self_signed_tls_client_auth; empty:
-	// absent. With any of them a secret is of no use.
-	AuthenticationMethods map[string]any
+	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+	// AuthenticationMethods has the keys private_key_jwt, tls_client_auth or
+	// self_signed_tls_client_auth; empty: absent. With any of them a secret is of
+	// no use.
+	AuthenticationMethods map[string]any `json:"client_authentication_methods,omitempty"`
 
-	Global        bool
-	ThirdParty    bool   // is_first_party is false
-	Alg           string // jwt_configuration.alg; "": absent, which means HS256
-	SecretEncoded bool   // jwt_configuration.secret_encoded
-	GrantTypes    []string
-	Callbacks     []string // the redirect URIs that /authorize takes, compared as they are
+	// What these slots use.
+	SignedRequestObject map[string]any `json:"signed_request_object,omitempty"`
+	TokenVault          map[string]any `json:"token_vault_privileged_access,omitempty"`
 
-	// Absent names JSON fields that this application's object never has.
-	Absent []string
+	Global        bool     `json:"global"`
+	ThirdParty    bool     `json:"-"` // is_first_party is false
+	Alg           string   `json:"-"` // jwt_configuration.alg; "": absent, which means HS256
+	SecretEncoded bool     `json:"-"` // jwt_configuration.secret_encoded
+	GrantTypes    []string `json:"grant_types"`
+	Callbacks     []string `json:"callbacks,omitempty"` // the redirect URIs that /authorize takes, compared as they are
 
 	withoutJWT bool // no jwt_configuration as long as nothing in it is set
 }
@@ -66,66 +70,62 @@ func (a Application) public() bool {
 		a.TokenEndpointAuthMethod == "" && (a.AppType == "spa" || a.AppType == "native")
 }
 
+func (a Application) usesKey() bool {
+	_, ok := a.AuthenticationMethods[string(PrivateKeyJWT)]
+	return ok
+}
+
 func (a Application) clone() Application {
 	a.AuthenticationMethods = maps.Clone(a.AuthenticationMethods)
 	a.GrantTypes = slices.Clone(a.GrantTypes)
 	a.Callbacks = slices.Clone(a.Callbacks)
-	a.Absent = slices.Clone(a.Absent)
 	return a
 }
 
 // application is an Application with what the tenant knows of it.
 type application struct {
 	Application
-	grants  map[string]scopes       // by audience
-	secrets []change                // in order; the last is the one that is set
-	certs   int                     // how many signing certificates there have been
-	keys    []registeredKey         // the pool of credentials, in use or not
-	slots   map[Slot]map[string]any // all but PrivateKeyJWT, which is in AuthenticationMethods
-	seen    map[string]bool         // jti of assertions, each of which is good once
+	grants  map[string]scopes // by audience
+	secrets []change          // in order; the last is the one that is set
+	certs   int               // how many signing certificates there have been
+	keys    []Credential      // the pool of credentials, in use or not
+	seen    map[string]bool   // jti of assertions, each of which is good once
 }
 
-// AddApplication adds an application that may log in for Options.Audience, and
-// gives it with what was filled in: its Shape, a random ClientID (32
-// alphanumerics) and ClientSecret (64 characters), all usual GrantTypes, and
-// http://localhost:3000/callback as its callback. A Full one also gets AppType
-// regular_web, Alg RS256, and client_secret_post (none for spa and native) unless
-// it has AuthenticationMethods or token_endpoint_auth_method in Absent. It panics
-// if the ClientID is taken.
+// AddApplication adds an application that may log in for
+// https://api.example.com/, and gives it with what was filled in: its Shape, a
+// random ClientID (32 alphanumerics) and ClientSecret (64 characters), all usual
+// GrantTypes, and http://localhost:3000/callback as its callback. A Full one also
+// gets AppType regular_web, Alg RS256, and client_secret_post (none for spa and
+// native) unless it has AuthenticationMethods. It panics if the ClientID is taken.
 func (t *Tenant) AddApplication(app Application) Application {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	app = app.clone()
-	fill := func(field *string, value string) {
-		if *field == "" {
-			*field = value
-		}
-	}
-	if app.ClientID == "" {
-		app.ClientID = randomAlphanumerics(32)
-	}
-	switch {
-	case app.AppType == keysOnly:
+	app.ClientID = cmp.Or(app.ClientID, randomAlphanumerics(32))
+	app.ClientSecret = cmp.Or(app.ClientSecret, randomText(64))
+	app.Name = cmp.Or(app.Name, "application "+app.ClientID[:min(6, len(app.ClientID))])
+	if app.AppType == keysOnly {
 		app.ClientSecret = ""
-	case app.ClientSecret == "":
-		app.ClientSecret = randomText(64)
 	}
-	fill(&app.Name, "application "+app.ClientID[:min(6, len(app.ClientID))])
 	if app.Shape == Alternating {
 		app.Shape = Full
-		if t.alternated.Add(1)%2 == 1 {
+		if t.alternated++; t.alternated%2 == 1 {
 			app.Shape = Bare
 		}
 	}
 	if app.Shape == Bare {
-		app.withoutJWT = t.bare.Add(1)%2 == 1
+		t.bare++
+		app.withoutJWT = t.bare%2 == 1
 	} else {
-		fill(&app.AppType, "regular_web")
-		fill(&app.Alg, "RS256")
-		if len(app.AuthenticationMethods) == 0 && app.AppType != keysOnly && !slices.Contains(app.Absent, "token_endpoint_auth_method") {
+		app.AppType = cmp.Or(app.AppType, "regular_web")
+		app.Alg = cmp.Or(app.Alg, "RS256")
+		if len(app.AuthenticationMethods) == 0 && app.AppType != keysOnly {
 			method := "client_secret_post"
 			if app.public() {
 				method = "none"
 			}
-			fill(&app.TokenEndpointAuthMethod, method)
+			app.TokenEndpointAuthMethod = cmp.Or(app.TokenEndpointAuthMethod, method)
 		}
 	}
 	if app.GrantTypes == nil {
@@ -134,7 +134,7 @@ func (t *Tenant) AddApplication(app Application) Application {
 	if app.Callbacks == nil {
 		app.Callbacks = []string{"http://localhost:3000/callback"}
 	}
-	return t.add(app, t.audience, nil)
+	return t.add(app, audience, nil)
 }
 
 func usualGrants() []string { return []string{authorizationCode, refreshing, clientCredentials} }
@@ -143,40 +143,37 @@ func usualGrants() []string { return []string{authorizationCode, refreshing, cli
 // tokens for the Management API (Audience) with these scopes, and for nothing
 // else.
 func (t *Tenant) AddManagementApplication(granted ...string) Application {
-	return t.add(Application{
-		ClientID:                randomAlphanumerics(32),
-		Name:                    "management application",
-		AppType:                 "non_interactive",
-		ClientSecret:            randomText(64),
-		TokenEndpointAuthMethod: "client_secret_post",
-		Alg:                     "RS256",
-		GrantTypes:              []string{"client_credentials"},
-	}, t.Audience(), granted)
+	return t.addManagementApplication(nil, granted)
 }
 
 // AddKeyApplication is AddManagementApplication for one that authenticates by
 // private_key_jwt, with this public key (PEM) for RS256, RS384 or PS256.
 func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) Application {
-	key, err := newRegisteredKey(keyOrder{CredentialType: "public_key", Name: "first", PEM: publicPEM, Alg: alg})
+	order := keyOrder{Credential{Name: "first", Type: "public_key", Alg: jose.SignatureAlgorithm(alg)}, publicPEM}
+	key, err := order.credential(t.now())
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
-	app := t.add(Application{
-		ClientID:              randomAlphanumerics(32),
-		Name:                  "management application with a key",
-		AppType:               "non_interactive",
-		ClientSecret:          randomText(64),
-		AuthenticationMethods: keyMethod(key.ID),
-		Alg:                   "RS256",
-		GrantTypes:            []string{"client_credentials"},
-	}, t.Audience(), granted)
-	t.withApplication(app.ClientID, func(a *application) { a.keys = []registeredKey{key} })
-	return app
+	return t.addManagementApplication([]Credential{key}, granted)
 }
 
-func (t *Tenant) add(app Application, audience string, granted scopes) Application {
+func (t *Tenant) addManagementApplication(keys []Credential, granted scopes) Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	app := t.add(Application{
+		ClientID: randomAlphanumerics(32), ClientSecret: randomText(64), Name: "management application",
+		AppType: "non_interactive", Alg: "RS256", GrantTypes: []string{clientCredentials}, TokenEndpointAuthMethod: "client_secret_post",
+	}, t.Audience(), granted)
+	added := t.apps[app.ClientID]
+	added.keys = keys
+	for _, key := range keys {
+		added.enable(PrivateKeyJWT, key.ID)
+	}
+	return added.clone()
+}
+
+// add adds an application as it is. t.mu must be held.
+func (t *Tenant) add(app Application, audience string, granted scopes) Application {
 	if t.apps[app.ClientID] != nil {
 		panic(fmt.Sprintf("simulated tenant: there is already an application %q", app.ClientID))
 	}
@@ -189,16 +186,38 @@ func (t *Tenant) add(app Application, audience string, granted scopes) Applicati
 	return app.clone()
 }
 
+// withApplication calls f for an application with t.mu held. It panics if there
+// is none: a test that means another application is wrong.
+func (t *Tenant) withApplication(clientID string, f func(*application)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.apps[clientID]
+	if a == nil {
+		panic(fmt.Sprintf("simulated tenant: there is no application %q", clientID))
+	}
+	f(a)
+}
+
 // SetScopes grants an application these scopes of the Management API, in place
 // of those it had. Tokens that it has keep theirs: see ExpireTokens.
 func (t *Tenant) SetScopes(clientID string, granted ...string) {
 	t.withApplication(clientID, func(a *application) { a.grants[t.Audience()] = slices.Clone(granted) })
 }
 
+// Scopes gives what an application may do with the Management API.
+func (t *Tenant) Scopes(clientID string) (granted []string) {
+	t.withApplication(clientID, func(a *application) { granted = slices.Clone(a.grants[t.Audience()]) })
+	return granted
+}
+
 // RemoveApplication deletes an application. What it has counted stays.
 func (t *Tenant) RemoveApplication(clientID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.remove(clientID)
+}
+
+func (t *Tenant) remove(clientID string) {
 	delete(t.apps, clientID)
 	t.order = slices.DeleteFunc(t.order, func(id string) bool { return id == clientID })
 }
@@ -219,55 +238,60 @@ func (t *Tenant) UpdateApplication(clientID string, change func(*Application)) {
 	})
 }
 
-// Application gives an application; false if there is none.
-func (t *Tenant) Application(clientID string) (Application, bool) {
+// SetSecretInDashboard sets a secret behind everybody's back. It propagates like
+// any other.
+func (t *Tenant) SetSecretInDashboard(clientID, secret string) {
+	t.UpdateApplication(clientID, func(a *Application) { a.ClientSecret = secret })
+}
+
+// Applications gives all applications, in the order in which they were added.
+func (t *Tenant) Applications() []Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.apps[clientID]; a != nil {
-		return a.clone(), true
+	all := make([]Application, len(t.order))
+	for i, id := range t.order {
+		all[i] = t.apps[id].clone()
 	}
-	return Application{}, false
+	return all
 }
 
 // Secret gives the secret that is set now, "" if there is no such application.
 // While it propagates an earlier one may still be accepted.
 func (t *Tenant) Secret(clientID string) string {
-	app, _ := t.Application(clientID)
-	return app.ClientSecret
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.apps[clientID]; a != nil {
+		return a.ClientSecret
+	}
+	return ""
 }
 
 // SecretHistory gives all secrets that have been set, in order, also if one was
 // set again; nil if there is no such application.
-func (t *Tenant) SecretHistory(clientID string) []SecretChange {
+func (t *Tenant) SecretHistory(clientID string) (history []SecretChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := t.apps[clientID]
-	if a == nil {
-		return nil
-	}
-	history := make([]SecretChange, len(a.secrets))
-	for i, c := range a.secrets {
-		history[i] = c.SecretChange
+	if a := t.apps[clientID]; a != nil {
+		for _, c := range a.secrets {
+			history = append(history, c.SecretChange)
+		}
 	}
 	return history
 }
 
-// SetSecretInDashboard sets a secret behind everybody's back. It propagates like
-// any other.
-func (t *Tenant) SetSecretInDashboard(clientID, secret string) {
-	t.withApplication(clientID, func(a *application) { a.setSecret(secret, byDashboard, t.now(), t.propagation) })
-}
-
-// withApplication calls f for an application with t.mu held. It panics if there
-// is none: a test that means another application is wrong.
-func (t *Tenant) withApplication(clientID string, f func(*application)) {
+// EverySecret gives all that must not turn up in a log: each client secret
+// that any application has or had, and each Management API token that was
+// issued (as far as it is remembered).
+func (t *Tenant) EverySecret() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := t.apps[clientID]
-	if a == nil {
-		panic(fmt.Sprintf("simulated tenant: there is no application %q", clientID))
+	all := slices.Collect(maps.Keys(t.tokens))
+	for _, app := range t.apps {
+		for _, c := range app.secrets {
+			all = append(all, c.Value)
+		}
 	}
-	f(a)
+	return all
 }
 
 // setSecret sets a secret. t.mu must be held, except for a new application.
@@ -276,21 +300,12 @@ func (a *application) setSecret(value, by string, now time.Time, p Propagation) 
 	a.secrets = append(a.secrets, change{SecretChange{At: now, Value: value, By: by}, p})
 }
 
-const (
-	alphanumerics = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	textAlphabet  = alphanumerics + "_-"
-)
-
 // randomText gives n characters of the alphabet of Auth0's own secrets.
-func randomText(n int) string { return randomOf(textAlphabet, n) }
-
-func randomAlphanumerics(n int) string { return randomOf(alphanumerics, n) }
-
-func randomOf(alphabet string, n int) string {
+func randomText(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
-	for i, v := range b {
-		b[i] = alphabet[int(v)%len(alphabet)] // uneven for 62 characters; nothing depends on it
-	}
-	return string(b)
+	return base64.RawURLEncoding.EncodeToString(b)[:n]
 }
+
+// randomAlphanumerics gives n of them, at most 52.
+func randomAlphanumerics(n int) string { return (rand.Text() + rand.Text())[:n] }

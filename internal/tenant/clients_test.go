@@ -50,15 +50,14 @@ func TestFieldsOfAnApplication(t *testing.T) {
 	app := f.AddApplication(Application{
 		ClientID: "id", Name: "shop", AppType: "native", TokenEndpointAuthMethod: "client_secret_basic", ClientSecret: "s",
 		Global: true, Alg: "HS256", SecretEncoded: true, GrantTypes: []string{"client_credentials"},
-		Absent: []string{"signing_keys"},
 	})
-	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native",
+	assert.JSONEq(t, `{"client_id":"id","name":"shop","description":"","app_type":"native","signing_keys":[{"cert":"simulated certificate 1 of id"}],
 		"token_endpoint_auth_method":"client_secret_basic","client_secret":"s","global":true,"is_first_party":true,
 		"jwt_configuration":{"alg":"HS256","secret_encoded":true,"lifetime_in_seconds":36000},
 		"callbacks":["http://localhost:3000/callback"],"grant_types":["client_credentials"]}`, string(f.api(http.MethodGet, "clients/id", "").body))
 
 	assert.JSONEq(t, `{"name":"shop","client_secret":"s"}`,
-		string(f.api(http.MethodGet, "clients/id?fields=name,client_secret,signing_keys,nonsense&include_fields=true", "").body))
+		string(f.api(http.MethodGet, "clients/id?fields=name,client_secret,nonsense&include_fields=true", "").body))
 	got := f.api(http.MethodGet, "clients/id?fields=name,client_secret&include_fields=false", "")
 	assert.NotContains(t, got.object, "name")
 	assert.NotContains(t, got.object, "client_secret")
@@ -98,7 +97,6 @@ func TestDefaultsOfAnApplication(t *testing.T) {
 	assert.Regexp(t, `^[a-zA-Z0-9_-]{64}$`, app.ClientSecret)
 	assert.Equal(t, []string{"regular_web", "client_secret_post", "RS256"}, []string{app.AppType, app.TokenEndpointAuthMethod, app.Alg})
 	assert.Equal(t, "none", f.AddApplication(Application{Shape: Full, AppType: "spa"}).TokenEndpointAuthMethod)
-	assert.Empty(t, f.AddApplication(Application{Shape: Full, Absent: []string{"token_endpoint_auth_method"}}).TokenEndpointAuthMethod)
 	assert.Panics(t, func() { f.AddApplication(app) }, "the ID is taken")
 	assert.Panics(t, func() { f.SetScopes("nobody") })
 }
@@ -274,8 +272,7 @@ func TestPatchRefusals(t *testing.T) {
 	assert.Equal(t, http.StatusOK, f.patch(app.ClientID, longest).status)
 	assert.Equal(t, longest, f.Secret(app.ClientID))
 	assert.Equal(t, http.StatusOK, f.apiAs(t.Context(), clients, http.MethodPatch, "clients/"+app.ClientID, `{"name":"renamed"}`).status)
-	renamed, _ := f.Application(app.ClientID)
-	assert.Equal(t, "renamed", renamed.Name)
+	assert.Equal(t, "renamed", f.Applications()[1].Name)
 }
 
 func TestRotateSecretMakesANewOne(t *testing.T) {
@@ -318,6 +315,7 @@ func TestSecretHistoryTellsWho(t *testing.T) {
 	}
 	assert.Equal(t, []string{"added", "patch", "dashboard", "dashboard"}, by)
 	assert.Equal(t, []string{app.ClientSecret, "two", "three", "four"}, f.values(app.ClientID))
+	assert.Subset(t, f.EverySecret(), append(f.values(app.ClientID), f.token))
 	f.RemoveApplication(app.ClientID)
 	assert.Nil(t, f.SecretHistory(app.ClientID))
 	assert.Equal(t, "inexistent_client", f.patch(app.ClientID, "five").code())
@@ -335,4 +333,68 @@ func TestUnknownEndpointsAnswerJSON(t *testing.T) {
 		assert.InDelta(t, 404, got.object["statusCode"], 0, c)
 	}
 	assert.Equal(t, http.StatusNotFound, f.do(t.Context(), http.MethodGet, "/oauth/token", "", nil).status)
+}
+
+func TestCreateApplicationAndGrant(t *testing.T) {
+	f := start(t, "create:clients", "create:client_grants", "delete:clients")
+	made := f.api(http.MethodPost, "clients", `{"name":"engine","app_type":"non_interactive","grant_types":["client_credentials"],"token_endpoint_auth_method":"client_secret_post"}`)
+	require.Equal(t, http.StatusCreated, made.status, "%s", made.body)
+	id, secret := made.object["client_id"].(string), made.object["client_secret"].(string)
+	assert.Equal(t, http.StatusForbidden, f.logIn(id, secret, f.Audience(), nil).status, "not authorised yet")
+
+	grant := `{"client_id":"` + id + `","audience":"` + f.Audience() + `","scope":["read:clients"]}`
+	assert.Equal(t, http.StatusCreated, f.api(http.MethodPost, "client-grants", grant).status)
+	assert.Equal(t, http.StatusConflict, f.api(http.MethodPost, "client-grants", grant).status)
+	assert.Equal(t, "read:clients", f.logIn(id, secret, f.Audience(), nil).object["scope"])
+	assert.Equal(t, []string{"read:clients"}, f.Scopes(id))
+
+	assert.Equal(t, http.StatusNoContent, f.api(http.MethodDelete, "clients/"+id, "").status)
+	assert.Equal(t, http.StatusNotFound, f.api(http.MethodPost, "client-grants", grant).status)
+	assert.Equal(t, http.StatusUnauthorized, f.logIn(id, secret, f.Audience(), nil).status)
+}
+
+// What a request leaves out stays absent, but for the grant types.
+func TestCreatedApplicationsAreBare(t *testing.T) {
+	f := start(t, "create:clients")
+	made := f.api(http.MethodPost, "clients", `{"name":"least"}`).object
+	for _, name := range []string{"app_type", "token_endpoint_auth_method", "jwt_configuration"} {
+		assert.NotContains(t, made, name)
+	}
+	assert.Equal(t, true, made["is_first_party"])
+	id, secret := made["client_id"].(string), made["client_secret"].(string)
+	got := f.logIn(id, secret, "", nil)
+	assert.Equal(t, http.StatusForbidden, got.status)
+	assert.Contains(t, got.object["error_description"], `You need to create a "client-grant"`, "its secret is good")
+
+	made = f.api(http.MethodPost, "clients", `{"name":"most","app_type":"resource_server","is_first_party":false,
+		"token_endpoint_auth_method":"client_secret_basic","jwt_configuration":{"alg":"RS256"}}`).object
+	assert.Equal(t, "resource_server", made["app_type"])
+	assert.Equal(t, "client_secret_basic", made["token_endpoint_auth_method"])
+	assert.Equal(t, false, made["is_first_party"])
+	assert.Equal(t, map[string]any{"alg": "RS256", "secret_encoded": false, "lifetime_in_seconds": 36000.0}, made["jwt_configuration"])
+}
+
+func TestCreationIsRefused(t *testing.T) {
+	f := start(t, "create:clients", "create:client_grants")
+	for body, says := range map[string]string{
+		`[]`:                           "Expected type object",
+		`{}`:                           "Missing required property: name",
+		`{"name":1}`:                   "Expected type string but found type number",
+		`{"name":"x","surprise":true}`: "Additional properties not allowed: surprise",
+		`{"name":"x","token_endpoint_auth_method":"none","client_authentication_methods":{}}`: "exclude each other",
+	} {
+		got := f.api(http.MethodPost, "clients", body)
+		assert.Equal(t, http.StatusBadRequest, got.status, body)
+		assert.Contains(t, got.message(), says)
+	}
+	got := f.api(http.MethodPost, "clients", `{"name":"x","client_authentication_methods":{"private_key_jwt":{"credentials":[]}}}`)
+	assert.Equal(t, "insufficient_scope", got.code())
+	app := f.AddApplication(Application{})
+	assert.Equal(t, http.StatusBadRequest, f.api(http.MethodPost, "client-grants", `{"client_id":"`+app.ClientID+`","audience":"other"}`).status)
+
+	other := f.tokenFor("read:clients")
+	for _, request := range [][2]string{{http.MethodPost, "clients"}, {http.MethodPost, "client-grants"}, {http.MethodDelete, "clients/" + app.ClientID}} {
+		got := f.apiAs(t.Context(), other, request[0], request[1], `{"name":"x"}`)
+		assert.Equal(t, "insufficient_scope", got.code(), request)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -34,25 +35,29 @@ const (
 
 var slots = []Slot{PrivateKeyJWT, SignedRequestObject, TokenVault}
 
-// Credential is a public key of an application's pool.
+// Credential is a public key of an application's pool. In JSON, without its PEM:
+//
+//	{"id":"cred_22 characters","name":"...","kid":"...","alg":"RS256","credential_type":"public_key","created_at":"..."}
 type Credential struct {
-	ID, Name, KID, Alg string
-	Slots              []Slot // that use it
+	ID        string                  `json:"id"`
+	Name      string                  `json:"name"`
+	KID       string                  `json:"kid"`
+	Alg       jose.SignatureAlgorithm `json:"alg"`
+	Type      string                  `json:"credential_type"`
+	CreatedAt time.Time               `json:"created_at"`
+	Slots     []Slot                  `json:"-"` // that use it
+	key       *rsa.PublicKey
 }
 
 // Credentials gives an application's pool, in the order in which it was filled.
-func (t *Tenant) Credentials(clientID string) []Credential {
-	var all []Credential
+func (t *Tenant) Credentials(clientID string) (all []Credential) {
 	t.withApplication(clientID, func(a *application) {
 		for _, key := range a.keys {
-			all = append(all, a.credential(key))
+			key.Slots = a.users(key.ID)
+			all = append(all, key)
 		}
 	})
 	return all
-}
-
-func (a *application) credential(key registeredKey) Credential {
-	return Credential{ID: key.ID, Name: key.Name, KID: key.KID, Alg: string(key.Alg), Slots: a.users(key.ID)}
 }
 
 // Keys gives the kids of an application's public keys: of all that are
@@ -71,23 +76,22 @@ func (t *Tenant) Keys(clientID string) (registered, enabled []string) {
 // the dashboard, and has these slots use it; none: it is merely there. Nobody
 // has its private key. It panics if there is no room.
 func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential) {
-	own := t.signing.get() // any key does
-	key := registeredKey{
+	own := t.signing() // any key does
+	added = Credential{
 		ID: "cred_" + randomAlphanumerics(22), Name: "somebody else's", KID: randomAlphanumerics(43), Alg: jose.RS256,
-		Type: "public_key", CreatedAt: t.now(), key: own.Public().Key.(*rsa.PublicKey),
+		Type: "public_key", CreatedAt: t.now(), Slots: append([]Slot{}, used...), key: own.Public().Key.(*rsa.PublicKey),
 	}
 	t.withApplication(clientID, func(a *application) {
 		if len(a.keys) >= maxPool {
 			panic("simulated tenant: the pool is full")
 		}
-		a.keys = append(a.keys, key)
+		a.keys = append(a.keys, added)
 		for _, slot := range used {
-			if len(a.enabled(slot)) >= t.slotSize {
+			if len(a.enabled(slot)) >= t.slotSize() {
 				panic("simulated tenant: the slot is full: " + slot)
 			}
-			a.enable(slot, key.ID)
+			a.enable(slot, added.ID)
 		}
-		added = a.credential(key)
 	})
 	return added
 }
@@ -95,25 +99,25 @@ func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential)
 // RemoveCredential takes a credential out of an application's pool, as in the
 // dashboard.
 func (t *Tenant) RemoveCredential(clientID, id string) {
-	t.withApplication(clientID, func(a *application) {
-		a.keys = slices.DeleteFunc(a.keys, func(key registeredKey) bool { return key.ID == id })
-	})
+	t.withApplication(clientID, func(a *application) { a.removeKey(id) })
+}
+
+func (a *application) removeKey(id string) {
+	a.keys = slices.DeleteFunc(a.keys, func(key Credential) bool { return key.ID == id })
 }
 
 // SetCredentialAddOn says whether the tenant has the add-on with which a slot
 // holds four credentials instead of two. It does not unless this is called.
 func (t *Tenant) SetCredentialAddOn(on bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.slotSize = maxSlot
-	if on {
-		t.slotSize = maxSlotWithAddOn
-	}
+	t.set(&t.addOn, on)
 }
 
-// keyMethod is client_authentication_methods with these keys enabled.
-func keyMethod(ids ...string) map[string]any {
-	return map[string]any{string(PrivateKeyJWT): naming(ids)}
+// slotSize is how many credentials a slot holds.
+func (t *Tenant) slotSize() int {
+	if t.addOn {
+		return maxSlotWithAddOn
+	}
+	return maxSlot
 }
 
 // naming is the object of a slot that uses these credentials.
@@ -127,34 +131,30 @@ func naming(ids []string) map[string]any {
 
 // enable has a slot use one more credential.
 func (a *application) enable(slot Slot, id string) {
-	ids := append(a.enabled(slot), id)
-	if slot == PrivateKeyJWT {
-		a.AuthenticationMethods, a.TokenEndpointAuthMethod = keyMethod(ids...), ""
-		return
+	used := naming(append(a.enabled(slot), id))
+	switch slot {
+	case PrivateKeyJWT:
+		a.AuthenticationMethods, a.TokenEndpointAuthMethod = map[string]any{string(slot): used}, ""
+	case SignedRequestObject:
+		a.SignedRequestObject = used
+	case TokenVault:
+		a.TokenVault = used
 	}
-	a.setSlot(slot, naming(ids))
-}
-
-func (a *application) setSlot(slot Slot, object map[string]any) {
-	if a.slots == nil {
-		a.slots = map[Slot]map[string]any{}
-	}
-	a.slots[slot] = object
 }
 
 // enabled are the IDs of the credentials that a slot uses.
-func (a *application) enabled(slot Slot) []string {
-	object := a.slots[slot]
-	if slot == PrivateKeyJWT {
-		object, _ = a.AuthenticationMethods[string(slot)].(map[string]any)
+func (a *application) enabled(slot Slot) (ids []string) {
+	used := map[Slot]any{
+		PrivateKeyJWT: a.AuthenticationMethods[string(slot)], SignedRequestObject: a.SignedRequestObject, TokenVault: a.TokenVault,
 	}
-	list, _ := object["credentials"].([]any)
-	var ids []string
-	for _, each := range list {
-		if credential, ok := each.(map[string]any); ok {
-			id, _ := credential["id"].(string)
-			ids = append(ids, id)
-		}
+	var object struct {
+		Credentials []struct {
+			ID string `json:"id"`
+		} `json:"credentials"`
+	}
+	_ = json.Unmarshal(jsonAnswer(http.StatusOK, used[slot]).body, &object) // what is not of this form uses nothing
+	for _, credential := range object.Credentials {
+		ids = append(ids, credential.ID)
 	}
 	return ids
 }
@@ -164,109 +164,63 @@ func (a *application) users(id string) []Slot {
 	return slices.DeleteFunc(slices.Clone(slots), func(s Slot) bool { return !slices.Contains(a.enabled(s), id) })
 }
 
-// checkSlots gives the refusal of a PATCH whose slots name credentials that
-// there are not, or too many; nil if it is good. With which errorCode Auth0
-// refuses too many is not known.
-func (a *application) checkSlots(sent map[string]json.RawMessage, size int) *answer {
+// checkSlots refuses a PATCH whose slots name credentials that there are not, or
+// too many. With which errorCode Auth0 refuses too many is not known.
+func (a *application) checkSlots(body []byte, sent map[string]any, size int) error {
 	var wanted application
-	wanted.apply(sent)
+	if err := wanted.apply(body, sent); err != nil {
+		return err
+	}
 	for _, slot := range slots {
 		ids := wanted.enabled(slot)
-		var bad answer
-		switch {
-		case len(ids) > size:
-			bad = invalidBody(fmt.Sprintf("'The client has the maximum number of credentials: %d' on property %s.", size, slot))
-		case slices.ContainsFunc(ids, func(id string) bool { return !a.hasCredential(id) }):
-			bad = invalidBody(fmt.Sprintf("'Credential does not exist' on property %s.", slot))
-		default:
-			continue
+		if len(ids) > size {
+			return invalidBody(fmt.Sprintf("'The client has the maximum number of credentials: %d' on property %s.", size, slot))
 		}
-		return &bad
+		for _, id := range ids {
+			if !slices.ContainsFunc(a.keys, func(key Credential) bool { return key.ID == id }) {
+				return invalidBody(fmt.Sprintf("'Credential does not exist' on property %s.", slot))
+			}
+		}
 	}
 	return nil
 }
 
-func (a *application) hasCredential(id string) bool {
-	return slices.ContainsFunc(a.keys, func(key registeredKey) bool { return key.ID == id })
-}
-
-// routeCredentials finds what handles a request below .../credentials.
-func (t *Tenant) routeCredentials(c *call, rest []string) {
-	c.pattern = apiPrefix + "clients/{id}/credentials"
-	switch {
-	case len(rest) == 0 && c.r.Method == http.MethodGet:
-		c.endpoint, c.handle = ListCredentials, t.withToken(t.listCredentials)
-	case len(rest) == 0 && c.r.Method == http.MethodPost:
-		c.endpoint, c.handle = CreateCredential, t.withToken(t.createCredential)
-	case len(rest) == 1 && c.r.Method == http.MethodDelete:
-		c.pattern += "/{id}"
-		c.endpoint = DeleteCredential
-		c.handle = t.withToken(func(c *call, granted scopes) answer { return t.deleteCredential(c, granted, rest[0]) })
-	}
-}
-
 // listCredentials handles GET .../credentials: an array.
-func (t *Tenant) listCredentials(c *call, granted scopes) answer {
-	if !granted.any("read:client_credentials") {
-		return insufficientScope("read:client_credentials")
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
-	if app == nil {
-		return noSuchClient()
-	}
-	return jsonAnswer(http.StatusOK, append([]registeredKey{}, app.keys...))
+func (t *Tenant) listCredentials(_ *call, app *application) (any, error) {
+	return append([]Credential{}, app.keys...), nil
 }
 
 // createCredential handles POST .../credentials. With which errorCode Auth0
 // refuses one too many is not known.
-func (t *Tenant) createCredential(c *call, granted scopes) answer {
-	if !granted.any("create:client_credentials") {
-		return insufficientScope("create:client_credentials")
-	}
-	var order keyOrder
-	if json.Unmarshal(c.body, &order) != nil {
-		return invalidBody("'Expected type object' on the body.")
-	}
-	key, err := newRegisteredKey(order)
+func (t *Tenant) createCredential(c *call, app *application) (any, error) {
+	order, err := decode[keyOrder](c)
 	if err != nil {
-		return invalidBody(err.Error())
+		return nil, err
 	}
-	key.CreatedAt = t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
+	key, err := order.credential(t.now())
+	if err != nil {
+		return nil, invalidBody(err.Error())
+	}
 	switch {
-	case app == nil:
-		return noSuchClient()
 	case len(app.keys) >= maxPool:
-		return apiError(http.StatusBadRequest, "too_many_entities",
+		return nil, apiError(http.StatusBadRequest, "too_many_entities",
 			fmt.Sprintf("The client has the maximum number of credentials: %d", maxPool))
-	case slices.ContainsFunc(app.keys, func(other registeredKey) bool { return other.KID == key.KID }):
-		return apiError(http.StatusConflict, "credential_conflict", "There is already a credential with this kid")
+	case slices.ContainsFunc(app.keys, func(other Credential) bool { return other.KID == key.KID }):
+		return nil, apiError(http.StatusConflict, "credential_conflict", "There is already a credential with this kid")
 	}
 	app.keys = append(app.keys, key)
-	return jsonAnswer(http.StatusCreated, key)
+	return key, nil
 }
 
-// deleteCredential handles DELETE .../credentials/{id}, which may be repeated.
-// A credential that is in use stays: those who delete one (Auth0's Terraform
-// provider, the dashboard) disable it first. With which status and errorCode
-// Auth0 refuses it is not known.
-func (t *Tenant) deleteCredential(c *call, granted scopes, id string) answer {
-	if !granted.any("delete:client_credentials") {
-		return insufficientScope("delete:client_credentials")
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	app := t.apps[c.clientID]
-	if app == nil {
-		return noSuchClient()
-	}
+// deleteCredential handles DELETE .../credentials/{credential}, which may be
+// repeated. A credential that is in use stays: those who delete one (Auth0's
+// Terraform provider, the dashboard) disable it first. With which status and
+// errorCode Auth0 refuses it is not known.
+func (t *Tenant) deleteCredential(c *call, app *application) (any, error) {
+	id := c.PathValue("credential")
 	if users := app.users(id); len(users) > 0 {
-		return apiError(http.StatusConflict, "credential_in_use", fmt.Sprintf("The credential is in use by %s", users[0]))
+		return nil, apiError(http.StatusConflict, "credential_in_use", fmt.Sprintf("The credential is in use by %s", users[0]))
 	}
-	app.keys = slices.DeleteFunc(app.keys, func(key registeredKey) bool { return key.ID == id })
-	return answer{status: http.StatusNoContent, contentType: "application/json; charset=utf-8"}
+	app.removeKey(id)
+	return nil, nil
 }

@@ -1,39 +1,34 @@
 package tenant
 
 import (
-	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 )
 
-// Endpoint says which requests a fault is for.
+// Endpoint is a pattern of http.ServeMux, such as GET /api/v2/clients/{id}.
 type Endpoint string
 
-// The endpoints. AnyManagement are all under /api/v2, also those without a name
-// here; Any (or "") adds Token.
+// Endpoints that faults are for. AnyManagement are all under /api/v2; Any is the
+// same and Token.
 const (
-	Token             Endpoint = "token"
-	ReadApplication   Endpoint = "read"
-	UpdateApplication Endpoint = "update"
-	RotateSecret      Endpoint = "rotate-secret"
-	ListApplications  Endpoint = "list"
-	ListCredentials   Endpoint = "list-credentials"
-	CreateCredential  Endpoint = "create-credential"
-	DeleteCredential  Endpoint = "delete-credential"
-	AnyManagement     Endpoint = "management"
-	Any               Endpoint = "any"
+	Any               Endpoint = ""
+	AnyManagement     Endpoint = apiPrefix
+	Token             Endpoint = "POST /oauth/token"
+	ListApplications  Endpoint = "GET /api/v2/clients"
+	CreateApplication Endpoint = "POST /api/v2/clients"
+	ReadApplication   Endpoint = "GET /api/v2/clients/{id}"
+	UpdateApplication Endpoint = "PATCH /api/v2/clients/{id}"
+	RotateSecret      Endpoint = "POST /api/v2/clients/{id}/rotate-secret"
+	CreateCredential  Endpoint = "POST /api/v2/clients/{id}/credentials"
+	DeleteCredential  Endpoint = "DELETE /api/v2/clients/{id}/credentials/{credential}"
 )
-
-var endpoints = []Endpoint{
-	"", Token, ReadApplication, UpdateApplication, RotateSecret, ListApplications,
-	ListCredentials, CreateCredential, DeleteCredential, CreateApplication, DeleteApplication, CreateGrant, AnyManagement, Any,
-}
 
 // FaultKind says what goes wrong.
 type FaultKind string
@@ -62,29 +57,16 @@ const (
 	SecretMissingInAnswer  FaultKind = "secret-missing-in-answer" // no client_secret in the object
 )
 
-// Slow is an answer that comes after Delay. The change is made then, too, even
-// if the client has left meanwhile.
-const Slow FaultKind = "slow"
-
 // Headers puts Fault.Headers on the answer in place of its own: absurd rate
 // limits, Retry-After, some MiB of anything. With a Status it is an error, and
 // nothing is changed: 429 with Retry-After, 307 with Location. Without one it is
 // the right answer, whatever that is.
 const Headers FaultKind = "headers"
 
-var (
-	obstructions = []FaultKind{
-		RateLimited, ServerError, TimeoutBeforeCommit, ResetBeforeCommit, HTMLFromProxy, UpgradeRequired, Echo,
-	}
-	spoilers = []FaultKind{
-		ServerErrorAfterCommit, TimeoutAfterCommit, ResetAfterCommit,
-		Truncated, Huge, NotJSON, EmptyAnswer, SecretMissingInAnswer,
-	}
-	faultKinds = slices.Concat(obstructions, spoilers, []FaultKind{Slow, Headers})
-)
-
-// committed says whether the fault is one of the answer only.
-func (k FaultKind) committed() bool { return slices.Contains(spoilers, k) }
+var spoilers = []FaultKind{
+	ServerErrorAfterCommit, TimeoutAfterCommit, ResetAfterCommit,
+	Truncated, Huge, NotJSON, EmptyAnswer, SecretMissingInAnswer,
+}
 
 // Fault is something that goes wrong, for the requests that it is for. If
 // several fit, the first that was injected is met, and only that.
@@ -97,44 +79,6 @@ type Fault struct {
 	RetryAfter time.Duration     // RateLimited only, rounded up to seconds; 0: no Retry-After
 	Encoding   Encoding          // Echo only; "": Plain
 	Headers    map[string]string // Headers only
-	Delay      time.Duration     // in real time before anything else happens, with any kind
-}
-
-// check says what is wrong with a fault.
-func (f Fault) check() error {
-	if !slices.Contains(endpoints, f.Endpoint) {
-		return fmt.Errorf("unknown endpoint %q: it must be one of %q", f.Endpoint, endpoints[1:])
-	}
-	if !slices.Contains(faultKinds, f.Kind) {
-		return fmt.Errorf("unknown kind %q: it must be one of %q", f.Kind, faultKinds)
-	}
-	if encodings[f.Encoding] == nil {
-		return fmt.Errorf("unknown encoding %q: it must be one of %q", f.Encoding, slices.Sorted(maps.Keys(encodings))[1:])
-	}
-	if f.Times < 0 || f.RetryAfter < 0 || f.Delay < 0 || f.Status != 0 && (f.Status < 200 || f.Status > 599) {
-		return fmt.Errorf("a number is out of range")
-	}
-	return nil
-}
-
-// Inject switches a fault on. clear switches it off again, for requests that
-// come later; it may be called more than once. Inject panics if the fault
-// makes no sense.
-func (t *Tenant) Inject(f Fault) (clear func()) {
-	if err := f.check(); err != nil {
-		panic("simulated tenant: " + err.Error())
-	}
-	added := t.faults.add(f)
-	return func() { t.faults.remove(added) }
-}
-
-// ClearFaults switches all faults off, for requests that come later.
-func (t *Tenant) ClearFaults() { t.faults.clear() }
-
-// faults are those that are on, in the order of Inject.
-type faults struct {
-	mu   sync.Mutex
-	list []*activeFault
 }
 
 type activeFault struct {
@@ -142,140 +86,141 @@ type activeFault struct {
 	used int
 }
 
-func (s *faults) add(f Fault) *activeFault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Inject switches a fault on. clear switches it off again, for requests that
+// come later; it may be called more than once.
+func (t *Tenant) Inject(f Fault) (clear func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	added := &activeFault{Fault: f}
-	s.list = append(s.list, added)
-	return added
-}
-
-func (s *faults) remove(f *activeFault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.list = slices.DeleteFunc(s.list, func(other *activeFault) bool { return other == f })
-}
-
-func (s *faults) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.list = nil
-}
-
-// take gives the fault that a call meets, nil if none.
-func (s *faults) take(c *call) *activeFault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.list {
-		if f.isFor(c) && (f.Times == 0 || f.used < f.Times) {
-			f.used++
-			return f
-		}
+	t.faults = append(t.faults, added)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.faults = slices.DeleteFunc(t.faults, func(other *activeFault) bool { return other == added })
 	}
-	return nil
 }
 
-// giveBack takes back that a call has met a fault.
-func (s *faults) giveBack(f *activeFault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.used--
+// ClearFaults switches all faults off, for requests that come later.
+func (t *Tenant) ClearFaults() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = nil
 }
 
-func (f Fault) isFor(c *call) bool {
-	if f.ClientID != "" && f.ClientID != c.clientID {
+func (f *activeFault) isFor(c *call) bool {
+	if f.Times > 0 && f.used >= f.Times || f.ClientID != "" && f.ClientID != c.clientID {
 		return false
 	}
 	switch f.Endpoint {
-	case "", Any:
-		return c.management || c.endpoint == Token
+	case Any:
+		return c.management() || c.endpoint == Token
 	case AnyManagement:
-		return c.management
+		return c.management()
 	default:
 		return f.Endpoint == c.endpoint
 	}
 }
 
-// obstruct does what a fault before the commit does.
-func (t *Tenant) obstruct(w http.ResponseWriter, c *call, f *activeFault) {
+// answerOrFault handles a call, with the fault that it meets if there is one.
+func (t *Tenant) answerOrFault(c *call) answer {
+	i := slices.IndexFunc(t.faults, func(f *activeFault) bool { return f.isFor(c) })
+	if i < 0 {
+		return t.handled(c)
+	}
+	f := t.faults[i]
+	if slices.Contains(spoilers, f.Kind) {
+		a := t.handled(c)
+		if a.status/100 != 2 {
+			return a
+		}
+		f.used++
+		c.login = nil
+		return f.spoil(c, a)
+	}
+	f.used++
+	if f.Kind == Headers && f.Status == 0 {
+		a := t.handled(c)
+		a.header = f.Headers
+		return a
+	}
+	return f.obstruct(t, c)
+}
+
+// obstruct is the answer in place of the right one. Nothing has happened.
+func (f *activeFault) obstruct(t *Tenant, c *call) answer {
 	switch f.Kind {
 	case RateLimited:
-		a := c.errorAnswer(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
+		a := f.error(c, http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
 		a.header = map[string]string{}
-		if c.management {
-			a.header["X-RateLimit-Remaining"] = "0"
-			a.header["X-RateLimit-Reset"] = epoch(t.now().Add(max(f.RetryAfter, time.Second)))
+		if c.management() {
+			a.header[headerRemaining], a.header[headerReset] = "0", epoch(t.now().Add(max(f.RetryAfter, time.Second)))
 		}
 		if f.RetryAfter > 0 {
 			a.header["Retry-After"] = strconv.Itoa(int((f.RetryAfter + time.Second - 1) / time.Second))
 		}
-		t.send(w, c, a)
-	case ServerError:
-		t.send(w, c, serverError(c, f))
+		return a
 	case HTMLFromProxy:
 		status := f.statusOr(http.StatusBadGateway)
-		proxied := *c
-		proxied.management = false // a proxy knows nothing of the rate limit
-		t.send(w, &proxied, answer{
-			status:      status,
-			contentType: "text/html; charset=utf-8",
+		return answer{
+			status: status, contentType: "text/html; charset=utf-8", ending: ofAProxy,
 			body: fmt.Appendf(nil, "<!DOCTYPE html>\n<html><head><title>%d</title></head><body><h1>%[1]d %s</h1><p>proxy.example.com</p></body></html>\n",
 				status, http.StatusText(status)),
-		})
+		}
 	case UpgradeRequired:
-		t.send(w, c, c.errorAnswer(http.StatusForbidden, "insufficient_scope", "Please upgrade your subscription to use this feature"))
+		return f.error(c, http.StatusForbidden, "insufficient_scope", "Please upgrade your subscription to use this feature")
 	case Echo:
-		t.send(w, c, echo(c, f))
+		encode := encodings[f.Encoding]
+		return f.error(c, f.statusOr(http.StatusBadRequest), "invalid_request", fmt.Sprintf("Cannot process %s of %s",
+			encode(string(c.body)), encode(c.Header.Get("Authorization"))))
 	case Headers:
-		a := c.errorAnswer(f.Status, "", http.StatusText(f.Status))
+		a := f.error(c, f.Status, "", http.StatusText(f.Status))
 		a.header = f.Headers
-		t.send(w, c, a)
+		return a
 	case TimeoutBeforeCommit:
-		t.hold(w, c)
-	default: // ResetBeforeCommit
-		t.hangUp(w, c)
+		return answer{ending: held}
+	case ResetBeforeCommit:
+		return answer{ending: cut}
+	default: // ServerError
+		return f.serverError(c)
 	}
 }
 
-// spoil handles a call and does to the answer what a fault after the commit
-// does.
-func (t *Tenant) spoil(w http.ResponseWriter, c *call, f *activeFault) {
-	a := c.handle(c)
-	if a.status/100 != 2 {
-		t.faults.giveBack(f)
-		t.stats.note(c.entry, "")
-		t.send(w, c, a)
-		return
-	}
-	a.count = nil
+// spoil changes the right answer. What was asked for has happened.
+func (f *activeFault) spoil(c *call, a answer) answer {
 	switch f.Kind {
 	case ServerErrorAfterCommit:
-		t.send(w, c, serverError(c, f))
+		return f.serverError(c)
 	case TimeoutAfterCommit:
-		t.hold(w, c)
+		a.ending = held
 	case ResetAfterCommit:
-		t.hangUp(w, c)
+		a.ending = cut
 	case Truncated:
-		t.stats.finish(c, a.status)
-		t.writeHeader(w, c, a, len(a.body))
-		_, _ = w.Write(a.body[:len(a.body)/2]) // the server closes the connection for it
+		a.ending = cutOff
 	case Huge:
-		a.body = changed(a.body, func(object map[string]any) { object["padding"] = string(bytes.Repeat([]byte("huge "), 8<<20/5)) })
-		t.send(w, c, a)
+		a.body = changed(a.body, func(object map[string]any) { object["padding"] = strings.Repeat("huge ", 8<<20/5) })
 	case NotJSON:
 		a.body = []byte("this is not what you asked for")
-		t.send(w, c, a)
 	case EmptyAnswer:
 		a.body = nil
-		t.send(w, c, a)
 	default: // SecretMissingInAnswer
 		a.body = changed(a.body, func(object map[string]any) { delete(object, "client_secret") })
-		t.send(w, c, a)
 	}
+	return a
 }
 
-func serverError(c *call, f *activeFault) answer {
-	return c.errorAnswer(f.statusOr(http.StatusInternalServerError), "", "Something went wrong in the simulated tenant")
+func (f *activeFault) serverError(c *call) answer {
+	return f.error(c, f.statusOr(http.StatusInternalServerError), "", "Something went wrong in the simulated tenant")
+}
+
+// error gives an error in the form of the endpoint that is called.
+func (f *activeFault) error(c *call, status int, code, message string) answer {
+	if code == "" && !c.management() {
+		code = "server_error"
+	}
+	if c.management() {
+		return apiError(status, code, message)
+	}
+	return oauthError(status, code, message)
 }
 
 func (f *activeFault) statusOr(otherwise int) int {
@@ -293,4 +238,45 @@ func changed(body []byte, change func(map[string]any)) []byte {
 	}
 	change(object)
 	return jsonAnswer(http.StatusOK, object).body
+}
+
+// Encoding is how the fault Echo writes what it was sent.
+type Encoding string
+
+// The encodings. Those that escape do so with every character, as none forbids
+// it: an escape that leaves alphanumerics alone would hide no secret.
+const (
+	Plain        Encoding = "plain" // the default
+	JSONEscaped  Encoding = "json"
+	Base64       Encoding = "base64"
+	Hex          Encoding = "hex"
+	URLEscaped   Encoding = "url"
+	HTMLEntities Encoding = "html"
+	CutOff       Encoding = "cut-off" // the first three quarters: most of a secret
+	Reversed     Encoding = "reversed"
+)
+
+var encodings = map[Encoding]func(string) string{
+	"":           strings.Clone,
+	Plain:        strings.Clone,
+	JSONEscaped:  func(s string) string { return each(`\u%04x`, s) },
+	Base64:       func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	Hex:          func(s string) string { return hex.EncodeToString([]byte(s)) },
+	URLEscaped:   func(s string) string { return each("%%%02X", s) },
+	HTMLEntities: func(s string) string { return each("&#%d;", s) },
+	CutOff:       func(s string) string { return s[:len(s)*3/4] },
+	Reversed: func(s string) string {
+		runes := []rune(s)
+		slices.Reverse(runes)
+		return string(runes)
+	},
+}
+
+// each formats every byte.
+func each(format, s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, format, c)
+	}
+	return b.String()
 }

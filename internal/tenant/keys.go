@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
@@ -27,62 +28,45 @@ var (
 	kidPattern    = regexp.MustCompile(`^[0-9a-zA-Z_-]{10,64}$`)
 )
 
-// registeredKey is a public key of an application. In JSON, without its PEM:
-//
-//	{"id":"cred_22 characters","name":"...","kid":"...","alg":"RS256","credential_type":"public_key","created_at":"..."}
-type registeredKey struct {
-	ID        string                  `json:"id"`
-	Name      string                  `json:"name"`
-	KID       string                  `json:"kid"`
-	Alg       jose.SignatureAlgorithm `json:"alg"`
-	Type      string                  `json:"credential_type"`
-	CreatedAt time.Time               `json:"created_at"`
-	key       *rsa.PublicKey
-}
-
 // keyOrder is what POST .../credentials is sent.
 type keyOrder struct {
-	CredentialType string `json:"credential_type"`
-	Name           string `json:"name"`
-	PEM            string `json:"pem"`
-	Alg            string `json:"alg"`
-	KID            string `json:"kid"`
+	Credential
+	PEM string `json:"pem"`
 }
 
-func newRegisteredKey(o keyOrder) (registeredKey, error) {
-	if o.Alg == "" {
-		o.Alg = string(jose.RS256)
-	}
-	alg := jose.SignatureAlgorithm(o.Alg)
+// credential makes the credential that is ordered.
+func (o keyOrder) credential(now time.Time) (Credential, error) {
+	made := o.Credential
+	made.ID, made.CreatedAt = "cred_"+randomAlphanumerics(22), now
+	made.Alg = cmp.Or(made.Alg, jose.RS256)
 	block, _ := pem.Decode([]byte(o.PEM))
 	switch {
-	case o.CredentialType != "public_key":
-		return registeredKey{}, errors.New("credential_type must be public_key")
-	case !slices.Contains(keyAlgorithms, alg):
-		return registeredKey{}, errors.New("alg must be one of RS256, RS384, PS256")
-	case o.KID != "" && !kidPattern.MatchString(o.KID):
-		return registeredKey{}, errors.New("kid has the wrong format")
+	case made.Type != "public_key":
+		return Credential{}, errors.New("credential_type must be public_key")
+	case !slices.Contains(keyAlgorithms, made.Alg):
+		return Credential{}, errors.New("alg must be one of RS256, RS384, PS256")
+	case made.KID != "" && !kidPattern.MatchString(made.KID):
+		return Credential{}, errors.New("kid has the wrong format")
 	case block == nil || block.Type != "PUBLIC KEY":
-		return registeredKey{}, errors.New("pem is not a public key")
+		return Credential{}, errors.New("pem is not a public key")
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	key, isRSA := parsed.(*rsa.PublicKey)
 	if err != nil || !isRSA || key.N.BitLen() < minKeyBits {
-		return registeredKey{}, errors.New("pem is not an RSA public key of at least 2048 bits")
+		return Credential{}, errors.New("pem is not an RSA public key of at least 2048 bits")
 	}
-	if o.KID == "" {
+	if made.KID == "" {
 		print, err := (&jose.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)
 		if err != nil {
-			return registeredKey{}, err
+			return Credential{}, err
 		}
-		o.KID = base64.RawURLEncoding.EncodeToString(print)
+		made.KID = base64.RawURLEncoding.EncodeToString(print)
 	}
-	return registeredKey{
-		ID: "cred_" + randomAlphanumerics(22), Name: o.Name, KID: o.KID, Alg: alg, Type: o.CredentialType, key: key,
-	}, nil
+	made.key = key
+	return made, nil
 }
 
-// verifies checks a client assertion. Each is good once. t.mu must be held.
+// verifies checks a client assertion. Each is good once.
 func (a *application) verifies(assertion string, now time.Time, issuer string) bool {
 	token, err := jwt.ParseSigned(assertion, keyAlgorithms)
 	if err != nil {

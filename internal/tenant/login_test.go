@@ -31,7 +31,7 @@ func (f *fixture) browse(app Application, more url.Values) url.Values {
 	}
 	request, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, "https://"+f.Domain()+"/authorize?"+query.Encode(), nil)
 	require.NoError(f.t, err)
-	got, err := f.transport.RoundTrip(request)
+	got, err := f.HTTPClient().Transport.RoundTrip(request)
 	require.NoError(f.t, err)
 	require.NoError(f.t, got.Body.Close())
 	require.Equal(f.t, http.StatusFound, got.StatusCode)
@@ -236,8 +236,8 @@ func TestAuthorizeRefusals(t *testing.T) {
 		assert.Empty(t, refused.Get("code"))
 	}
 	assert.Contains(t, string(f.redeem(machine, machine.ClientSecret, "any", nil).body), "unauthorized_client")
-	assert.Contains(t, string(f.redeem(app, app.ClientSecret, "", nil).body), "invalid_request")
-	assert.Contains(t, string(f.refreshWith(app, app.ClientSecret, "").body), "invalid_request")
+	assertRefused(t, f.redeem(app, app.ClientSecret, "", nil), 403, badCode)
+	assertRefused(t, f.refreshWith(app, app.ClientSecret, ""), 403, badRefresh)
 }
 
 func TestAuthorizeAnswersByForm(t *testing.T) {

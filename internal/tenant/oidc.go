@@ -1,15 +1,10 @@
 package tenant
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"maps"
-	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -34,21 +29,14 @@ func userClaims(granted []string) map[string]any {
 	return claims
 }
 
-// signingKey is the tenant's own key. It takes long to make, and few need it.
-type signingKey struct {
-	once sync.Once
-	key  jose.JSONWebKey
-}
+type signingKey = jose.JSONWebKey
 
-func (s *signingKey) get() jose.JSONWebKey {
-	s.once.Do(func() {
-		key, err := rsa.GenerateKey(rand.Reader, minKeyBits)
-		if err != nil {
-			panic("simulated tenant: " + err.Error())
-		}
-		s.key = jose.JSONWebKey{Key: key, KeyID: randomAlphanumerics(21), Algorithm: string(jose.RS256), Use: "sig"}
-	})
-	return s.key
+func newSigningKey() signingKey {
+	key, err := rsa.GenerateKey(rand.Reader, minKeyBits)
+	if err != nil {
+		panic("simulated tenant: " + err.Error())
+	}
+	return signingKey{Key: key, KeyID: randomAlphanumerics(21), Algorithm: string(jose.RS256), Use: "sig"}
 }
 
 // idToken makes an ID token, signed as the application's Alg says: RS256 with
@@ -62,10 +50,15 @@ func (t *Tenant) idToken(app Application, granted session) string {
 	if granted.nonce != "" {
 		claims["nonce"] = granted.nonce
 	}
+	key := jose.SigningKey{Algorithm: jose.HS256}
 	if app.Alg == string(jose.HS256) || app.Alg == "" {
-		return signedWithSecret(claims, app.ClientSecret)
+		// go-jose refuses keys of less than 32 bytes; Auth0 takes shorter secrets. HMAC
+		// itself fills them up with zeros.
+		key.Key = append([]byte(app.ClientSecret), make([]byte, max(0, 32-len(app.ClientSecret)))...)
+	} else {
+		key.Algorithm, key.Key = jose.RS256, t.signing()
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: t.signing.get()}, (&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
@@ -76,27 +69,17 @@ func (t *Tenant) idToken(app Application, granted session) string {
 	return token
 }
 
-// signedWithSecret makes a JWT with HS256. go-jose refuses keys of less than 32
-// bytes; Auth0 takes shorter secrets.
-func signedWithSecret(claims map[string]any, secret string) string {
-	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(jsonAnswer(http.StatusOK, claims).body)
-	mac := hmac.New(sha256.New, []byte(secret))
-	_, _ = mac.Write([]byte(token)) // never fails
-	return token + "." + encode(mac.Sum(nil))
-}
-
 // publicKeys handles GET /.well-known/jwks.json.
-func (t *Tenant) publicKeys(*call) answer {
-	key := t.signing.get()
-	return jsonAnswer(http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+func (t *Tenant) publicKeys(*call) (any, error) {
+	key := t.signing()
+	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, nil
 }
 
 // discovery handles GET /.well-known/openid-configuration, in the form of
 // Auth0's, with what there is here.
-func (t *Tenant) discovery(*call) answer {
+func (t *Tenant) discovery(*call) (any, error) {
 	base := t.issuer()
-	return jsonAnswer(http.StatusOK, map[string]any{
+	return map[string]any{
 		"issuer":                                base,
 		"authorization_endpoint":                base + "authorize",
 		"token_endpoint":                        base + "oauth/token",
@@ -109,10 +92,5 @@ func (t *Tenant) discovery(*call) answer {
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"HS256", "RS256"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
-		"claims_supported": []string{
-			"aud", "email", "email_verified", "exp", "iat", "iss", "name", "nickname", "sub",
-		},
-		"request_parameter_supported":     false,
-		"request_uri_parameter_supported": false,
-	})
+	}, nil
 }

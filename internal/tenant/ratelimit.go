@@ -2,10 +2,8 @@ package tenant
 
 import (
 	"math"
-	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -18,135 +16,107 @@ type RateLimit struct {
 	// Window has the bucket filled all at once at the end of each, counted from
 	// when the limit was set. X-RateLimit-Reset is then always the next such time.
 	Window time.Duration
-
-	// Endpoints are limits that single endpoints have besides. nil: those that
-	// were recorded (GET /clients: bursts of 5, 100 a minute), if the tenant has a
-	// limit at all. Endpoints in there are of no use.
-	Endpoints map[Endpoint]RateLimit
 }
 
-var recordedLimits = map[Endpoint]RateLimit{ListApplications: {PerSecond: 100.0 / 60, Burst: 5}}
+const (
+	headerLimit     = "X-RateLimit-Limit"
+	headerRemaining = "X-RateLimit-Remaining"
+	headerReset     = "X-RateLimit-Reset"
+)
 
 // SetRateLimit sets the rate limit, with full buckets.
-func (t *Tenant) SetRateLimit(limit RateLimit) { t.limits.set(limit, t.now()) }
-
-// saidWhenUnlimited is the limit that the headers tell when there is none.
-const saidWhenUnlimited = 1000
-
-func (l RateLimit) unlimited() bool { return l.PerSecond <= 0 && l.Window <= 0 }
-
-// limits are the buckets of the tenant and of single endpoints.
-type limits struct {
-	mu        sync.Mutex
-	tenant    *bucket
-	endpoints map[Endpoint]*bucket
+func (t *Tenant) SetRateLimit(limit RateLimit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buckets = newBuckets(limit, t.now())
 }
 
-func (l *limits) set(limit RateLimit, now time.Time) {
-	if limit.Endpoints == nil && !limit.unlimited() {
-		limit.Endpoints = recordedLimits
+// bucket is a rate limit and what is left of it.
+type bucket struct {
+	RateLimit
+	endpoint Endpoint  // whose alone it is; Any: of all
+	left     float64   // at most Burst
+	at       time.Time // when left was true; with a Window, when the present one began
+}
+
+// newBuckets gives the tenant's bucket and the one that GET /clients has besides,
+// as it was recorded: bursts of 5, 100 a minute. Without a limit there are none.
+func newBuckets(limit RateLimit, now time.Time) []*bucket {
+	if limit.PerSecond <= 0 && limit.Window <= 0 {
+		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tenant, l.endpoints = newBucket(limit, now), map[Endpoint]*bucket{}
-	for endpoint, own := range limit.Endpoints {
-		l.endpoints[endpoint] = newBucket(own, now)
+	if limit.Burst <= 0 {
+		limit.Burst = max(1, int(math.Ceil(limit.PerSecond)))
+	}
+	return []*bucket{
+		{limit, Any, float64(limit.Burst), now},
+		{RateLimit{PerSecond: 100.0 / 60, Burst: 5}, ListApplications, 5, now},
 	}
 }
 
-// of gives the buckets that an endpoint's requests take from, filled. l.mu must
-// be held.
-func (l *limits) of(endpoint Endpoint, now time.Time) []*bucket {
-	buckets := []*bucket{l.tenant}
-	if own := l.endpoints[endpoint]; own != nil {
-		buckets = append(buckets, own)
+// bucketsOf gives the buckets that an endpoint's requests take from, filled.
+func (t *Tenant) bucketsOf(endpoint Endpoint, now time.Time) (own []*bucket) {
+	for _, b := range t.buckets {
+		if b.endpoint == Any || b.endpoint == endpoint {
+			b.fill(now)
+			own = append(own, b)
+		}
 	}
-	for _, b := range buckets {
-		b.fill(now)
-	}
-	return buckets
+	return own
 }
 
-// take takes one from each bucket of an endpoint; false, and none taken, if one
+// takeRate takes one from each bucket of an endpoint; false, and none taken, if one
 // of them is empty.
-func (l *limits) take(endpoint Endpoint, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	buckets := l.of(endpoint, now)
-	if slices.ContainsFunc(buckets, func(b *bucket) bool { return b.left < 1 }) {
+func (t *Tenant) takeRate(endpoint Endpoint, now time.Time) bool {
+	own := t.bucketsOf(endpoint, now)
+	if slices.ContainsFunc(own, func(b *bucket) bool { return b.left < 1 }) {
 		return false
 	}
-	for _, b := range buckets {
+	for _, b := range own {
 		b.left--
 	}
 	return true
 }
 
-// describe sets X-RateLimit-Limit (what the bucket holds), -Remaining, and
+// describeRate sets X-RateLimit-Limit (what the bucket holds), -Remaining, and
 // -Reset: the epoch second when a request is possible again if nothing remains,
 // else when the bucket is full. Of an endpoint's buckets it is the one with less
 // left.
-func (l *limits) describe(h http.Header, endpoint Endpoint, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	least := slices.MinFunc(l.of(endpoint, now), func(a, b *bucket) int { return int(a.left) - int(b.left) })
-	h.Set("X-RateLimit-Limit", strconv.Itoa(least.limit.Burst))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(least.left)))
-	h.Set("X-RateLimit-Reset", epoch(least.reset(now)))
-}
-
-// bucket is a rate limit and what is left of it.
-type bucket struct {
-	limit RateLimit
-	left  float64   // at most limit.Burst
-	at    time.Time // when left was true; with a Window, when the present one began
-}
-
-func newBucket(limit RateLimit, now time.Time) *bucket {
-	if limit.Burst <= 0 {
-		limit.Burst = max(1, int(math.Ceil(limit.PerSecond)))
+func (t *Tenant) describeRate(header map[string]string, endpoint Endpoint, now time.Time) {
+	header[headerLimit], header[headerRemaining], header[headerReset] = "1000", "1000", epoch(now)
+	if own := t.bucketsOf(endpoint, now); len(own) > 0 {
+		least := slices.MinFunc(own, func(a, b *bucket) int { return int(a.left) - int(b.left) })
+		header[headerLimit] = strconv.Itoa(least.Burst)
+		header[headerRemaining] = strconv.Itoa(int(least.left))
+		header[headerReset] = epoch(least.reset(now))
 	}
-	if limit.unlimited() {
-		limit.Burst = saidWhenUnlimited
-	}
-	return &bucket{limit, float64(limit.Burst), now}
 }
 
 // fill adds what has come since b.at.
 func (b *bucket) fill(now time.Time) {
 	since := now.Sub(b.at)
-	switch {
-	case b.limit.unlimited():
-		b.left = float64(b.limit.Burst)
-	case b.limit.Window > 0:
-		if ended := since.Truncate(b.limit.Window); ended > 0 {
-			b.left, b.at = float64(b.limit.Burst), b.at.Add(ended)
+	if b.Window > 0 {
+		if ended := since.Truncate(b.Window); ended > 0 {
+			b.left, b.at = float64(b.Burst), b.at.Add(ended)
 		}
-	case since > 0:
-		b.left, b.at = min(float64(b.limit.Burst), b.left+since.Seconds()*b.limit.PerSecond), now
+	} else if since > 0 {
+		b.left, b.at = min(float64(b.Burst), b.left+since.Seconds()*b.PerSecond), now
 	}
 }
 
 // reset is the time for X-RateLimit-Reset.
 func (b *bucket) reset(now time.Time) time.Time {
-	missing := float64(b.limit.Burst) - b.left
+	if b.Window > 0 {
+		return b.at.Add(b.Window)
+	}
+	missing := float64(b.Burst) - b.left
 	if b.left < 1 {
 		missing = 1 - b.left
 	}
-	switch {
-	case b.limit.unlimited():
-		return now
-	case b.limit.Window > 0:
-		return b.at.Add(b.limit.Window)
-	}
-	return now.Add(time.Duration(missing / b.limit.PerSecond * float64(time.Second)))
+	return now.Add(time.Duration(missing / b.PerSecond * float64(time.Second)))
 }
 
 // epoch gives a time in whole seconds, rounded up: not before it.
 func epoch(at time.Time) string {
-	seconds := at.Unix()
-	if at.Nanosecond() > 0 {
-		seconds++
-	}
-	return strconv.FormatInt(seconds, 10)
+	return strconv.FormatInt(at.Add(time.Second-1).Unix(), 10)
 }

@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -34,44 +33,21 @@ type Propagation struct {
 
 // PropagationMode says what is accepted until the delay has passed. After it,
 // always the new secret alone.
-type PropagationMode int
+type PropagationMode string
 
 const (
-	// BothAccepted accepts the old and the new secret.
-	BothAccepted PropagationMode = iota
+	// BothAccepted accepts the old and the new secret. So does "".
+	BothAccepted PropagationMode = "both"
 	// OldOnly refuses the new secret.
-	OldOnly
+	OldOnly PropagationMode = "old"
 	// NewOnly refuses the old secret: as if there were no delay.
-	NewOnly
+	NewOnly PropagationMode = "new"
 	// Mixed has eight edge nodes, each of which accepts either the old or the
 	// new secret. They switch one after the other, the first at once, the last
 	// when the delay has passed. A login always meets the same node; an attempt
 	// without X-Login-Id the next one in turn.
-	Mixed
+	Mixed PropagationMode = "mixed"
 )
-
-var modeNames = []string{BothAccepted: "both", OldOnly: "old", NewOnly: "new", Mixed: "mixed"}
-
-// String gives both, old, new or mixed.
-func (m PropagationMode) String() string {
-	if m < 0 || int(m) >= len(modeNames) {
-		return fmt.Sprintf("PropagationMode(%d)", int(m))
-	}
-	return modeNames[m]
-}
-
-// MarshalText implements encoding.TextMarshaler, for flags and JSON.
-func (m PropagationMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *PropagationMode) UnmarshalText(text []byte) error {
-	i := slices.Index(modeNames, string(text))
-	if i < 0 {
-		return fmt.Errorf("the mode must be one of %v", modeNames)
-	}
-	*m = PropagationMode(i)
-	return nil
-}
 
 // SetPropagation says how secrets that are set from now on propagate.
 func (t *Tenant) SetPropagation(p Propagation) {

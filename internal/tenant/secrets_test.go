@@ -13,7 +13,7 @@ func TestPropagationModes(t *testing.T) {
 	for mode, during := range map[PropagationMode]struct{ old, new bool }{
 		BothAccepted: {true, true}, OldOnly: {true, false}, NewOnly: {false, true},
 	} {
-		t.Run(mode.String(), func(t *testing.T) {
+		t.Run(string(mode), func(t *testing.T) {
 			f := start(t, "update:client_keys")
 			app := f.AddApplication(Application{})
 			f.SetPropagation(Propagation{Delay: 30 * time.Second, Mode: mode})

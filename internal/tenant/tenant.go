@@ -2,24 +2,9 @@
 // secrets engine. It is never linked into the plugin.
 //
 // It does what the engine needs of Auth0, as it was recorded or, failing that, is
-// documented:
-//
-//	POST   /oauth/token                              client_credentials, by secret or private_key_jwt;
-//	                                                 authorization_code, refresh_token
-//	GET    /authorize                                with PKCE or without; query or form_post
-//	GET    /userinfo
-//	GET    /.well-known/openid-configuration
-//	GET    /.well-known/jwks.json
-//	GET    /api/v2/clients                           page, per_page, include_totals, fields
-//	GET    /api/v2/clients/{id}                      fields, include_fields
-//	PATCH  /api/v2/clients/{id}                      {"client_secret":"..."}, or what uses credentials
-//	POST   /api/v2/clients/{id}/rotate-secret
-//	GET    /api/v2/clients/{id}/credentials          the pool of public keys
-//	POST   /api/v2/clients/{id}/credentials
-//	DELETE /api/v2/clients/{id}/credentials/{id}
-//	POST   /api/v2/clients                           and DELETE /api/v2/clients/{id}
-//	POST   /api/v2/client-grants                     scopes of the Management API
-//
+// documented: the token endpoint for client credentials, codes and refresh tokens,
+// a login without a page, and the endpoints of the Management API for applications,
+// their credentials and grants (routes has all of them),
 // with scopes, field visibility, rate limit, the error bodies, and a new secret
 // that takes time to be accepted everywhere (SetPropagation). Faults of every
 // sort can be switched on (Inject, SetDown), and it measures what matters in
@@ -32,38 +17,34 @@
 //	tn.SetPropagation(tenant.Propagation{Delay: 30 * time.Second, Mode: tenant.Mixed})
 //	tn.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, Kind: tenant.TimeoutAfterCommit, Times: 1})
 //
-// # Strictness
-//
 // Where Auth0 was seen to do several things, this does by itself the one that is
-// harder for a client, and the other when it is told to:
-//
-//	every other application lacks app_type, the method     Application.Shape
-//	  of authentication and the signing algorithm
-//	a request that names a field which the token may       DropUnreadableFields
-//	  not read is refused
-//	two credentials in a slot, four in the pool; what is   SetCredentialAddOn, AddCredential
-//	  in use cannot be deleted
-//	GET /clients has a limit of its own, if there is one   RateLimit.Endpoints
-//
-// These it does only when told to: OmitScope (a token without its scopes),
-// RateLimit.Window (refills all at once), UpgradeRequired, Echo and Headers (an
-// upstream that is hostile, or in the hands of somebody who is).
+// harder for a client: every other application lacks what API and Terraform leave out
+// (Application.Shape), a request that names a field which the token may not read is
+// refused (DropUnreadableFields), a slot has room for two credentials
+// (SetCredentialAddOn). These it does only when told to: OmitScope, RateLimit.Window,
+// UpgradeRequired, Echo and Headers.
 //
 // # Logins
 //
-// An application tries the secrets it has in order until one is accepted. It
-// sends X-Login-Id, the same for all attempts of one login and never used
-// again, and X-Login-Last: true with the last secret it has:
+// An application tries the secrets it has in order until one is accepted. Stats
+// counts such logins, not attempts:
 //
 //	first attempt accepted                  Accepted
 //	refused, then accepted                  Accepted, FellBack
-//	the one marked last refused             Refused: an outage of the application
+//	all refused                             Refused: an outage of the application
 //	refused, and nothing has come since     Undecided
 //
+// X-Login-Id, the same for all attempts of one login and never used again, says
+// what belongs together; X-Login-Last: true comes with the last secret that there
+// is. Attempts without X-Login-Id belong to one login until one is accepted. One
+// with a secret that this login has tried before begins the next login, so the
+// one before was refused. That is exact as long as an application makes one login
+// at a time.
+//
 // So it is with all grants: a code is redeemed and a refresh token used as
-// client_credentials are. An attempt without X-Login-Id is a login of its own.
-// Attempts that meet a fault count neither way, unless they get the right answer
-// all the same (Slow, Headers), nor do requests for a Management API token.
+// client_credentials are. Attempts that meet a fault count neither way, unless
+// they get the right answer all the same (Headers), nor do requests for a
+// Management API token.
 //
 // Whatever it prints or serves, it is a simulation: its secrets are real
 // nowhere. All methods may be called at any time from any goroutine.
@@ -71,84 +52,70 @@ package tenant
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-const (
-	defaultAddr          = "127.0.0.1:0"
-	defaultAudience      = "https://api.example.com/"
-	defaultTokenLifetime = 24 * time.Hour // Auth0's default for the Management API
-)
+// audience is the API that applications log in for.
+const audience = "https://api.example.com/"
 
 // Options are how a tenant is started. The zero value is good.
 type Options struct {
 	Addr          string           // host:port on loopback; default 127.0.0.1:0, a free port
-	TokenLifetime time.Duration    // of access tokens; default 24h
+	TokenLifetime time.Duration    // of access tokens; default 24h, Auth0's for the Management API
 	RateLimit     RateLimit        // of /api/v2; zero: unlimited
-	Audience      string           // the API that applications log in for; default https://api.example.com/
-	Now           func() time.Time // nil: time.Now. Everything but certificates and Fault.Delay goes by it
+	Now           func() time.Time // nil: time.Now. Everything but certificates goes by it
 }
 
 // Tenant is a simulated tenant that is running.
 type Tenant struct {
 	domain   string
-	audience string
 	lifetime time.Duration
 	now      func() time.Time
+	caPEM    []byte
+	server   *httptest.Server
 
-	certs     certificates
-	transport *http.Transport // of HTTPClient
-	server    *http.Server
-	control   http.Handler
+	down    atomic.Bool
+	closing chan struct{} // closed by Close: lets go what is held
+	close   func()
 
-	closing chan struct{} // closed by Close: lets go what is held or delayed
-	running sync.WaitGroup
+	// signing is the tenant's own key. It takes long to make, and few need it.
+	signing func() signingKey
 
-	connMu sync.Mutex
-	conns  map[net.Conn]struct{}
-	down   bool
-	closed bool
-
-	mu           sync.Mutex // for what is below
+	mu           sync.Mutex // for all below; whoever handles a request has it
 	apps         map[string]*application
 	order        []string // client IDs as they were added
+	alternated   int      // applications whose shape was left to AddApplication
+	bare         int      // applications that AddApplication has made bare
 	propagation  Propagation
+	nextNode     uint64 // for attempts without a login ID
+	tokens       map[string]issuedToken
+	sessions     sessions
+	buckets      []*bucket // of the rate limit
+	faults       []*activeFault
+	stats        statistics
+	addOn        bool
 	honoursScope bool
-	slotSize     int // how many credentials a slot holds
-
-	nextNode    atomic.Uint64 // for attempts without a login ID
-	alternated  atomic.Uint64 // applications whose shape was left to AddApplication
-	bare        atomic.Uint64 // applications that AddApplication has made bare
-	omitsScope  atomic.Bool
-	dropsFields atomic.Bool
-	tokens      tokens
-	sessions    sessions
-	signing     signingKey
-	faults      faults
-	limits      limits
-	stats       statistics
+	omitsScope   bool
+	dropsFields  bool
+	spendsCodes  bool
 }
 
 // Start starts a tenant with no applications, serving HTTPS on loopback with a
 // certificate of a CA of its own. It runs until Close.
 func Start(o Options) (*Tenant, error) {
 	if o.Addr == "" {
-		o.Addr = defaultAddr
-	}
-	if o.Audience == "" {
-		o.Audience = defaultAudience
+		o.Addr = "127.0.0.1:0"
 	}
 	if o.TokenLifetime == 0 {
-		o.TokenLifetime = defaultTokenLifetime
+		o.TokenLifetime = 24 * time.Hour
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -157,7 +124,7 @@ func Start(o Options) (*Tenant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulated tenant: %w", err)
 	}
-	certs, err := newCertificates()
+	caPEM, certificate, err := newCertificates()
 	if err != nil {
 		_ = listener.Close()
 		return nil, fmt.Errorf("simulated tenant: %w", err)
@@ -165,133 +132,84 @@ func Start(o Options) (*Tenant, error) {
 
 	t := &Tenant{
 		domain:   listener.Addr().String(),
-		audience: o.Audience,
 		lifetime: o.TokenLifetime,
 		now:      o.Now,
-		certs:    certs,
+		caPEM:    caPEM,
 		closing:  make(chan struct{}),
-		conns:    map[net.Conn]struct{}{},
+		signing:  sync.OnceValue(newSigningKey),
 		apps:     map[string]*application{},
-		slotSize: maxSlot,
+		tokens:   map[string]issuedToken{},
+		sessions: newSessions(),
+		stats:    newStatistics(),
 	}
-	t.limits.set(o.RateLimit, t.now())
-	t.control = t.newControl()
-	t.transport = &http.Transport{
-		TLSClientConfig:     &tls.Config{RootCAs: certs.pool(), MinVersion: tls.VersionTLS12},
-		MaxIdleConnsPerHost: 64, // the default of 2 makes a storm of logins a storm of handshakes
+	t.close = sync.OnceFunc(func() { close(t.closing) })
+	t.buckets = newBuckets(o.RateLimit, t.now())
+	t.server = &httptest.Server{
+		Listener: gate{listener, &t.down},
+		TLS:      &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		Config: &http.Server{
+			Handler:           t.newHandler(),
+			ReadHeaderTimeout: time.Minute,
+			ErrorLog:          log.New(io.Discard, "", 0), // connections that are cut on purpose
+		},
 	}
-	t.server = &http.Server{
-		Handler:           http.HandlerFunc(t.serve),
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certs.server}, MinVersion: tls.VersionTLS12},
-		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1 only: a stream of HTTP/2 cannot be cut like a connection
-		ReadHeaderTimeout: time.Minute,
-		ConnState:         t.track,
-		ErrorLog:          log.New(io.Discard, "", 0), // connections that are cut on purpose
-	}
-	t.running.Go(func() {
-		if err := t.server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			panic("simulated tenant: " + err.Error())
-		}
-	})
+	t.server.StartTLS()
+	// The default of 2 makes a storm of logins a storm of handshakes.
+	t.server.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 64
 	return t, nil
 }
 
 // Close stops the tenant: it cuts all connections, lets go what is held, and
 // waits until nothing runs any more. It may be called more than once.
 func (t *Tenant) Close() {
-	t.connMu.Lock()
-	first := !t.closed
-	t.closed = true
-	t.connMu.Unlock()
-	if first {
-		close(t.closing)
-	}
-	_ = t.server.Close()
-	t.transport.CloseIdleConnections()
-	t.running.Wait()
+	t.close()
+	t.server.CloseClientConnections()
+	t.server.Close()
 }
 
 // Domain gives the tenant's domain as host:port.
 func (t *Tenant) Domain() string { return t.domain }
 
 // Audience gives the identifier of the Management API: https://<domain>/api/v2/.
-func (t *Tenant) Audience() string { return "https://" + t.domain + "/api/v2/" }
+func (t *Tenant) Audience() string { return t.issuer() + "api/v2/" }
 
 // CACert gives the certificate of the tenant's CA as PEM.
-func (t *Tenant) CACert() string { return string(t.certs.caPEM) }
+func (t *Tenant) CACert() string { return string(t.caPEM) }
 
 // issuer is the audience of client assertions.
 func (t *Tenant) issuer() string { return "https://" + t.domain + "/" }
 
-// HTTPClient gives a client that trusts the CA. It has no timeout. All share
+// HTTPClient gives a client that trusts the tenant. It has no timeout. All share
 // their connections, which Close ends.
-func (t *Tenant) HTTPClient() *http.Client { return &http.Client{Transport: t.transport} }
+func (t *Tenant) HTTPClient() *http.Client {
+	return &http.Client{Transport: t.server.Client().Transport}
+}
 
 // SetDown makes the whole tenant unreachable: existing connections are cut, new
 // ones closed at once. A request that is being handled at this moment may still
 // take effect, without an answer.
 func (t *Tenant) SetDown(down bool) {
-	t.connMu.Lock()
-	defer t.connMu.Unlock()
-	t.down = down
-	if !down {
-		return
-	}
-	for c := range t.conns {
-		reset(c)
+	t.down.Store(down)
+	if down {
+		t.server.CloseClientConnections()
 	}
 }
 
-func (t *Tenant) isDown() bool {
-	t.connMu.Lock()
-	defer t.connMu.Unlock()
-	return t.down
+// gate closes connections at once while the tenant is down.
+type gate struct {
+	net.Listener
+	down *atomic.Bool
 }
 
-// track keeps the connections that SetDown has to cut.
-func (t *Tenant) track(c net.Conn, state http.ConnState) {
-	t.connMu.Lock()
-	defer t.connMu.Unlock()
-	switch state {
-	case http.StateNew:
-		t.conns[c] = struct{}{}
-		if t.down {
-			reset(c)
+// Accept gives the next connection that may come in.
+func (g gate) Accept() (net.Conn, error) {
+	for {
+		conn, err := g.Listener.Accept()
+		if err != nil || !g.down.Load() {
+			return conn, err
 		}
-	case http.StateClosed, http.StateHijacked:
-		delete(t.conns, c)
+		_ = conn.Close()
 	}
-}
-
-// enter has Close wait for this request; false if it is too late for that.
-func (t *Tenant) enter() bool {
-	t.connMu.Lock()
-	defer t.connMu.Unlock()
-	if t.closed {
-		return false
-	}
-	t.running.Add(1)
-	return true
-}
-
-// cut ends the connection of a request in the way of a peer that has crashed.
-func cut(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // closes the connection, too
-	}
-	reset(conn)
-}
-
-// reset closes a connection with RST, without TLS's and TCP's goodbye.
-func reset(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = c.Close()
 }
 
 // listenOnLoopback refuses every other address: the certificate would not be
@@ -307,9 +225,9 @@ func listenOnLoopback(addr string) (net.Listener, error) {
 	return net.Listen("tcp", addr) //nolint:noctx // there is nothing to wait for
 }
 
-// pool gives the CA as a pool of roots.
-func (c certificates) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(c.caPEM)
-	return pool
+// set sets a switch of the tenant.
+func (t *Tenant) set(field *bool, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*field = on
 }

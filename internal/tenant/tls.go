@@ -13,15 +13,10 @@ import (
 	"time"
 )
 
-// certificates are a CA and a server certificate of it for loopback.
-type certificates struct {
-	caPEM  []byte
-	server tls.Certificate
-}
-
-// newCertificates makes a CA that is used once and whose key is then forgotten.
+// newCertificates makes a CA and a server certificate of it for loopback. The
+// CA's key is used once and then forgotten.
 // The times are of the real clock: so are those of whoever verifies them.
-func newCertificates() (certificates, error) {
+func newCertificates() (caPEM []byte, _ tls.Certificate, err error) {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "simulated tenant CA"},
@@ -43,22 +38,20 @@ func newCertificates() (certificates, error) {
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return certificates{}, err
+		return nil, tls.Certificate{}, err
 	}
 	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return certificates{}, err
+		return nil, tls.Certificate{}, err
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
 	if err != nil {
-		return certificates{}, err
+		return nil, tls.Certificate{}, err
 	}
 	serverDER, err := x509.CreateCertificate(rand.Reader, server, ca, serverKey.Public(), caKey)
 	if err != nil {
-		return certificates{}, err
+		return nil, tls.Certificate{}, err
 	}
-	return certificates{
-		caPEM:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-		server: tls.Certificate{Certificate: [][]byte{serverDER}, PrivateKey: serverKey},
-	}, nil
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+		tls.Certificate{Certificate: [][]byte{serverDER}, PrivateKey: serverKey}, nil
 }
