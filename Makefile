@@ -50,6 +50,7 @@ unit: ## Run the unit tests, with the race detector
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
 	go vet ./...
 	go vet -tags integration ./integration/
+	go -C bench vet ./...
 	go test -race ./...
 	$(call step,Every sequence of moves in small worlds and random histories (about a minute))
 	go test -count=1 -run '^(TestExploration|TestHistories)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
@@ -116,10 +117,10 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
-bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about three minutes)
 	$(call step,Benchmarks)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/baseline-plugin ./cmd/baseline-plugin
-	@go build -o bin/bench ./scripts/bench
+	CGO_ENABLED=0 go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
+	@go -C bench build -o $(CURDIR)/bin/bench .
 	@exec bin/bench
 
 PROFILE = go test -run '^$$' -bench $(1) -benchtime $(2) -cpuprofile .bench/$(3).prof -o .bench/$(3).test . && go tool pprof -top -cum .bench/$(3).test .bench/$(3).prof 2>/dev/null | head -n 60
@@ -172,6 +173,7 @@ vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 lint: $(LINT) $(GOVULNCHECK) ## Run golangci-lint, and govulncheck where its database can be had
 	$(call step,Linters)
 	$(LINT) run ./...
+	cd bench && $(CURDIR)/$(LINT) run ./...
 	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh -if-reachable
 
 VULNDB ?= https://vuln.go.dev
