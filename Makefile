@@ -133,11 +133,11 @@ profile: ## Profile reads of credentials, and rotations, within the plugin
 	@$(call PROFILE,'Rotation/forced',20000x,rotation)
 
 .PHONY: examples
-examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
+examples: build vault $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
 	$(call step,Examples)
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
-	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
+	go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
 		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestReaders|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
@@ -213,8 +213,8 @@ PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 .PHONY: release-check
 release-check: $(GORELEASER) $(ACTIONLINT) lint-release snapshot vault ## Check a release: its configuration, workflows and files, and that it can be built again to the byte (PLATFORMS=linux/amd64 for one)
 	$(call step,Registering it with a real Vault and building it again with empty caches (some minutes for each platform))
-	go -C scripts/image test -tags release -count=1 -v . | grep -v '^=== '
-	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 2h -run TestRelease -v ./scripts/release/
+	go -C scripts/image test -tags release -count=1 -timeout 30m -v . | grep -v '^=== '
+	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 0 -run TestRelease -v ./scripts/release/
 	$(call step,The release is as it should be)
 
 .PHONY: lint-release
@@ -225,6 +225,7 @@ lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
 	$(GORELEASER) check
 	$(ACTIONLINT) -version
 	$(ACTIONLINT)
+	$(ACTIONLINT) examples/github-actions/*.yml
 	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
 	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh scripts/*/*.sh; }
 

@@ -31,7 +31,7 @@ func run(ctx context.Context) error {
 	defer cancel()
 	began := time.Now()
 	var t table
-	for _, part := range []func(context.Context, *table) error{measureCounts, measureRole, measureOnVault} {
+	for _, part := range []func(context.Context, *table) error{measureSize, measureCounts, measureRole, measureOnVault} {
 		if err := part(ctx, &t); err != nil {
 			return err
 		}

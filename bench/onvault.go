@@ -30,6 +30,20 @@ const (
 	paidRate, paidBurst = 16, 50
 )
 
+// measureSize compares what is installed.
+func measureSize(_ context.Context, t *table) error {
+	ours, err := os.Stat(filepath.Join(binaries, devstack.Program))
+	if err != nil {
+		return err
+	}
+	nothing, err := os.Stat(filepath.Join(binaries, baselinePlugin))
+	if err != nil {
+		return err
+	}
+	t.atMost("size of the plugin, of the baseline's", ratio(ours.Size(), nothing.Size()), 1.25, "")
+	return nil
+}
+
 // measureOnVault does what takes a real Vault.
 func measureOnVault(ctx context.Context, t *table) error {
 	say("Starting Vault, making %d roles", roleCount)
@@ -99,6 +113,16 @@ func rotateAll(ctx context.Context, s *devstack.Stack, t *table) error {
 	}
 	after, journal := s.Tenant.Stats(), s.Tenant.Journal()
 	took := journal[len(journal)-1].At.Sub(began)
+	wrong := 0
+	for i := range roleCount {
+		served, err := s.Read(ctx, "static-creds/"+roleName(i))
+		if err != nil {
+			return err
+		}
+		if served.Data["client_secret"] != s.Tenant.Secret(fmt.Sprint(served.Data["client_id"])) {
+			wrong++
+		}
+	}
 	const set = "PATCH /api/v2/clients/{id} 200"
 	rotated, turnedAway := after.Requests[set]-before.Requests[set], after.RateLimited-before.RateLimited
 	share := float64(rotated-paidBurst) / (took.Seconds() * paidRate)
@@ -107,6 +131,7 @@ func rotateAll(ctx context.Context, s *devstack.Stack, t *table) error {
 	t.atMost("bulk rotation: requests that Auth0 turned away (429), of all", ratio(turnedAway, rotated), 0.01, "")
 	t.atMost("bulk rotation: token requests while a token is valid", float64(after.ManagementTokens.Issued-before.ManagementTokens.Issued), 0, "")
 	t.atMost("bulk rotation: roles that were not rotated", float64(roleCount-rotated), 0, "")
+	t.atMost("bulk rotation: roles that do not serve what Auth0 accepts", float64(wrong), 0, "")
 	return nil
 }
 
