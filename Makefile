@@ -50,6 +50,7 @@ unit: ## Run the unit tests, with the race detector
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
 	go vet ./...
 	go vet -tags integration ./integration/
+	go -C bench vet ./...
 	go test -race ./...
 	$(call step,Every sequence of moves in small worlds and random histories (about a minute))
 	go test -count=1 -run '^(TestExploration|TestHistories)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
@@ -116,10 +117,10 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
-bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about ten minutes)
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about three minutes)
 	$(call step,Benchmarks)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/baseline-plugin ./cmd/baseline-plugin
-	@go build -o bin/bench ./scripts/bench
+	CGO_ENABLED=0 go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
+	@go -C bench build -o $(CURDIR)/bin/bench .
 	@exec bin/bench
 
 PROFILE = go test -run '^$$' -bench $(1) -benchtime $(2) -cpuprofile .bench/$(3).prof -o .bench/$(3).test . && go tool pprof -top -cum .bench/$(3).test .bench/$(3).prof 2>/dev/null | head -n 60
@@ -132,11 +133,11 @@ profile: ## Profile reads of credentials, and rotations, within the plugin
 	@$(call PROFILE,'Rotation/forced',20000x,rotation)
 
 .PHONY: examples
-examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
+examples: build vault $(CONSULTEMPLATE) ## Test the examples with the programs they are for, as far as those can be had (some minutes the first time)
 	$(call step,Examples)
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
-	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
+	go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
 		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestReaders|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
@@ -172,6 +173,7 @@ vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache
 lint: $(LINT) $(GOVULNCHECK) ## Run golangci-lint, and govulncheck where its database can be had
 	$(call step,Linters)
 	$(LINT) run ./...
+	cd bench && $(CURDIR)/$(LINT) run ./...
 	@GOVULNCHECK=$(GOVULNCHECK) VULNDB=$(VULNDB) scripts/vulnerabilities.sh -if-reachable
 
 VULNDB ?= https://vuln.go.dev
@@ -211,8 +213,8 @@ PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 .PHONY: release-check
 release-check: $(GORELEASER) $(ACTIONLINT) lint-release snapshot vault ## Check a release: its configuration, workflows and files, and that it can be built again to the byte (PLATFORMS=linux/amd64 for one)
 	$(call step,Registering it with a real Vault and building it again with empty caches (some minutes for each platform))
-	go -C scripts/image test -tags release -count=1 -v . | grep -v '^=== '
-	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 2h -run TestRelease -v ./scripts/release/
+	go -C scripts/image test -tags release -count=1 -timeout 30m -v . | grep -v '^=== '
+	GOTOOLCHAIN=$(RELEASE_GO) PLATFORMS="$(PLATFORMS)" go test -tags release -count=1 -timeout 0 -run TestRelease -v ./scripts/release/
 	$(call step,The release is as it should be)
 
 .PHONY: lint-release
@@ -223,6 +225,7 @@ lint-release: $(GORELEASER) $(ACTIONLINT) $(LINT)
 	$(GORELEASER) check
 	$(ACTIONLINT) -version
 	$(ACTIONLINT)
+	$(ACTIONLINT) examples/github-actions/*.yml
 	@command -v shellcheck >/dev/null || echo "shellcheck is not installed: the scripts are not checked"
 	@! command -v shellcheck >/dev/null || { echo "shellcheck"; shellcheck scripts/*.sh scripts/*/*.sh; }
 

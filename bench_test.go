@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/baseline"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -115,14 +114,8 @@ func benchRead(b *testing.B, backend logical.Backend, storage logical.Storage, p
 	}
 }
 
-// BenchmarkRead is a read of credentials within the plugin, beside that of a
-// plugin that does nothing.
+// BenchmarkRead is a read of credentials within the plugin.
 func BenchmarkRead(b *testing.B) {
-	nothing, err := baseline.Factory(context.Background(), benchConfig(&logical.InmemStorage{}))
-	require.NoError(b, err)
-	constant := func(path string) func(int) string { return func(int) string { return path } }
-	b.Run("baseline-leased", func(b *testing.B) { benchRead(b, nothing, nil, constant(baseline.Leased+benchRole(0))) })
-	b.Run("baseline-plain", func(b *testing.B) { benchRead(b, nothing, nil, constant(baseline.Plain+benchRole(0))) })
 	for _, roles := range []int{1, 10_000} {
 		storage := storedRoles(b, roles)
 		engine := startOn(b, storage, newFakeAuth0(), time.Now)

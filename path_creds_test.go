@@ -157,11 +157,11 @@ func TestReadingNeedsNeitherAuth0NorStorage(t *testing.T) {
 	env.storage.FailGet(true)
 	_, err := env.request(logical.ReadOperation, "creds/app", nil)
 	require.Error(t, err)
-	env.storage.FailGet(false)
+	env.storage.FailGet(false).FailList(true) // it does not look for other roles
 	env.read("creds/app")
 	env.storage.FailGet(true)
 	assert.Equal(t, testAppSecret, env.read("creds/app")[fieldClientSecret])
-	env.storage.FailGet(false)
+	env.storage.FailGet(false).FailList(false)
 }
 
 func TestInvalidatedRoleIsReadAnew(t *testing.T) {

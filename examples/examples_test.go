@@ -276,16 +276,6 @@ func TestSystemdUnits(t *testing.T) {
 	assert.Empty(t, string(out))
 }
 
-// TestGitHubWorkflow has actionlint check the workflow.
-func TestGitHubWorkflow(t *testing.T) {
-	actionlint, err := exec.LookPath("actionlint")
-	if err != nil {
-		t.Skip("skipped: actionlint is not installed; make examples builds it")
-	}
-	out, err := exec.CommandContext(t.Context(), actionlint, "-no-color", "github-actions/e2e.yml").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-}
-
 // TestGitHubRole binds what may have the secrets, by more than the repository, and is
 // the role that the workflow asks for.
 func TestGitHubRole(t *testing.T) {

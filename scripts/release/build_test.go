@@ -1,3 +1,5 @@
+//go:build release
+
 package release
 
 import (
@@ -12,18 +14,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// pluginName is the plugin's binary, and the command that it is built from.
-const pluginName = "vault-plugin-secrets-auth0"
-
-// binaryName is the name of the file of a release for a platform.
-func binaryName(version, platform string) string {
-	name := pluginName + "_" + version + "_" + strings.ReplaceAll(platform, "/", "_")
-	if strings.HasPrefix(platform, "windows/") {
-		name += ".exe"
-	}
-	return name
-}
 
 // copySources copies what the plugin is built from to dir: all Go code, and what
 // says how. Nothing of git's goes along.

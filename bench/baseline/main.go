@@ -1,31 +1,24 @@
-// Package baseline is a secrets engine that does nothing: what it takes to read from
-// it is what Vault, its plugin protocol and the SDK take. The benchmark measures
-// the engine against it. It is not a part of the product.
+// Command baseline is a plugin that does nothing: a read from it costs what Vault, its
+// plugin protocol and the SDK cost. The benchmark measures the engine beside it.
 //
-// Its answers have the fields and the sizes of those of the engine, so that Vault
-// has the same to encode, and to hash for its audit log.
-package baseline
+// Its answers have the fields and the sizes of the engine's, so that both have the same
+// to encode.
+package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/plugin"
 )
 
-// What can be read: a constant with a lease, and the same without one.
-const (
-	Leased = "leased/"
-	Plain  = "plain/"
-)
-
-const (
-	lease      = time.Hour
-	secretType = "baseline"
-)
+const lease = time.Hour
 
 // answer is what every read says.
 var answer = map[string]any{
@@ -39,10 +32,18 @@ var answer = map[string]any{
 	"ttl":                    int64(lease / time.Second),
 }
 
-// Factory makes the backend of one mount.
-func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
+func main() {
+	if err := plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: factory}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// factory makes the backend of one mount. Its paths are the engine's: creds/ has a
+// lease, static-creds/ has none.
+func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 	secret := &framework.Secret{
-		Type: secretType,
+		Type: "baseline",
 		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 			return nil, nil
 		},
@@ -51,25 +52,27 @@ func Factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 		BackendType: logical.TypeLogical,
 		Secrets:     []*framework.Secret{secret},
 		Paths: []*framework.Path{
-			path(Leased, func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+			path("creds/", func() *logical.Response {
 				resp := secret.Response(maps.Clone(answer), nil)
 				resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
-				return resp, nil
+				return resp
 			}),
-			path(Plain, func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
-				return &logical.Response{Data: maps.Clone(answer)}, nil
-			}),
+			path("static-creds/", func() *logical.Response { return &logical.Response{Data: maps.Clone(answer)} }),
 		},
 	}
 	return b, b.Setup(ctx, conf)
 }
 
-func path(prefix string, read framework.OperationFunc) *framework.Path {
+func path(prefix string, read func() *logical.Response) *framework.Path {
 	return &framework.Path{
 		Pattern: prefix + framework.GenericNameRegex("name") + "$",
 		Fields:  map[string]*framework.FieldSchema{"name": {Type: framework.TypeString}},
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: &framework.PathOperation{Callback: read},
+			logical.ReadOperation: &framework.PathOperation{
+				Callback: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+					return read(), nil
+				},
+			},
 		},
 	}
 }
