@@ -138,8 +138,7 @@ func TestDrift(t *testing.T) {
 	assert.NotEmpty(t, role.Data["drift_detected_at"])
 	assert.Contains(t, strings.Join(role.Warnings, "\n"), "changed outside Vault")
 	assert.Contains(t, s.read("status")["drifted"], "app")
-	s.write("rotate/app", nil)
-	s.awaitVersion("app", "3")
+	s.write("rotate/app", map[string]any{"force": true})
 	assert.Nil(t, s.read("roles/app")["drift_detected_at"])
 	assert.Equal(t, s.Tenant.Secret(app.ClientID), s.read("creds/app")["client_secret"])
 }

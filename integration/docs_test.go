@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -121,19 +120,6 @@ func readSession(t *testing.T, content string) []step {
 
 const stepMark = "@@@ step "
 
-// restores is a command in which Vault 1.21 hangs now and then, for ever: its autopilot
-// and the restore wait for each other. The shell gets an alarm then.
-const restores = "raft snapshot restore"
-
-func hangs(err error) bool {
-	var ended *exec.ExitError
-	if !errors.As(err, &ended) {
-		return false
-	}
-	status, ok := ended.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGALRM
-}
-
 // runDocument runs a document's commands in one shell, so that each sees what the ones
 // before have set.
 func runDocument(t *testing.T, name string, blocks []block) {
@@ -149,9 +135,6 @@ func runDocument(t *testing.T, name string, blocks []block) {
 		}
 		for _, s := range b.steps {
 			fmt.Fprintf(script, "echo '%s%d'\n", stepMark, len(steps))
-			if strings.Contains(s.commands, restores) {
-				s.commands = fmt.Sprintf("(sleep %d && kill -ALRM $$) & ALARM=$!; disown\n%s\nkill $ALARM", int(patience.Seconds()), s.commands)
-			}
 			fmt.Fprintln(script, s.commands)
 			steps = append(steps, s)
 		}
@@ -161,13 +144,6 @@ func runDocument(t *testing.T, name string, blocks []block) {
 	}
 	r := newReader(t, name)
 	printed, err := r.run(script.String())
-	if hangs(err) {
-		t.Logf("hangs after %s in:\n%s\nIt is tried once more.", patience, restores)
-		r.Vault.Kill()
-		if printed, err = newReader(t, name).run(script.String()); hangs(err) {
-			t.Skipf("skipped: it hangs in %q, twice: a deadlock of Vault 1.21", restores)
-		}
-	}
 	outputs := strings.Split(printed, stepMark)[1:]
 	if err != nil {
 		last := len(outputs) - 1

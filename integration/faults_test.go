@@ -98,11 +98,12 @@ func TestAnApplicationThatIsNoLongerWhatItWas(t *testing.T) {
 	assert.Contains(t, s.read("roles/app")["last_error"], "update:client_keys")
 	assert.Contains(t, s.read("creds/app")["client_secrets"], app.ClientSecret)
 	s.Tenant.SetScopes(s.Engine.ClientID, scopes(t)...)
+	s.write("rotate/deleted", nil)
+	s.write("rotate/keyed", nil)
 	s.eventually("it is rotated once the scope is back", func() bool { return s.read("roles/app")["last_error"] == nil })
 	assert.NotEqual(t, app.ClientSecret, s.Tenant.Secret(app.ClientID))
 
 	for role, says := range map[string]string{"deleted": "inexistent_client", "keyed": "authenticates by private_key_jwt"} {
-		s.write("rotate/"+role, nil)
 		s.eventually(role+" fails", func() bool { return s.read("roles/" + role)["last_error"] != nil })
 		assert.Contains(t, s.read("roles/" + role)["last_error"], says)
 		require.NotEmpty(t, s.read("creds/" + role)["client_secret"])
