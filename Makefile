@@ -136,7 +136,7 @@ examples: build vault $(ACTIONLINT) $(CONSULTEMPLATE) ## Test the examples with 
 	$(call step,Examples)
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
-	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ ./internal/reread/ | grep --line-buffered -v -e '^=== '
+	PATH="$(CURDIR)/$(dir $(ACTIONLINT)):$$PATH" go test -count=1 -v ./examples/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
 		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestReaders|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
