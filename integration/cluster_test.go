@@ -32,6 +32,7 @@ const (
 func TestClusterThatLosesItsLeader(t *testing.T) {
 	t.Parallel()
 	s, cluster := newClusterSuite(t)
+	s.every = 100 * time.Millisecond
 	config := s.Config()
 	config["propagation_delay"] = "2s"
 	s.write("config", config)

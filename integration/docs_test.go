@@ -195,7 +195,7 @@ func newReader(t *testing.T, document string) *reader {
 	}
 	r.replaced = strings.NewReplacer(
 		"domain=example.eu.auth0.com client_id=... client_secret=...",
-		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca,
+		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),
 		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
 		"eyJhbGciOiJSUzI1NiJ9", r.Tenant.IssueToken("create:clients", "create:client_grants", "read:clients", "delete:clients"),

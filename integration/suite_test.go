@@ -47,6 +47,7 @@ type suite struct {
 	seenMu sync.Mutex
 	// clustered: there may be no leader for a while, for want of a CPU.
 	clustered bool
+	every     time.Duration // between the logins of an application
 }
 
 // remember has a secret searched for in the end.
@@ -108,7 +109,7 @@ func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	o.WorkDir, o.Plugin = t.TempDir(), plugin
 	stack, err := devstack.Start(ctx, o)
 	require.NoError(t, err)
-	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t), clustered: o.StartVault != nil}
+	s := &suite{Stack: stack, t: t, seen: map[string]bool{}, router: router(t), clustered: o.StartVault != nil, every: 40 * time.Millisecond}
 	if !s.clustered {
 		require.NoError(t, stack.Vault.EnableAudit(ctx, filepath.Join(stack.Dir, auditLog)))
 	}
@@ -354,11 +355,11 @@ func (s *suite) startApplication(role string) (stop func()) {
 	return s.startLogins(role, auth0login.File(file), devstack.LeaseEnd(file))
 }
 
-// startLogins starts an application that logs in every 40 ms. Of what it reads, leaseEnd
-// says until when the engine has promised that it is good; nil: always.
+// startLogins starts an application that logs in again and again. Of what it reads,
+// leaseEnd says until when the engine has promised that it is good; nil: always.
 func (s *suite) startLogins(name string, source auth0login.Source, leaseEnd func() time.Time) (stop func()) {
 	app := &devstack.Application{
-		Source: source, Domain: s.Tenant.Domain(), Every: 40 * time.Millisecond, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-",
+		Source: source, Domain: s.Tenant.Domain(), Every: s.every, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-",
 		LeaseEnd: leaseEnd,
 	}
 	running, end := context.WithCancel(context.Background())
