@@ -121,21 +121,29 @@ func (s *suite) disruptions(cluster nodes) []disruption {
 			s.leader(cluster, leader)
 			require.NoError(s.t, leader.Restart(ctx))
 		}, false},
-		{"kill -9 of the plugin", func() { require.Positive(s.t, s.leader(cluster, nil).KillPlugins()) }, true},
+		{"kill -9 of the plugin", func() { s.eventually("it is killed", func() bool { return s.leader(cluster, nil).KillPlugins() > 0 }) }, true},
 		{"step-down", func() {
 			leader := s.leader(cluster, nil)
-			require.NoError(s.t, leader.Client().Sys().StepDownWithContext(ctx))
+			_ = leader.Client().Sys().StepDownWithContext(ctx) // an error if it is no leader any more
 			s.leader(cluster, leader)
 		}, false},
 		{"seal and unseal", func() {
 			leader := s.leader(cluster, nil)
-			require.NoError(s.t, leader.Client().Sys().SealWithContext(ctx))
+			s.eventually("it is sealed", func() bool { // while it has a leader: a standby refuses
+				if err := leader.Client().Sys().SealWithContext(ctx); err != nil {
+					leader = s.leader(cluster, nil)
+				}
+				status, err := leader.Client().Sys().SealStatusWithContext(ctx)
+				return err == nil && status.Sealed
+			})
 			s.leader(cluster, leader)
 			require.NoError(s.t, leader.Unseal(ctx))
 		}, true},
 		{"reload of the plugin", func() {
-			_, err := s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
-			require.NoError(s.t, err)
+			s.eventually("it is reloaded", func() bool {
+				_, err := s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
+				return err == nil
+			})
 		}, true},
 		{"upgrade of the plugin", func() { s.upgrade(ctx) }, false},
 	}

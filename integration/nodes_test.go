@@ -32,7 +32,7 @@ func newClusterSuite(t *testing.T) (*suite, nodes) {
 		o.Storage = "raft"
 		dir := o.WorkDir
 		for i := range 3 {
-			o.NodeID = fmt.Sprint("node", i)
+			o.NodeID = fmt.Sprint(i)
 			o.WorkDir = filepath.Join(dir, o.NodeID)
 			if err := os.MkdirAll(o.WorkDir, 0o750); err != nil {
 				return nil, err

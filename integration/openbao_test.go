@@ -30,7 +30,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 	s, cluster := newClusterSuite(t)
 	s.write("config", s.Config())
 	app := s.addApplication(nil)
-	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10m"})
 	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(scopes(t), ",")})
 	s.write("rotate/app", nil)
 	staged := s.read("creds/app")
@@ -63,6 +63,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 		})
 		assert.Equal(t, product(t) == "OpenBao", len(node.Plugins()) > 0, "it has a plugin of its own")
 	}
+	s.write("rotate/app", map[string]any{"force": true})
 	s.awaitVersion("app", "2")
 }
 

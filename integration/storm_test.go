@@ -53,6 +53,7 @@ func TestStormOnVault(t *testing.T) {
 	}
 	assert.Equal(t, plugins, s.Vault.Plugins(), "the plugin's process is still the same")
 	s.Tenant.ClearFaults()
+	s.write("config", map[string]any{"request_timeout": "1m", "verify_connection": false})
 	for i, app := range apps {
 		name := fmt.Sprint("app", i)
 		s.write("roles/"+name, map[string]any{"client_id": app.ClientID})

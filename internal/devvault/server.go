@@ -94,11 +94,12 @@ func (s *Server) configure() error {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return err
 		}
-		node := "  node_id = \"one\"\n  performance_multiplier = 1\n" // it need not wait long for the votes of others
+		patience := 1 // a lone node has none to wait for
 		if s.options.NodeID != "" {
-			node = fmt.Sprintf("  node_id = %q\n", s.options.NodeID)
+			patience = 3 // with a leader that a busy machine keeps from answering for a second
 		}
-		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n%s}\n", path, node)
+		storage = fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = %q\n  performance_multiplier = %d\n}\n",
+			path, "node"+s.options.NodeID, patience)
 	}
 	text := storage + s.flavour.settings + fmt.Sprintf(`
 listener "tcp" {
