@@ -94,6 +94,7 @@ suite = go test -race -tags integration -count=1 -parallel 24 -timeout 20m -v ./
 .PHONY: suite-programs
 suite-programs: # what tests and documents build: not while others log in
 	@go build -o bin/ ./scripts/demo ./scripts/auth0-application
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=v9.9.9-test" -o bin/$(PLUGIN)-next ./cmd/$(PLUGIN)
 
 .PHONY: matrix
 matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.19.0 openbao-2.6.2" for some)

@@ -130,11 +130,15 @@ func (s *suite) disruptions(cluster nodes) []disruption {
 		{"seal and unseal", func() {
 			leader := s.leader(cluster, nil)
 			s.eventually("it is sealed", func() bool { // while it has a leader: a standby refuses
-				if err := leader.Client().Sys().SealWithContext(ctx); err != nil {
+				refused := leader.Client().Sys().SealWithContext(ctx)
+				status, err := leader.Client().Sys().SealStatusWithContext(ctx)
+				if err == nil && status.Sealed {
+					return true
+				}
+				if refused != nil {
 					leader = s.leader(cluster, nil)
 				}
-				status, err := leader.Client().Sys().SealStatusWithContext(ctx)
-				return err == nil && status.Sealed
+				return false
 			})
 			s.leader(cluster, leader)
 			require.NoError(s.t, leader.Unseal(ctx))
@@ -149,17 +153,19 @@ func (s *suite) disruptions(cluster nodes) []disruption {
 	}
 }
 
-// upgrade builds the plugin once more, as a later version, and has the mount use
-// it.
+// upgrade has the mount use a later version of the plugin, which make has built.
 func (s *suite) upgrade(ctx context.Context) {
 	s.t.Helper()
 	const version = "v9.9.9-test"
-	binary := filepath.Join(s.Dir, "plugins", devstack.PluginName+"-next")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X vault-plugin-secrets-auth0.Version="+version,
-		"-o", binary, "../cmd/"+devstack.Program)
+	built, binary := "../bin/"+devstack.Program+"-next", filepath.Join(s.Dir, "plugins", devstack.PluginName+"-next")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X vault-plugin-secrets-auth0.Version="+version, "-o", built, "../cmd/"+devstack.Program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(s.t, err, "%s", out)
+	program, err := os.ReadFile(built)
+	require.NoError(s.t, err)
+	require.NoError(s.t, os.WriteFile(binary, program, 0o700))
 	s.eventually("the upgrade is taken, even if the cluster loses its leader for want of a CPU", func() bool {
 		err := s.Vault.RegisterPlugin(ctx, devstack.PluginName, binary, version)
 		if err == nil {

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,7 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/devstack"
-	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -72,7 +73,8 @@ func readBlocks(t *testing.T, text string) []block {
 		b := block{line: 1 + strings.Count(text[:at[0]], "\n")}
 		if reason, ok := strings.CutPrefix(content, "# needs "); ok {
 			b.skipped, _, _ = strings.Cut(reason, "\n")
-			if _, err := exec.LookPath(b.skipped); err == nil || b.skipped == product(t) { // a program, such as jq, or OpenBao
+			_, product := server()
+			if _, err := exec.LookPath(b.skipped); err == nil || b.skipped == product { // a program, such as jq, or OpenBao
 				b.skipped = ""
 			}
 		}
@@ -175,8 +177,7 @@ func newReader(t *testing.T, document string) *reader {
 	bare := slices.Contains(bareDocuments, document)
 	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare}), dir: t.TempDir(), bin: t.TempDir()}
 	app := r.addApplication(func(a *tenant.Application) { a.Name, a.Shape = "shop", tenant.Full })
-	vault, err := devvault.Binary(t.Context())
-	require.NoError(t, err)
+	vault, _ := server()
 	for _, name := range slices.Compact([]string{"vault", r.Vault.Command()}) { // OpenBao's users may have either
 		require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, name)))
 	}
@@ -208,6 +209,18 @@ func newReader(t *testing.T, document string) *reader {
 	return r
 }
 
+// goEnv is where Go has its files.
+var goEnv = sync.OnceValue(func() (env map[string]string) {
+	out, err := exec.Command("go", "env", "-json", "GOENV", "GOPATH", "GOMODCACHE", "GOCACHE").Output()
+	if err == nil {
+		err = json.Unmarshal(out, &env)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return env
+})
+
 // run runs a script, with values of this Vault and tenant for those of the examples,
 // and ends what it leaves running.
 func (r *reader) run(script string) (string, error) {
@@ -219,10 +232,8 @@ func (r *reader) run(script string) (string, error) {
 		"AUTH0_DOMAIN="+r.Tenant.Domain(), "AUTH0_CLIENT_ID="+r.Engine.ClientID, "AUTH0_CLIENT_SECRET="+r.Tenant.Secret(r.Engine.ClientID),
 		"SSL_CERT_FILE="+r.ca,
 	)
-	for _, name := range []string{"GOENV", "GOPATH", "GOMODCACHE", "GOCACHE"} { // not beneath the other HOME
-		value, err := exec.CommandContext(r.t.Context(), "go", "env", name).Output()
-		require.NoError(r.t, err)
-		shell.Env = append(shell.Env, name+"="+strings.TrimSpace(string(value)))
+	for name, value := range goEnv() { // not beneath the other HOME
+		shell.Env = append(shell.Env, name+"="+value)
 	}
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }

@@ -34,6 +34,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(scopes(t), ",")})
 	s.write("rotate/app", nil)
 	staged := s.read("creds/app")
+	_, product := server()
 	active := s.leader(cluster, nil)
 	for _, node := range cluster {
 		if node == active {
@@ -61,7 +62,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 			_, err := direct.request(logical.ListOperation, "applications/", nil)
 			return err == nil
 		})
-		assert.Equal(t, product(t) == "OpenBao", len(node.Plugins()) > 0, "it has a plugin of its own")
+		assert.Equal(t, product == "OpenBao", len(node.Plugins()) > 0, "it has a plugin of its own")
 	}
 	s.write("rotate/app", map[string]any{"force": true})
 	s.awaitVersion("app", "2")
@@ -71,7 +72,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 // registers the plugin and has an audit log, without a request.
 func TestOpenBaoIsConfiguredByItsDocument(t *testing.T) {
 	t.Parallel()
-	if product(t) != "OpenBao" {
+	if _, product := server(); product != "OpenBao" {
 		t.Skip("skipped: it is about OpenBao")
 	}
 	document, err := os.ReadFile("../docs/openbao.md")

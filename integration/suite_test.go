@@ -78,15 +78,17 @@ func scopes(t *testing.T) []string {
 	return devstack.AllScopes
 }
 
-// product is what the server under test calls itself: Vault, or OpenBao.
-func product(t *testing.T) string {
-	t.Helper()
-	binary, err := devvault.Binary(t.Context())
-	require.NoError(t, err)
-	product, err := devvault.Product(t.Context(), binary)
-	require.NoError(t, err)
-	return product
-}
+// server is the binary of the Vault or OpenBao under test, and what it calls itself.
+var server = sync.OnceValues(func() (binary, product string) {
+	binary, err := devvault.Binary(context.Background())
+	if err == nil {
+		product, err = devvault.Product(context.Background(), binary)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return binary, product
+})
 
 func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 	t.Helper()
@@ -97,10 +99,7 @@ func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	t.Helper()
 	plugin, err := devstack.PluginBinary("..")
 	require.NoError(t, err)
-	if o.Vault == "" {
-		o.Vault, err = devvault.Binary(t.Context())
-		require.NoError(t, err)
-	}
+	o.Vault, _ = server()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if o.Scopes == nil {
