@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,7 +122,15 @@ func (s *suite) disruptions(cluster nodes) []disruption {
 			s.leader(cluster, leader)
 			require.NoError(s.t, leader.Restart(ctx))
 		}, false},
-		{"kill -9 of the plugin", func() { s.eventually("it is killed", func() bool { return s.leader(cluster, nil).KillPlugins() > 0 }) }, true},
+		{"kill -9 of the plugin", func() {
+			s.eventually("it is killed", func() bool {
+				plugins := s.leader(cluster, nil).Plugins()
+				for _, pid := range plugins {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+				return len(plugins) > 0
+			})
+		}, true},
 		{"step-down", func() {
 			leader := s.leader(cluster, nil)
 			_ = leader.Client().Sys().StepDownWithContext(ctx) // an error if it is no leader any more

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -90,15 +89,9 @@ func (a *Application) giveUp(ctx context.Context, id string) {
 	if err != nil {
 		return
 	}
+	client := http.Client{Timeout: 10 * time.Second, Transport: marker{id: id, last: true, next: a.HTTP.Transport}}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {"none is left"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.Domain+"/oauth/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set(headerLoginID, id)
-	req.Header.Set(headerLoginLast, "true")
-	if resp, err := a.HTTP.Do(req); err == nil {
+	if resp, err := client.PostForm("https://"+c.Domain+"/oauth/token", form); err == nil { //nolint:noctx // it has a time-out
 		_ = resp.Body.Close()
 	}
 }
@@ -106,6 +99,7 @@ func (a *Application) giveUp(ctx context.Context, id string) {
 // marker marks the requests of one login.
 type marker struct {
 	id   string
+	last bool
 	next http.RoundTripper
 }
 
@@ -113,6 +107,7 @@ type marker struct {
 func (m marker) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set(headerLoginID, m.id)
+	req.Header.Set(headerLoginLast, strconv.FormatBool(m.last))
 	return m.next.RoundTrip(req)
 }
 

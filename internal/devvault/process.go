@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -60,13 +61,9 @@ func StartAgent(bin, dir, config string) (*Program, error) {
 
 // environment is this process's, without what would lead Vault or OpenBao elsewhere.
 func environment() []string {
-	var kept []string
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "VAULT_") && !strings.HasPrefix(variable, "BAO_") {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return strings.HasPrefix(variable, "VAULT_") || strings.HasPrefix(variable, "BAO_")
+	})
 }
 
 // Stop asks the program to end, and makes it and its children end when the context does.

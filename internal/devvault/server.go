@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -207,15 +206,6 @@ func (s *Server) EnableAudit(ctx context.Context, file string) error {
 	return s.client.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
 		Type: "file", Options: map[string]string{"file_path": file},
 	})
-}
-
-// KillPlugins ends the server's plugin processes at once, and says how many.
-func (s *Server) KillPlugins() int {
-	children := s.Plugins()
-	for _, pid := range children {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	return len(children)
 }
 
 // Restart stops the server, if it runs, and starts it again on the same storage.

@@ -169,8 +169,8 @@ func (s *scene) watch(ctx context.Context, least time.Duration) error {
 }
 
 func (s *scene) line(phase, served any) string {
-	var names []string
 	secrets, _ := served.([]any)
+	names := make([]string, 0, len(secrets))
 	for _, secret := range secrets {
 		names = append(names, s.name(fmt.Sprint(secret)))
 	}
