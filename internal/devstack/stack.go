@@ -91,20 +91,20 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := os.MkdirAll(plugins, 0o750); err != nil {
 		return nil, err
 	}
+	binary, err := s.copyPlugin(Program, o.Plugin) // OpenBao may register it when it starts
+	if err != nil {
+		return nil, err
+	}
 	if o.StartVault == nil {
 		o.StartVault = devvault.StartServer
 	}
 	s.Vault, err = o.StartVault(ctx, devvault.ServerOptions{
 		Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: o.LogLevel, Settings: o.Settings,
 	})
-	if err != nil {
-		return nil, err
-	}
-	if o.Unmounted {
-		_, err = s.copyPlugin(Program, o.Plugin)
+	if err != nil || o.Unmounted {
 		return s, err
 	}
-	if err := s.AddPlugin(ctx, PluginName, o.Plugin); err != nil {
+	if err := s.Vault.RegisterPlugin(ctx, PluginName, binary, ""); err != nil {
 		return nil, err
 	}
 	return s, s.Vault.EnableSecrets(ctx, Mount, PluginName, "")
@@ -112,14 +112,11 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 
 // copyPlugin puts a plugin's binary into Vault's plugin directory under the name.
 func (s *Stack) copyPlugin(name, binary string) (string, error) {
-	copied := filepath.Join(s.Dir, pluginFolder, name)
-	if os.Link(binary, copied) == nil { // a symbolic link would not do
-		return copied, nil
-	}
 	program, err := os.ReadFile(binary) //nolint:gosec // the caller's choice
 	if err != nil {
 		return "", err
 	}
+	copied := filepath.Join(s.Dir, pluginFolder, name)
 	return copied, os.WriteFile(copied, program, 0o700) //nolint:gosec // a program
 }
 
