@@ -13,12 +13,10 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"vault-plugin-secrets-auth0/internal/reread"
 )
 
 // What other programs make of the engine's answers: readers by their rules
-// (internal/reread), on a clock of the test's own.
+// (readers_test.go), on a clock of the test's own.
 
 const (
 	readersTTL = time.Minute
@@ -45,9 +43,9 @@ type watchedReader struct {
 	errors   []error
 }
 
-var _ reread.Vault = (*watchedReader)(nil)
+var _ surroundings = (*watchedReader)(nil)
 
-func (r *watchedReader) Read(ctx context.Context) (reread.Answer, error) {
+func (r *watchedReader) Read(ctx context.Context) (readAnswer, error) {
 	r.mu.Lock()
 	r.reads = append(r.reads, time.Now())
 	r.mu.Unlock()
@@ -55,14 +53,15 @@ func (r *watchedReader) Read(ctx context.Context) (reread.Answer, error) {
 	resp, err := r.env.request(logical.ReadOperation, r.path, nil)
 	r.engine.RUnlock()
 	if err != nil {
-		return reread.Answer{}, err
+		return readAnswer{}, err
 	}
-	answer, err := reread.FromData(resp.Data)
+	answer, err := asRead(resp.Data)
 	if err != nil {
 		return answer, err
 	}
 	if resp.Secret != nil {
-		answer.LeaseID, answer.LeaseDuration, answer.Renewable = r.path+"/id", resp.Secret.TTL, resp.Secret.Renewable
+		assert.False(r.env.t, resp.Secret.Renewable)
+		answer.Lease = resp.Secret.TTL
 	}
 	if r.onRead != nil {
 		r.onRead(r.env)
@@ -74,17 +73,17 @@ func (r *watchedReader) Read(ctx context.Context) (reread.Answer, error) {
 	return answer, ctx.Err()
 }
 
-func (r *watchedReader) Deliver(a reread.Answer, changed bool) {
+func (r *watchedReader) Deliver(a readAnswer, changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sets = append(r.sets, a.Secrets())
+	r.sets = append(r.sets, a.secrets())
 	if changed {
 		r.restarts++
 	}
 	time.AfterFunc(r.late, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.held = a.Secrets()
+		r.held = a.secrets()
 	})
 }
 
@@ -112,7 +111,7 @@ func (r *watchedReader) first() string {
 
 // readerKind is a reader, and what it reads.
 type readerKind struct {
-	reader reread.Reader
+	reader rereader
 	path   string
 	late   time.Duration
 }
@@ -120,15 +119,15 @@ type readerKind struct {
 // readersOfAll are the readers that are to be right at every instant.
 func readersOfAll() map[string]readerKind {
 	return map[string]readerKind{
-		"Vault Secrets Operator 1.2.0":          {reader: reread.VSO{AllowStaticCreds: true, Release: reread.VSO12}, path: "static-creds/app"},
-		"Vault Secrets Operator 1.3.0":          {reader: reread.VSO{AllowStaticCreds: true, Release: reread.VSO13}, path: "static-creds/app"},
-		"Vault Secrets Operator":                {reader: reread.VSO{AllowStaticCreds: true}, path: "static-creds/app"},
-		"Vault Secrets Operator, into a volume": {reader: reread.VSO{AllowStaticCreds: true}, path: "static-creds/app", late: readersTTL * 2 / 5},
-		"Vault Secrets Operator, by leases":     {reader: reread.VSO{}, path: "creds/app"},
-		"consul-template":                       {reader: reread.Template{}, path: "static-creds/app"},
-		"Vault Agent":                           {reader: reread.Template{}, path: "creds/app"},
-		"at an interval":                        {reader: reread.Interval{Every: readersTTL / 2, Late: readersTTL / 4}, path: "static-creds/app"},
-		"at an interval, by leases":             {reader: reread.Interval{Every: readersTTL / 2, Late: readersTTL / 4}, path: "creds/app"},
+		"Vault Secrets Operator 1.2.0":          {reader: vso{release: vso12}, path: "static-creds/app"},
+		"Vault Secrets Operator 1.3.0":          {reader: vso{release: vso13}, path: "static-creds/app"},
+		"Vault Secrets Operator":                {reader: vso{}, path: "static-creds/app"},
+		"Vault Secrets Operator, into a volume": {reader: vso{}, path: "static-creds/app", late: readersTTL * 2 / 5},
+		"Vault Secrets Operator, by leases":     {reader: vso{leases: true}, path: "creds/app"},
+		"consul-template":                       {reader: byTTL, path: "static-creds/app"},
+		"Vault Agent":                           {reader: byLease, path: "creds/app"},
+		"at an interval":                        {reader: atInterval, path: "static-creds/app"},
+		"at an interval, by leases":             {reader: atInterval, path: "creds/app"},
 	}
 }
 
@@ -260,7 +259,7 @@ func TestReadersAreRightAtEveryInstant(t *testing.T) {
 					assert.GreaterOrEqual(t, r.env.auth0.count("set"), h.rotations)
 					assert.Empty(t, r.errors, "the reader reports errors")
 					r.checkReads(h.resting)
-					if _, vso := kind.reader.(reread.VSO); !vso || kind.path != "static-creds/app" {
+					if _, operator := kind.reader.(vso); !operator || kind.path != "static-creds/app" {
 						return
 					}
 					require.NotEmpty(t, r.sets)
@@ -357,7 +356,7 @@ func TestReadersFollowAChange(t *testing.T) {
 				env.auth0.whenSet(func(_, secret string) { set <- secret })
 				ctx, stop := context.WithCancel(t.Context())
 				var running sync.WaitGroup
-				running.Go(func() { reread.Template{}.Run(ctx, r) })
+				running.Go(func() { byTTL.Run(ctx, r) })
 				for range 5 {
 					secret := <-set
 					sleep(3 * time.Second)
@@ -402,8 +401,8 @@ func TestRestartsInARotation(t *testing.T) {
 		inOrder, sorted := &watchedReader{env: env, path: "static-creds/app"}, &watchedReader{env: env, path: "static-creds/app"}
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { reread.VSO{AllowStaticCreds: true}.Run(ctx, inOrder) })
-		running.Go(func() { reread.VSO{AllowStaticCreds: true}.Run(ctx, sortedReader{sorted}) })
+		running.Go(func() { vso{}.Run(ctx, inOrder) })
+		running.Go(func() { vso{}.Run(ctx, sortedReader{sorted}) })
 		sleep(time.Minute)
 		env.write("rotate/app", nil)
 		sleep(5 * time.Minute)
@@ -417,10 +416,10 @@ func TestRestartsInARotation(t *testing.T) {
 // sortedReader reads by a template that has the secrets in the order of the alphabet.
 type sortedReader struct{ *watchedReader }
 
-func (r sortedReader) Read(ctx context.Context) (reread.Answer, error) {
+func (r sortedReader) Read(ctx context.Context) (readAnswer, error) {
 	answer, err := r.watchedReader.Read(ctx)
 	if err == nil {
-		secrets := answer.Secrets()
+		secrets := answer.secrets()
 		slices.Sort(secrets)
 		for field := range answer.Data { // what is in the template, and what the operator goes by
 			if !slices.Contains([]string{fieldTTL, fieldRotationPeriod, fieldLastVaultRotation}, field) {

@@ -27,7 +27,7 @@ func TestApplicationsThatReadFromVault(t *testing.T) {
 			s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
 			source := vaultcreds.New(s.Vault.Client(), devstack.Mount+"/"+path+"/app")
 			source.Patience = patience // however busy this machine is
-			stop := s.startLogins("app", source)
+			stop := s.startLogins("app", source, nil)
 			s.eventually("logins", func() bool { return s.Tenant.Stats().Logins.Accepted > 20 })
 			s.Tenant.SetPropagation(tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.Mixed})
 			require.Equal(t, "staged", s.write("rotate/app", nil).Data["phase"])

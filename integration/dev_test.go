@@ -16,17 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/auth0login"
-	"vault-plugin-secrets-auth0/internal/devvault"
 )
 
 // TestCommandsOfMakeDev: what make dev prints to try can be run as it stands, and ends
 // with a rotated secret in the file that an Agent renders.
 func TestCommandsOfMakeDev(t *testing.T) {
 	t.Parallel()
-	vault, err := devvault.Binary(t.Context())
+	vault, _ := server()
+	demo, err := filepath.Abs("../bin/demo")
 	require.NoError(t, err)
-	demo := filepath.Join(t.TempDir(), "demo")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", demo, "../scripts/demo").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", demo, "../scripts/demo").CombinedOutput() // make has built it
 	require.NoError(t, err, string(out))
 	stay := exec.CommandContext(t.Context(), demo, "-stay")
 	stay.Dir, stay.Env = "..", append(os.Environ(), "VAULT_BIN="+vault, "TMPDIR="+t.TempDir())

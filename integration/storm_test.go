@@ -23,7 +23,8 @@ import (
 // one that says what to do; the plugin lives on, and the mount is in order.
 func TestStormOnVault(t *testing.T) {
 	t.Parallel()
-	s := configured(t, "raft", map[string]any{"propagation_delay": "0s", "request_timeout": "2s"})
+	s := configured(t, "inmem", map[string]any{"propagation_delay": "0s"})
+	s.write("config", map[string]any{"request_timeout": "2s", "verify_connection": false})
 	for _, kind := range []tenant.FaultKind{tenant.ServerError, tenant.ResetAfterCommit, tenant.RateLimited} {
 		s.Tenant.Inject(tenant.Fault{Endpoint: tenant.UpdateApplication, Kind: kind, Times: 5})
 	}
@@ -53,6 +54,7 @@ func TestStormOnVault(t *testing.T) {
 	}
 	assert.Equal(t, plugins, s.Vault.Plugins(), "the plugin's process is still the same")
 	s.Tenant.ClearFaults()
+	s.write("config", map[string]any{"request_timeout": "1m", "verify_connection": false})
 	for i, app := range apps {
 		name := fmt.Sprint("app", i)
 		s.write("roles/"+name, map[string]any{"client_id": app.ClientID})

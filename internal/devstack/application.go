@@ -2,14 +2,12 @@ package devstack
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -24,24 +22,22 @@ const (
 	headerLoginLast = "X-Login-Last"
 )
 
-// Template renders the credentials of a role as JSON.
-func Template(mount, role string) string {
-	return fmt.Sprintf(`{{ with secret "%s/creds/%s" }}{{ .Data | toJSON }}{{ end }}`, mount, role)
-}
-
 // Application is a small application that logs in again and again, as applications
-// are meant to: with package auth0login.
+// are meant to: with package auth0login. It begins no login before the last one has
+// ended, so that a busy machine makes them fewer, and not slower.
 type Application struct {
 	Source auth0login.Source // such as the file that Vault Agent renders
 	Domain string            // of its tenant, for auth0login.Domain; "": of any
-	Every  time.Duration     // between the beginnings of two logins
+	Every  time.Duration     // between the beginnings of two logins, at least
 	HTTP   *http.Client      // trusts the tenant
 	Prefix string            // makes its login IDs different from others'
-
-	started atomic.Int64
+	// LeaseEnd is when the lease ends of what Source gives now; nil: it has none. A login
+	// that is refused after that goes on: its reader came late, as on a busy machine, and
+	// the engine has promised nothing for so long.
+	LeaseEnd func() time.Time
 }
 
-// Run logs in until the context ends, and waits for logins under way.
+// Run logs in until the context ends, and waits for the login under way.
 func (a *Application) Run(ctx context.Context) {
 	var options []auth0login.Option
 	if a.Domain != "" {
@@ -50,38 +46,40 @@ func (a *Application) Run(ctx context.Context) {
 	app := auth0login.New(a.Source, options...)
 	ticker := time.NewTicker(a.Every)
 	defer ticker.Stop()
-	var logins sync.WaitGroup
-	defer logins.Wait()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			logins.Go(func() { a.login(context.WithoutCancel(ctx), app) })
+			a.login(context.WithoutCancel(ctx), app, a.Prefix+strconv.Itoa(n))
 		}
 	}
 }
 
 // login gets one token. The tenant counts what comes of it: all attempts have the
 // ID of the login, and one for which all secrets were refused says so.
-func (a *Application) login(ctx context.Context, app *auth0login.Application) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+func (a *Application) login(ctx context.Context, app *auth0login.Application, id string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	id := a.Prefix + strconv.FormatInt(a.started.Add(1), 10)
 	marked := *a.HTTP
 	marked.Timeout, marked.Transport = 10*time.Second, marker{id: id, next: a.HTTP.Transport}
 	tokens := app.ClientCredentials(context.WithValue(ctx, oauth2.HTTPClient, &marked), clientcredentials.Config{
 		EndpointParams: url.Values{"audience": {"https://api.example.com/"}},
 	})
 	for ctx.Err() == nil {
-		_, err := tokens.Token()
-		if errors.Is(err, auth0login.ErrRefused) {
-			a.giveUp(ctx, id)
+		end := time.Now().Add(time.Hour)
+		if a.LeaseEnd != nil {
+			end = a.LeaseEnd()
 		}
-		if err == nil || errors.Is(err, auth0login.ErrRefused) {
+		_, err := tokens.Token()
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, auth0login.ErrRefused) && time.Now().Before(end):
+			a.giveUp(ctx, id)
 			return
 		}
-		// No answer, such as on a machine that is busy: the same login goes on.
+		time.Sleep(20 * time.Millisecond) // no answer, such as on a machine that is busy: the same login goes on
 	}
 }
 
@@ -91,15 +89,9 @@ func (a *Application) giveUp(ctx context.Context, id string) {
 	if err != nil {
 		return
 	}
+	client := http.Client{Timeout: 10 * time.Second, Transport: marker{id: id, last: true, next: a.HTTP.Transport}}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {"none is left"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.Domain+"/oauth/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set(headerLoginID, id)
-	req.Header.Set(headerLoginLast, "true")
-	if resp, err := a.HTTP.Do(req); err == nil {
+	if resp, err := client.PostForm("https://"+c.Domain+"/oauth/token", form); err == nil { //nolint:noctx // it has a time-out
 		_ = resp.Body.Close()
 	}
 }
@@ -107,6 +99,7 @@ func (a *Application) giveUp(ctx context.Context, id string) {
 // marker marks the requests of one login.
 type marker struct {
 	id   string
+	last bool
 	next http.RoundTripper
 }
 
@@ -114,5 +107,21 @@ type marker struct {
 func (m marker) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set(headerLoginID, m.id)
+	req.Header.Set(headerLoginLast, strconv.FormatBool(m.last))
 	return m.next.RoundTrip(req)
+}
+
+// LeaseEnd is when the lease ends of the credentials in a file of [Stack.StartAgent]. It
+// is long ago if the file cannot be read.
+func LeaseEnd(file string) func() time.Time {
+	return func() time.Time {
+		var lease struct {
+			RenderedAt    int64 `json:"rendered_at"`
+			LeaseDuration int64 `json:"lease_duration"`
+		}
+		if text, err := os.ReadFile(file); err == nil { //nolint:gosec // the caller's own file
+			_ = json.Unmarshal(text, &lease)
+		}
+		return time.Unix(lease.RenderedAt+lease.LeaseDuration, 0)
+	}
 }

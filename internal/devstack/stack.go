@@ -5,14 +5,9 @@ package devstack
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/api"
 
@@ -46,9 +41,10 @@ type Options struct {
 	// Unmounted leaves it to the caller to register and mount the plugin, whose
 	// binary is in Vault's plugin directory.
 	Unmounted bool
-	Nodes     int    // of Vault; more than one: a cluster with raft storage
 	LogLevel  string // of Vault; "": trace
 	Settings  string // more of Vault's configuration, in HCL
+	// StartVault is what starts Vault; nil: devvault.StartServer.
+	StartVault func(context.Context, devvault.ServerOptions) (*devvault.Server, error)
 }
 
 // Stack is a tenant and a Vault with the engine mounted, not configured yet.
@@ -56,10 +52,8 @@ type Stack struct {
 	Tenant *tenant.Tenant
 	Engine tenant.Application // the machine-to-machine application of the engine
 	Vault  *devvault.Server
-	// Cluster is there if there are several nodes; Vault is its front then.
-	Cluster *devvault.Cluster
-	Dir     string
-	agents  []*devvault.Agent
+	Dir    string
+	agents []*devvault.Program
 }
 
 // PluginBinary is the plugin to run: PLUGIN_BIN, or bin/ of the repository.
@@ -89,83 +83,51 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		o.Scopes = AllScopes
 	}
 	s.Engine = s.Tenant.AddManagementApplication(o.Scopes...)
-	plugins, err := pluginDir(o)
+	plugins, err := filepath.EvalSymlinks(o.WorkDir)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.startVault(ctx, o, plugins); err != nil {
+	plugins = filepath.Join(plugins, pluginFolder)
+	if err := os.MkdirAll(plugins, 0o750); err != nil {
 		return nil, err
 	}
-	if o.Unmounted {
-		return s, nil
-	}
-	version, err := PluginVersion(ctx, o.Plugin)
+	binary, err := s.copyPlugin(Program, o.Plugin) // OpenBao may register it when it starts
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Vault.RegisterPlugin(ctx, PluginName, filepath.Join(plugins, Program), version); err != nil {
-		return nil, err
+	if o.StartVault == nil {
+		o.StartVault = devvault.StartServer
 	}
-	return s, s.Vault.EnableSecrets(ctx, Mount, PluginName, version)
-}
-
-func (s *Stack) startVault(ctx context.Context, o Options, plugins string) (err error) {
-	server := devvault.ServerOptions{
+	s.Vault, err = o.StartVault(ctx, devvault.ServerOptions{
 		Bin: o.Vault, PluginDir: plugins, WorkDir: o.WorkDir, Storage: o.Storage, LogLevel: o.LogLevel, Settings: o.Settings,
+	})
+	if err != nil || o.Unmounted {
+		return s, err
 	}
-	if o.Nodes < 2 {
-		s.Vault, err = devvault.StartServer(ctx, server)
-		return err
+	if err := s.Vault.RegisterPlugin(ctx, PluginName, binary, ""); err != nil {
+		return nil, err
 	}
-	if s.Cluster, err = devvault.StartCluster(ctx, server, o.Nodes); err == nil {
-		s.Vault = s.Cluster.Front
-	}
-	return err
+	return s, s.Vault.EnableSecrets(ctx, Mount, PluginName, "")
 }
 
-// pluginDir is a directory with nothing but the plugin in it.
-func pluginDir(o Options) (string, error) {
-	dir, err := filepath.EvalSymlinks(o.WorkDir)
+// copyPlugin puts a plugin's binary into Vault's plugin directory under the name.
+func (s *Stack) copyPlugin(name, binary string) (string, error) {
+	program, err := os.ReadFile(binary) //nolint:gosec // the caller's choice
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(dir, pluginFolder)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return "", err
-	}
-	return dir, copyProgram(o.Plugin, filepath.Join(dir, Program))
-}
-
-func copyProgram(from, to string) error {
-	program, err := os.ReadFile(from) //nolint:gosec // the caller's choice
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, program, 0o700) //nolint:gosec // a program
+	copied := filepath.Join(s.Dir, pluginFolder, name)
+	return copied, os.WriteFile(copied, program, 0o700) //nolint:gosec // a program
 }
 
 // AddPlugin puts a plugin's binary into Vault's plugin directory under the name,
 // and registers it.
 func (s *Stack) AddPlugin(ctx context.Context, name, binary string) error {
-	program := filepath.Join(s.Dir, pluginFolder, name)
-	if err := copyProgram(binary, program); err != nil {
+	copied, err := s.copyPlugin(name, binary)
+	if err != nil {
 		return err
 	}
-	return s.Vault.RegisterPlugin(ctx, name, program, "")
-}
-
-// PluginVersion is what a binary of the plugin says with -version.
-func PluginVersion(ctx context.Context, plugin string) (string, error) {
-	out, err := exec.CommandContext(ctx, plugin, "-version").Output()
-	if err != nil {
-		return "", fmt.Errorf("%s -version: %w", plugin, err)
-	}
-	for word := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(word, "v") && strings.Count(word, ".") >= 2 {
-			return word, nil
-		}
-	}
-	return "", fmt.Errorf("%s -version says no version: %q", plugin, out)
+	return s.Vault.RegisterPlugin(ctx, name, copied, "")
 }
 
 // Config is what is written to config.
@@ -193,14 +155,48 @@ func ApplicationPolicy(role string) string {
 	return fmt.Sprintf("path \"%s/creds/%s\" {\n  capabilities = [\"read\"]\n}\n", Mount, role)
 }
 
-// StartAgent starts a Vault Agent that may read a role's credentials and
-// renders them into the returned file, and waits for the file.
+// Template renders the credentials of a role as JSON.
+func Template(path string) string {
+	return fmt.Sprintf(`{{ with secret %q }}{{ .Data | toJSON }}{{ end }}`, path)
+}
+
+// leasedTemplate is Template, and [LeaseEnd] can tell from it when the lease ends.
+func leasedTemplate(path string) string {
+	return fmt.Sprintf(`{{ with secret %q }}{{ .Data | toJSON | sprig_trimSuffix "}" }},"rendered_at":{{ timestamp "unix" }},"lease_duration":{{ .LeaseDuration }}}{{ end }}`, path)
+}
+
+// AgentConfig is the configuration of an Agent that takes the token in a file, and renders
+// a template into another.
+func AgentConfig(vaultAddr, tokenFile, template, file string) string {
+	return fmt.Sprintf(`vault {
+  address = %q
+}
+auto_auth {
+  method "token_file" {
+    config = {
+      token_file_path = %q
+    }
+  }
+}
+template_config {
+  exit_on_retry_failure = false
+}
+template {
+  contents    = %q
+  destination = %q
+  perms       = "0640"
+}
+`, vaultAddr, tokenFile, template, file)
+}
+
+// StartAgent starts a Vault Agent that may read a role's credentials and renders them
+// into the returned file, and waits for the file.
 func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err error) {
-	policy := "app-" + role
-	if err := s.Vault.Client().Sys().PutPolicyWithContext(ctx, policy, ApplicationPolicy(role)); err != nil {
+	client, policy := s.Vault.Client(), "app-"+role
+	if err := client.Sys().PutPolicyWithContext(ctx, policy, ApplicationPolicy(role)); err != nil {
 		return "", err
 	}
-	roleID, secretID, err := s.Vault.AppRole(ctx, policy, policy)
+	token, err := client.Auth().Token().CreateWithContext(ctx, &api.TokenCreateRequest{Policies: []string{policy}})
 	if err != nil {
 		return "", err
 	}
@@ -208,36 +204,21 @@ func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err e
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
+	tokenFile := filepath.Join(dir, "token")
+	if err := os.WriteFile(tokenFile, []byte(token.Auth.ClientToken), 0o600); err != nil {
+		return "", err
+	}
 	file = filepath.Join(dir, "credentials.json")
-	agent, err := devvault.StartAgent(ctx, devvault.AgentOptions{
-		Bin: s.Vault.Binary(), WorkDir: dir, VaultAddr: s.Vault.Addr(), RoleID: roleID, SecretID: secretID,
-		Templates: []devvault.Template{{Contents: Template(Mount, role), Destination: file}},
-	})
+	config := AgentConfig(s.Vault.Addr(), tokenFile, leasedTemplate(Mount+"/creds/"+role), file)
+	agent, err := devvault.StartAgent(s.Vault.Binary(), dir, config)
 	if err != nil {
 		return "", err
 	}
 	s.agents = append(s.agents, agent)
-	return file, waitFor(ctx, func() bool {
+	return file, agent.WaitUntil(ctx, "rendering", func() bool {
 		_, err := auth0login.File(file).Credentials(ctx)
 		return err == nil
 	})
-}
-
-func waitFor(ctx context.Context, condition func() bool) error {
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-// Fingerprint names a secret without telling it.
-func Fingerprint(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:3])
 }
 
 // Stop stops everything that was started. It is safe to call it twice.
@@ -246,14 +227,8 @@ func (s *Stack) Stop(ctx context.Context) {
 		_ = agent.Stop(ctx)
 	}
 	s.agents = nil
-	if s.Cluster != nil {
-		s.Cluster.Stop(ctx)
-		s.Cluster, s.Vault = nil, nil
-	}
-	if s.Vault != nil {
-		_ = s.Vault.Stop(ctx)
-		s.Vault = nil
-	}
+	_ = s.Vault.Stop(ctx)
+	s.Vault = nil
 	if s.Tenant != nil {
 		s.Tenant.Close()
 	}

@@ -1,12 +1,40 @@
+// Package devvault runs real Vault servers and Vault Agents as child processes,
+// for the integration tests and the demo; or OpenBao's, in their place.
 package devvault
 
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 )
+
+// Binary is the path of an OpenBao, if BAO_BIN says one; else that of a real
+// Vault: VAULT_BIN, else a vault on PATH, else one that scripts/vault.sh builds
+// once. It may take minutes the first time, and says so on standard error. It has
+// to be called from within the repository.
+func Binary(ctx context.Context) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	script := filepath.Join("scripts", "vault.sh")
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, script)); err == nil {
+			cmd := exec.CommandContext(ctx, filepath.Join(dir, script)) //nolint:gosec // our own script
+			cmd.Stderr = os.Stderr
+			out, err := cmd.Output()
+			if err != nil {
+				return "", fmt.Errorf("no Vault: %w", err)
+			}
+			return strings.TrimSpace(string(out)), nil
+		}
+	}
+	return "", fmt.Errorf("%s is not above the working directory", script)
+}
 
 // flavour is how a server wants to be treated: a Vault, or an OpenBao. All that
 // differs is here.

@@ -7,8 +7,3 @@ import "syscall"
 // childAttributes put a child into a group of its own. Without Linux's parent
 // death signal it outlives a parent that is killed.
 func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
-func killGroup(leader int) { _ = syscall.Kill(-leader, syscall.SIGKILL) }
-
-// childrenOf is not known here.
-func childrenOf(int) []int { return nil }

@@ -1,9 +1,9 @@
-// Command demo shows the main job on real parts: a Vault server with the
-// plugin, a Vault Agent that renders an application's credentials, and an
-// application that logs in with them while its client secret is rotated. Only
-// Auth0 is a simulation.
+// Command demo shows the main job on real parts: a Vault server with the plugin, a Vault
+// Agent that renders an application's credentials, and two applications that log in while
+// their client secrets are rotated: one tries both secrets that it is given, the other
+// knows only one. Only Auth0 is a simulation.
 //
-// It ends by itself, and fails if a login was refused during the staged
+// It ends by itself, and fails if a login of the first was refused during the staged
 // rotation. With -stay it leaves the parts running instead.
 package main
 
@@ -73,7 +73,8 @@ func run(ctx context.Context, stay bool) error {
 }
 
 const (
-	role        = "shop"
+	role        = "shop"   // of the application that tries two secrets
+	oneRole     = "legacy" // of the one that knows one
 	ttl         = 10 * time.Second
 	propagation = 3 * time.Second
 	loginEvery  = 40 * time.Millisecond
@@ -87,45 +88,60 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 	if err := scene.onboard(ctx); err != nil {
 		return err
 	}
-	running, end := context.WithCancel(ctx)
 	file, err := stack.StartAgent(ctx, role)
 	if err != nil {
-		end()
 		return err
 	}
-	app := &devstack.Application{
-		Source: auth0login.File(file), Domain: stack.Tenant.Domain(), Every: loginEvery, HTTP: stack.Tenant.HTTPClient(), Prefix: "login-",
-	}
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		app.Run(running)
-	}()
-	defer func() {
-		end()
-		<-finished
-	}()
-	scene.say("A real %s Agent renders the credentials into a file; the application logs in with it %d times a second.",
-		stack.Vault.Product(), time.Second/loginEvery)
-	if err := scene.watch(ctx, 2*time.Second, nil); err != nil {
+	leaseEnd := devstack.LeaseEnd(file)
+	defer scene.logIn(ctx, auth0login.File(file), role, leaseEnd)()
+	defer scene.logIn(ctx, scene.oneSecret(ctx), oneRole, nil)()
+	scene.say("Two applications log in, up to %d times a second. One reads what a real %s Agent renders, and tries both secrets\n"+
+		"        of it. The other reads from %[2]s when its lease ends, and knows only the first secret.", time.Second/loginEvery, stack.Vault.Product())
+	if err := scene.watch(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	staged, err := scene.rotate(ctx, "staged", nil)
-	if err != nil {
+
+	before := scene.logins(role)
+	scene.command("write -f auth0/rotate/%s; the same for %s        (staged: hand out first, set when every lease has it)", role, oneRole)
+	for _, name := range []string{role, oneRole} {
+		if err := scene.rotate(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	if err := scene.watch(ctx, ttl); err != nil {
 		return err
 	}
-	forced, err := scene.rotate(ctx, "forced", map[string]any{"force": true})
-	if err != nil {
+	staged := scene.logins(role)
+	if err := scene.watch(ctx, ttl); err != nil { // until the other has read again
 		return err
 	}
-	fmt.Println()
-	fmt.Printf("staged rotation: %4d logins, %d refused\n", staged.Accepted+staged.Refused, staged.Refused)
-	fmt.Printf("forced rotation: %4d logins, %d refused (that is the price of force: holders of older leases fail until they read again)\n",
-		forced.Accepted+forced.Refused, forced.Refused)
+
+	middle := time.Until(leaseEnd().Add(-ttl / 2))
+	if middle < 0 { // of the next one: the Agent reads again when nine tenths are over
+		middle += ttl * 9 / 10
+	}
+	if err := scene.watch(ctx, middle); err != nil {
+		return err
+	}
+	scene.command("write auth0/rotate/%s force=true        (an emergency, in the middle of a lease: do not wait for its end)", role)
+	if err := scene.rotate(ctx, role, map[string]any{"force": true}); err != nil {
+		return err
+	}
+	if err := scene.watch(ctx, ttl); err != nil {
+		return err
+	}
+
+	accepted, refused := staged.Accepted-before.Accepted, staged.Refused-before.Refused
+	fmt.Printf(`
+staged rotation, with both secrets:  %d logins, %d of them with the other secret after the first was refused; %d refused
+staged rotation, with one secret:    refused until the application reads again: up to one ttl (here %s) from when the new one is set,
+                                     or as long as that takes to reach all of Auth0 (here %s). This is the price of every rotation.
+forced rotation, with both secrets:  refused until the Agent reads again: up to one ttl (here %[4]s). This is the price of force.
+`, accepted+refused, staged.FellBack-before.FellBack, refused, ttl, propagation)
 	switch {
-	case staged.Accepted == 0:
+	case accepted == 0:
 		return errors.New("no login happened: the demo shows nothing")
-	case staged.Refused > 0:
+	case refused > 0:
 		return errors.New("logins were refused during the staged rotation")
 	}
 	return nil

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
@@ -13,14 +15,14 @@ import (
 // scene tells what happens, with the time since the beginning.
 type scene struct {
 	stack *devstack.Stack
-	app   tenant.Application
+	apps  map[string]tenant.Application // by role
 	began time.Time
 	names map[string]string // secret -> how the timeline calls it
 	last  string            // what the timeline showed last
 }
 
 func newScene(stack *devstack.Stack) *scene {
-	return &scene{stack: stack, began: time.Now(), names: map[string]string{}}
+	return &scene{stack: stack, began: time.Now(), apps: map[string]tenant.Application{}, names: map[string]string{}}
 }
 
 func (s *scene) say(format string, args ...any) {
@@ -44,18 +46,20 @@ func (s *scene) name(secret string) string {
 	return s.names[secret]
 }
 
-// onboard configures the engine and makes a role of an application.
+// onboard configures the engine and makes roles of the applications.
 func (s *scene) onboard(ctx context.Context) error {
-	s.app = s.stack.Tenant.AddApplication(tenant.Application{Name: role})
 	s.command("write auth0/config domain=%s client_id=... client_secret=...", s.stack.Tenant.Domain())
 	config := s.stack.Config()
 	config["propagation_delay"] = (propagation + time.Second).String()
 	if _, err := s.stack.Write(ctx, "config", config); err != nil {
 		return err
 	}
-	s.command("write auth0/roles/%s client_id=%s ttl=%s        (imports the present secret, rotates nothing)", role, s.app.ClientID, ttl)
-	if _, err := s.stack.Write(ctx, "roles/"+role, map[string]any{"client_id": s.app.ClientID, "ttl": ttl.String()}); err != nil {
-		return err
+	for _, name := range []string{role, oneRole} {
+		s.apps[name] = s.stack.Tenant.AddApplication(tenant.Application{Name: name})
+		s.command("write auth0/roles/%s client_id=%s ttl=%s        (imports the present secret, rotates nothing)", name, s.apps[name].ClientID, ttl)
+		if _, err := s.stack.Write(ctx, "roles/"+name, map[string]any{"client_id": s.apps[name].ClientID, "ttl": ttl.String()}); err != nil {
+			return err
+		}
 	}
 	s.command("read auth0/creds/%s", role)
 	lease, err := s.stack.Read(ctx, "creds/"+role)
@@ -67,54 +71,93 @@ func (s *scene) onboard(ctx context.Context) error {
 	return nil
 }
 
-// rotate starts a rotation and shows it until the old secret is gone, and for
-// one lease more if it was forced. It returns the logins meanwhile.
-func (s *scene) rotate(ctx context.Context, kind string, data map[string]any) (tenant.LoginStats, error) {
-	before := s.stack.Tenant.Stats().Logins
-	forced := data != nil
-	if forced {
-		s.command("write auth0/rotate/%s force=true               (an emergency: do not wait for leases)", role)
-	} else {
-		s.command("write -f auth0/rotate/%s                       (staged: hand out first, set when every lease has it)", role)
+// oneSecret gives the secret to try first, and no other, and reads it again when its
+// lease has ended.
+func (s *scene) oneSecret(ctx context.Context) auth0login.Source {
+	var held auth0login.Credentials
+	var end time.Time
+	return auth0login.SourceFunc(func(context.Context) (auth0login.Credentials, error) {
+		if time.Now().Before(end) {
+			return held, nil
+		}
+		began := time.Now()
+		lease, err := s.stack.Read(ctx, "creds/"+oneRole)
+		if err != nil {
+			return held, err
+		}
+		text, err := json.Marshal(lease.Data)
+		if err != nil {
+			return held, err
+		}
+		held, err = auth0login.ParseCredentials(text)
+		if err == nil {
+			held.ClientSecrets = held.ClientSecrets[:1]
+			end = began.Add(time.Duration(lease.LeaseDuration) * time.Second)
+		}
+		return held, err
+	})
+}
+
+// logIn starts an application.
+func (s *scene) logIn(ctx context.Context, source auth0login.Source, name string, leaseEnd func() time.Time) (stop func()) {
+	running, end := context.WithCancel(ctx)
+	app := &devstack.Application{
+		Source: source, Domain: s.stack.Tenant.Domain(), Every: loginEvery, HTTP: s.stack.Tenant.HTTPClient(), Prefix: name + "-", LeaseEnd: leaseEnd,
 	}
-	answer, err := s.stack.Write(ctx, "rotate/"+role, data)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		app.Run(running)
+	}()
+	return func() {
+		end()
+		<-finished
+	}
+}
+
+// logins are those of an application until now.
+func (s *scene) logins(name string) tenant.LoginStats {
+	return s.stack.Tenant.Stats().PerApplication[s.apps[name].ClientID]
+}
+
+func (s *scene) rotate(ctx context.Context, name string, data map[string]any) error {
+	answer, err := s.stack.Write(ctx, "rotate/"+name, data)
 	if err != nil {
-		return tenant.LoginStats{}, err
+		return err
 	}
 	for _, warning := range answer.Warnings {
 		fmt.Println("        warning:", warning)
 	}
-	least := time.Duration(0)
-	if forced {
-		least = ttl
-	}
-	if err := s.watch(ctx, least, func(phase string) bool { return phase == "steady" }); err != nil {
-		return tenant.LoginStats{}, fmt.Errorf("%s rotation: %w", kind, err)
-	}
-	after := s.stack.Tenant.Stats().Logins
-	return tenant.LoginStats{Accepted: after.Accepted - before.Accepted, Refused: after.Refused - before.Refused}, nil
+	return nil
 }
 
-// watch prints a line whenever something has changed, and every two seconds,
-// for at least some time and until the phase is the awaited one.
-func (s *scene) watch(ctx context.Context, least time.Duration, until func(phase string) bool) error {
+// watch prints a line whenever something has changed, and every two seconds, for at
+// least some time and until the roles are steady.
+func (s *scene) watch(ctx context.Context, least time.Duration) error {
 	began, printed := time.Now(), time.Time{}
 	for {
-		status, err := s.stack.Read(ctx, "roles/"+role)
-		if err != nil {
-			return err
+		line, steady := "", true
+		for _, name := range []string{role, oneRole} {
+			status, err := s.stack.Read(ctx, "roles/"+name)
+			if err != nil {
+				return err
+			}
+			static, err := s.stack.Read(ctx, "static-creds/"+name)
+			if err != nil {
+				return err
+			}
+			steady = steady && status.Data["phase"] == "steady"
+			if name == role {
+				line = s.line(status.Data["phase"], static.Data["client_secrets"])
+			}
 		}
-		static, err := s.stack.Read(ctx, "static-creds/"+role)
-		if err != nil {
-			return err
-		}
-		phase := fmt.Sprint(status.Data["phase"])
-		line := s.line(phase, static.Data["client_secrets"])
 		if line != s.last || time.Since(printed) >= 2*time.Second {
-			s.print(line)
+			two, one := s.logins(role), s.logins(oneRole)
+			fmt.Printf("%5.1fs  %s   with both: %4d logins, %2d fell back, %d refused   with one: %4d logins, %d refused\n", time.Since(s.began).Seconds(),
+				line, two.Accepted+two.Refused, two.FellBack, two.Refused, one.Accepted+one.Refused, one.Refused)
 			s.last, printed = line, time.Now()
 		}
-		if time.Since(began) >= least && (until == nil || until(phase)) {
+		if time.Since(began) >= least && steady {
 			return nil
 		}
 		select {
@@ -125,17 +168,11 @@ func (s *scene) watch(ctx context.Context, least time.Duration, until func(phase
 	}
 }
 
-func (s *scene) line(phase string, served any) string {
-	var names []string
-	if secrets, ok := served.([]any); ok {
-		for _, secret := range secrets {
-			names = append(names, s.name(fmt.Sprint(secret)))
-		}
+func (s *scene) line(phase, served any) string {
+	secrets, _ := served.([]any)
+	names := make([]string, 0, len(secrets))
+	for _, secret := range secrets {
+		names = append(names, s.name(fmt.Sprint(secret)))
 	}
-	return fmt.Sprintf("%-11s  served: %-5s Auth0 has: %s", phase, strings.Join(names, ", "), s.name(s.stack.Tenant.Secret(s.app.ClientID)))
-}
-
-func (s *scene) print(line string) {
-	logins := s.stack.Tenant.Stats().Logins
-	fmt.Printf("%5.1fs  %s   logins: %5d  refused: %d\n", time.Since(s.began).Seconds(), line, logins.Accepted+logins.Refused, logins.Refused)
+	return fmt.Sprintf("%-11s  served: %-5s Auth0 has: %s", phase, strings.Join(names, ", "), s.name(s.stack.Tenant.Secret(s.apps[role].ClientID)))
 }

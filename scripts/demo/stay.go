@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -19,11 +18,11 @@ var commands = template.Must(template.New("commands").Parse(`
 
 Make a role of an application, and let an Agent render its credentials into a file:
 
-  {{.Vault}} write auth0/roles/shop client_id={{.ClientID}} ttl=20s
+  {{.Vault}} write auth0/roles/shop client_id={{.ClientID}} ttl=10s
   {{.Vault}} agent -config={{.Agent}} > {{.Dir}}/agent.log 2>&1 &
   until test -s {{.File}}; do sleep 1; done; cat {{.File}}
 
-Rotate it. Within 20 s the file has the next secret, as a fallback; when all who read it have it, Auth0 gets it.
+Rotate it. Within 10 s the file has the next secret, as a fallback; when all who read it have it, Auth0 gets it.
 
   {{.Vault}} write -f auth0/rotate/shop
   until grep -q '"fallback_client_secret":"[^"]' {{.File}}; do sleep 1; done; cat {{.File}}
@@ -47,24 +46,6 @@ The simulated Auth0 tenant is https://{{.Domain}}, {{.Product}}'s log is {{.Log}
 Ctrl-C here stops all but the Agent, which was started over there: kill %1.
 `))
 
-// agentConfig is that of an Agent that uses the token of whoever starts it.
-const agentConfig = `vault {
-  address = %q
-}
-auto_auth {
-  method "token_file" {
-    config = {
-      token_file_path = %q
-    }
-  }
-}
-template {
-  contents    = %q
-  destination = %q
-  perms       = "0640"
-}
-`
-
 // leaveRunning prints commands to try, and waits for the end of the context.
 func leaveRunning(ctx context.Context, stack *devstack.Stack, plugin string) error {
 	app := stack.Tenant.AddApplication(tenant.Application{Name: role})
@@ -75,7 +56,7 @@ func leaveRunning(ctx context.Context, stack *devstack.Stack, plugin string) err
 	in := func(name string) string { return filepath.Join(stack.Dir, name) }
 	for name, text := range map[string]string{
 		"ca.pem": stack.Tenant.CACert(), "token": stack.Vault.Token(),
-		"agent.hcl": fmt.Sprintf(agentConfig, stack.Vault.Addr(), in("token"), devstack.Template(devstack.Mount, role), in(role+".json")),
+		"agent.hcl": devstack.AgentConfig(stack.Vault.Addr(), in("token"), devstack.Template(devstack.Mount+"/creds/"+role), in(role+".json")),
 	} {
 		if err := os.WriteFile(in(name), []byte(text), 0o600); err != nil {
 			return err
