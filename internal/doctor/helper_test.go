@@ -81,7 +81,7 @@ func (p *patient) environment() map[string]string {
 // check examines the tenant with the right credentials, but for what args say.
 func (p *patient) check(args ...string) (Report, result) {
 	p.t.Helper()
-	r := p.run(p.environment(), "", append([]string{"-ca-cert=@" + p.file("ca.pem", p.CACert()), "-format=json"}, args...)...)
+	r := p.run(p.environment(), "", append([]string{"-ca_cert=@" + p.file("ca.pem", p.CACert()), "-format=json"}, args...)...)
 	var report Report
 	if r.code != ExitUsage {
 		require.NoError(p.t, json.Unmarshal([]byte(r.out), &report), r.out+r.errors)
