@@ -56,7 +56,7 @@ func (e *Endpoint) matches(s seen) bool {
 
 // TestEveryRequestIsOfAnEndpoint, and sends what that says; and every endpoint is used.
 func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
-	key, next := testKey(t), testKey(t)
+	key, next := testKeys()[0], testKeys()[1]
 	p := &keyPool{}
 	p.with(true, credential{"cred_first", kidOf(t, key)})
 	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
