@@ -78,9 +78,6 @@ func (a Application) String() string {
 // Application asks Auth0 for an application, by GET /api/v2/clients/{id}.
 // Errors: Refused with CodeUnknownApplication if there is none.
 func (c *Client) Application(ctx context.Context, clientID string) (*Application, error) {
-	if failure := checkID(opGet, clientID); failure != nil {
-		return nil, failure
-	}
 	body, asked, sure, err := c.read(ctx, request{op: opGet, endpoint: endpointApplication, clientID: clientID})
 	if err != nil {
 		return nil, err
@@ -98,6 +95,9 @@ func (c *Client) Application(ctx context.Context, clientID string) (*Application
 // those. fields are those that were asked for; sure: the token may read them all, by
 // its scopes.
 func (c *Client) read(ctx context.Context, r request) (body []byte, fields []string, sure bool, err error) {
+	if err := r.check(); err != nil {
+		return nil, nil, false, err
+	}
 	tok, err := c.tokens.get(ctx)
 	if err != nil {
 		return nil, nil, false, err
@@ -216,29 +216,17 @@ func (c *Client) Applications(ctx context.Context, page, perPage int) (Applicati
 // After an Ambiguous error the secret may or may not be set; to send the same
 // one again is safe.
 func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
-	if failure := checkID(opSet, clientID); failure != nil {
-		return failure
-	}
 	// JSON cannot carry other bytes: Auth0 would be given another secret.
 	if secret == "" || !utf8.ValidString(secret) {
 		return notSent(opSet, "the secret is empty or not UTF-8")
 	}
-	body, err := json.Marshal(map[string]string{"client_secret": secret})
-	if err != nil {
-		return notSent(opSet, "the secret cannot be encoded")
-	}
-	body, err = c.do(ctx, request{op: opSet, endpoint: endpointSetSecret, clientID: clientID, body: body})
-	if err != nil {
-		return err
-	}
-	app, err := readApplication(opSet, clientID, body)
-	if err != nil {
-		return err
-	}
-	if app.ClientSecret != nil && *app.ClientSecret != secret {
+	app, err := c.change(ctx, request{
+		op: opSet, endpoint: endpointSetSecret, clientID: clientID, body: map[string]string{"client_secret": secret},
+	})
+	if err == nil && app.ClientSecret != nil && *app.ClientSecret != secret {
 		return unreadable(opSet, http.StatusOK, "the answer has another secret than the one that was sent")
 	}
-	return nil
+	return err
 }
 
 // RotateSecret has Auth0 make a new secret for an application, by
@@ -249,28 +237,20 @@ func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
 // read it. After an Ambiguous error there may be one that nobody knows: read
 // it, or set one with SetSecret.
 func (c *Client) RotateSecret(ctx context.Context, clientID string) (string, error) {
-	if failure := checkID(opRotate, clientID); failure != nil {
-		return "", failure
-	}
-	body, err := c.do(ctx, request{op: opRotate, endpoint: endpointRotateSecret, clientID: clientID})
-	if err != nil {
-		return "", err
-	}
-	app, err := readApplication(opRotate, clientID, body)
+	app, err := c.change(ctx, request{op: opRotate, endpoint: endpointRotateSecret, clientID: clientID})
 	if err != nil || app.ClientSecret == nil {
 		return "", err
 	}
 	return *app.ClientSecret, nil
 }
 
-// checkID refuses what is no client ID: an empty one would name all
-// applications, and "." or ".." something else yet.
-func checkID(op, clientID string) *Error {
-	switch clientID {
-	case "", ".", "..":
-		return notSent(op, "not a client ID")
+// change carries out a request whose answer is the application that it changes.
+func (c *Client) change(ctx context.Context, r request) (*Application, error) {
+	body, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return readApplication(r.op, r.clientID, body)
 }
 
 // readApplication reads the client object in a 2xx answer, which must not be

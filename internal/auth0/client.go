@@ -1,6 +1,7 @@
 // Package auth0 is a small client for the few calls of Auth0's Management API
-// that a rotation of client secrets needs: see applications, set a secret, have
-// Auth0 make a new one; and register and remove keys of private_key_jwt.
+// that a rotation of client secrets needs: to look at applications, to set a
+// secret, to have Auth0 make one, and to register and remove keys of
+// private_key_jwt.
 //
 //	c, err := auth0.New(auth0.Config{Domain: "tenant.eu.auth0.com", ClientID: id, Secrets: []string{secret}})
 //	...
@@ -8,10 +9,9 @@
 //	err = c.SetSecret(ctx, application, next)
 //	switch auth0.ClassOf(err) { ... }
 //
-// What matters most to a caller is whether a request took effect. So every
-// error is an *[Error] with a [Class], and only what Auth0 itself has said for
-// certain is called a refusal: all else, a time-out as much as a proxy's error
-// page, is [Ambiguous].
+// A caller has to know whether a request took effect. So every error is an
+// *[Error] with a [Class]. It is [Refused] only if Auth0 itself has said so: all
+// else, a time-out as much as a proxy's error page, is [Ambiguous].
 //
 // The client gets its own access token by client credentials, shares it among
 // concurrent calls, and replaces it before it expires or once when the API
@@ -19,13 +19,14 @@
 // a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
 // long as it said (see [Client.RateLimit]).
 //
-// Neither secrets nor tokens appear in errors, logs or printed values, nor does
-// any text of an answer that was not a success: it could quote them.
+// Errors, logs and printed values hold neither secrets nor tokens, nor any text of
+// an answer that was not a success, which could quote them.
 package auth0
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,8 +45,8 @@ type Config struct {
 	Domain   string // host or host:port; always https
 	ClientID string // of the engine's own machine-to-machine application
 	// Secrets are what it logs in with: client secrets or, with a
-	// SigningAlgorithm, private keys (RSA, in PEM). The next one is tried where
-	// one is refused: there are several while they are being rotated.
+	// SigningAlgorithm, private keys (RSA, in PEM). While they are rotated there are
+	// several: after one that is refused the client tries the next.
 	Secrets          []string      `json:"-"`
 	SigningAlgorithm string        // of private_key_jwt: RS256, RS384 or PS256; empty: client_secret_post
 	Audience         string        // empty: https://<Domain>/api/v2/
@@ -148,11 +149,22 @@ func (c *Client) Format(f fmt.State, _ rune) {
 type request struct {
 	op       string // for errors: Error.Op
 	endpoint *Endpoint
-	clientID string // in the endpoint's path
-	item     string // what follows it there; "": nothing
+	clientID string // for {id} in the endpoint's path
+	item     string // for {credential} in it
 	query    url.Values
-	body     []byte // JSON; nil: none
+	body     any // becomes JSON; nil: none
 }
+
+// check refuses what is no client ID: an empty one would name all applications, and
+// "." or ".." something else yet.
+func (r request) check() error {
+	if r.endpoint != endpointApplications && !isID(r.clientID) {
+		return notSent(r.op, "not a client ID")
+	}
+	return nil
+}
+
+func isID(id string) bool { return id != "" && id != "." && id != ".." }
 
 // address gives what follows the domain in the request's URL.
 func (r request) address() string {
@@ -168,6 +180,9 @@ func (r request) address() string {
 // r is sent at most once, or twice if the first answer was Auth0's own 401:
 // then it had no effect, and the token may merely have been revoked.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
 	for attempt := 1; ; attempt++ {
 		// First the wait, so that the token is fresh when it is used.
 		turn, err := c.limits.of(r.endpoint).wait(ctx, r.op)
@@ -184,27 +199,33 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		if failure == nil {
 			return body, nil
 		}
-		if failure.Class == Refused {
-			switch {
-			case failure.Status == http.StatusUnauthorized:
-				c.tokens.drop(tok)
-				if attempt == 1 {
-					continue
-				}
-			case failure.Code == CodeInsufficientScope && failure.fields == nil:
-				// A grant that is extended meanwhile shows only in a new token,
-				// and this one may have a day to live: the next call gets a new one.
-				c.tokens.drop(tok)
-				failure.Message = r.endpoint.lacking()
+		switch {
+		case failure.Class != Refused:
+		case failure.Status == http.StatusUnauthorized:
+			c.tokens.drop(tok)
+			if attempt == 1 {
+				continue
 			}
+		case failure.Code == CodeInsufficientScope && failure.fields == nil:
+			// A grant that is extended meanwhile shows only in a new token,
+			// and this one may have a day to live: the next call gets a new one.
+			c.tokens.drop(tok)
+			failure.Message = r.endpoint.lacking()
 		}
 		return nil, failure
 	}
 }
 
-// send sends r with tok, once as far as this function is concerned.
+// send sends r with tok. It does so once; the HTTP client for reads may send it again.
 func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([]byte, *Error) {
-	req, err := http.NewRequestWithContext(to(ctx, r.endpoint), r.endpoint.Method, c.base+r.address(), bytes.NewReader(r.body))
+	var payload []byte
+	if r.body != nil {
+		var err error
+		if payload, err = json.Marshal(r.body); err != nil {
+			return nil, notSent(r.op, "the request cannot be made")
+		}
+	}
+	req, err := http.NewRequestWithContext(to(ctx, r.endpoint), r.endpoint.Method, c.base+r.address(), bytes.NewReader(payload))
 	if err != nil {
 		return nil, notSent(r.op, "the request cannot be made")
 	}
@@ -231,9 +252,5 @@ func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([
 	turn.observe(resp.StatusCode, resp.Header)
 	body, err := readBody(resp.Body)
 	c.log.Trace("answer from Auth0", "op", r.op, "status", resp.StatusCode, "took", time.Since(start))
-
-	if failure := judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err}); failure != nil {
-		return nil, failure
-	}
-	return body, nil
+	return body, judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err})
 }

@@ -165,7 +165,7 @@ type credential struct {
 }
 
 // nameless says whether there is no ID by which the key could be enabled or deleted.
-func (c credential) nameless() bool { return checkID("", c.ID) != nil }
+func (c credential) nameless() bool { return !isID(c.ID) }
 
 // keyName is what is shown of an ID or a kid.
 var keyName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
@@ -198,9 +198,6 @@ func findKey(registered []credential, kid string) (credential, bool) {
 
 // credentials lists the keys that are registered.
 func (c *Client) credentials(ctx context.Context, op, clientID string) ([]credential, error) {
-	if failure := checkID(op, clientID); failure != nil {
-		return nil, failure
-	}
 	body, err := c.do(ctx, request{op: op, endpoint: endpointCredentials, clientID: clientID})
 	if err != nil {
 		return nil, err
@@ -214,11 +211,7 @@ func (c *Client) credentials(ctx context.Context, op, clientID string) ([]creden
 
 // createCredential registers a key.
 func (c *Client) createCredential(ctx context.Context, clientID string, fields map[string]string) (credential, error) {
-	payload, err := json.Marshal(fields)
-	if err != nil {
-		return credential{}, notSent(opEnableKey, "the key cannot be encoded")
-	}
-	body, err := c.do(ctx, request{op: opEnableKey, endpoint: endpointCreateCredential, clientID: clientID, body: payload})
+	body, err := c.do(ctx, request{op: opEnableKey, endpoint: endpointCreateCredential, clientID: clientID, body: fields})
 	if err != nil {
 		return credential{}, err
 	}
@@ -263,17 +256,9 @@ func (c *Client) useKeys(ctx context.Context, op, clientID string, ids []string)
 	for i, id := range ids {
 		list[i] = map[string]string{"id": id}
 	}
-	payload, err := json.Marshal(map[string]any{
+	_, err := c.change(ctx, request{op: op, endpoint: endpointEnableKeys, clientID: clientID, body: map[string]any{
 		"client_authentication_methods": map[string]any{methodPrivateKey: map[string]any{"credentials": list}},
-	})
-	if err != nil {
-		return notSent(op, "the keys cannot be encoded")
-	}
-	body, err := c.do(ctx, request{op: op, endpoint: endpointEnableKeys, clientID: clientID, body: payload})
-	if err != nil {
-		return err
-	}
-	_, err = readApplication(op, clientID, body)
+	}})
 	return err
 }
 

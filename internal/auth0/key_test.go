@@ -85,7 +85,7 @@ func TestUnusableKeys(t *testing.T) {
 		"not in PEM":      "nonsense",
 		"too short":       encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(short)),
 		"not an RSA key":  encode("PRIVATE KEY", ecDER),
-		"cannot be read":  encode("PRIVATE KEY", []byte("nonsense")),
+		"unencrypted":     encode("PRIVATE KEY", []byte("nonsense")),
 		"is neither a":    encode("PUBLIC KEY", nil),
 		"signing algorit": "",
 	} {

@@ -76,20 +76,14 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	if block == nil {
 		return nil, errors.New("auth0: the private key is not in PEM")
 	}
-	var key any
-	var err error
-	switch block.Type {
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		return nil, errors.New(`auth0: the private key is neither a "PRIVATE KEY" (PKCS #8) nor an "RSA PRIVATE KEY" (PKCS #1), unencrypted`)
 	}
 	rsaKey, isRSA := key.(*rsa.PrivateKey)
 	switch {
 	case err != nil:
-		return nil, errors.New("auth0: the private key cannot be read")
+		return nil, errors.New(`auth0: the private key is neither a "PRIVATE KEY" (PKCS #8) nor an "RSA PRIVATE KEY" (PKCS #1), unencrypted`)
 	case !isRSA:
 		return nil, errors.New("auth0: the private key is not an RSA key")
 	case rsaKey.N.BitLen() < minKeyBits:
@@ -118,19 +112,12 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		if err == nil {
 			return true, nil
 		}
-		turn.observeError(err)
-		if err = tokenError(ctx, err); !isCredentialRefused(err) {
-			return false, err
+		e := turn.tokenError(ctx, err)
+		if e.Class != Refused || e.Status != http.StatusUnauthorized || e.Code != "access_denied" && e.Code != "invalid_client" {
+			return false, e
 		}
 	}
 	return false, nil
-}
-
-// isCredentialRefused says whether Auth0 has refused a login for its credential.
-func isCredentialRefused(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) && refused.Class == Refused && refused.Status == http.StatusUnauthorized &&
-		slices.Contains([]string{"access_denied", "invalid_client"}, refused.Code)
 }
 
 // token asks for a token once, or with a client secret again after a failure

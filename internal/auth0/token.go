@@ -122,8 +122,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		turn.observeError(err)
-		return nil, tokenError(ctx, err)
+		return nil, turn.tokenError(ctx, err)
 	}
 	turn.observe(http.StatusOK, nil)
 	c.counts.tokens.Add(1)
@@ -141,31 +140,23 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
-// observeError learns from the answer to a token request that was no token, if there
-// was one.
-func (t *turn) observeError(err error) {
+// tokenError makes an *Error of what the oauth2 library says, and has the turn learn
+// from the answer. Neither the library's text nor its error is kept: they hold the
+// answer's body.
+func (t *turn) tokenError(ctx context.Context, err error) *Error {
 	var said *oauth2.RetrieveError
-	if errors.As(err, &said) && said.Response != nil {
-		t.observe(said.Response.StatusCode, said.Response.Header)
-	}
-}
-
-// tokenError makes an *Error of what the oauth2 library says. Neither its text
-// nor its error is kept: they hold the answer's body.
-func tokenError(ctx context.Context, err error) *Error {
-	var said *oauth2.RetrieveError
-	if errors.As(err, &said) {
+	var u *url.Error
+	switch {
+	case errors.As(err, &said):
 		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
+		t.observe(a.status, a.header)
 		if e := judge(a); e != nil {
 			return e
 		}
 		return unreadable(OpToken, a.status, "the answer has no token but an error")
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	case errors.As(err, &u):
 		return noAnswer(OpToken, err)
-	}
-	if ctx.Err() != nil { // while the body was read
+	case ctx.Err() != nil: // while the body was read
 		return noAnswer(OpToken, ctx.Err())
 	}
 	return unreadable(OpToken, 0, "the answer could not be read or has no token")
@@ -193,50 +184,42 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 		return t, nil
 	}
 	fetched := tc.group.DoChan("", func() (any, error) {
-		// An earlier fetch may have ended since this caller looked.
-		if t := tc.cached(); t != nil {
-			return t, nil
-		}
-		fetchCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
-		defer cancel()
-		t, err := tc.fetchOrPanic(fetchCtx)
-		if err != nil {
-			return nil, err
-		}
-		tc.mu.Lock()
-		tc.cur = t
-		tc.mu.Unlock()
-		return t, nil
+		return tc.refresh(ctx)
 	})
 	select {
 	case <-ctx.Done():
 		return nil, noAnswer(OpToken, ctx.Err())
 	case r := <-fetched:
-		var defect panicked
-		if errors.As(r.Err, &defect) {
+		if defect, ok := r.Val.(panicked); ok {
 			panic(defect.cause)
 		}
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*token), nil
+		return r.Val.(*token), r.Err
 	}
 }
 
-// panicked is a panic on its way to the goroutine of a caller: nobody could recover
-// from it in the one that is shared.
+// panicked is a panic on its way to the goroutine of a caller: in the one that is shared
+// no caller could recover from it.
 type panicked struct{ cause any }
 
-// Error says nothing of the cause, which could quote a secret.
-func (panicked) Error() string { return "auth0: a panic while a token was fetched" }
-
-func (tc *tokenCache) fetchOrPanic(ctx context.Context) (t *token, err error) {
+// refresh gives a *token, or what the fetch has panicked with.
+func (tc *tokenCache) refresh(ctx context.Context) (result any, err error) {
+	if t := tc.cached(); t != nil { // an earlier fetch has ended since the caller looked
+		return t, nil
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = panicked{cause}
+			result = panicked{cause}
 		}
 	}()
-	return tc.fetch(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
+	defer cancel()
+	t, err := tc.fetch(ctx)
+	if err == nil {
+		tc.mu.Lock()
+		tc.cur = t
+		tc.mu.Unlock()
+	}
+	return t, err
 }
 
 // cached gives the present token, nil if there is none that is still good.
