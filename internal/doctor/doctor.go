@@ -136,7 +136,7 @@ func (e *examination) scopes(loggedIn bool) {
 	case !known:
 		e.note(checkScopes, Warning, "Auth0 did not say which scopes it granted, so they could not be checked", "")
 	case lacksRequired:
-		e.note(checkScopes, Failed, "missing: "+list+". Without "+requirements.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
+		e.note(checkScopes, Failed, "missing: "+list+". Without "+auth0.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
 	case len(missing) > 0:
 		e.note(checkScopes, Warning, "missing: "+list, remedy+" Or do without what it is for.")
 	default:
@@ -213,8 +213,8 @@ func (e *examination) applications(ctx context.Context) {
 	switch {
 	case auth0.HasCode(err, auth0.CodeInsufficientScope):
 		e.note(checkAPI, OK, "answers", "")
-		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+requirements.ScopeReadClients+" nor "+requirements.ScopeReadClientKeys,
-			"Grant "+requirements.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
+		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+auth0.ScopeReadClients+" nor "+auth0.ScopeReadClientKeys,
+			"Grant "+auth0.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
 	case err != nil:
 		message, remedy := e.explain(err)
 		e.note(checkAPI, Failed, message, remedy)
