@@ -51,6 +51,7 @@ func TestBinary(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
 	assert.True(t, report.OK)
 	assert.Equal(t, shop.ClientID, report.Applications.List[0].ClientID)
+	assert.Empty(t, told)
 
 	code, out, _ = run("not-the-secret", "doctor", "-ca_cert=@"+ca)
 	assert.Equal(t, doctor.ExitFailed, code)

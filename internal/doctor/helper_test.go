@@ -23,9 +23,10 @@ var allScopes = []string{"update:client_keys", "read:clients", "read:client_keys
 // patient is a tenant and the application that the engine is to have there.
 type patient struct {
 	*tenant.Tenant
-	t      *testing.T
-	engine tenant.Application
-	secret []string // what must never be printed, on top of what the tenant knows
+	t        *testing.T
+	engine   tenant.Application
+	terminal bool
+	secret   []string // what must never be printed, on top of what the tenant knows
 }
 
 func newPatient(t *testing.T, o tenant.Options, scopes ...string) *patient {
@@ -61,7 +62,7 @@ func (p *patient) run(environment map[string]string, stdin string, args ...strin
 	p.t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := Main(p.t.Context(), args, "doctor/test", Streams{
-		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Terminal: p.terminal,
 		Getenv: func(name string) string { return environment[name] },
 	})
 	r := result{code, stdout.String(), stderr.String()}

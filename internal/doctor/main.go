@@ -73,7 +73,11 @@ func Main(ctx context.Context, args []string, userAgent string, s Streams) int {
 		fmt.Fprintf(s.Stderr, "doctor: %s\nvault-plugin-secrets-auth0 doctor -h lists the flags.\n", err)
 		return ExitUsage
 	}
-	report, err := examine(ctx, settings, userAgent, newProgress(s.Stderr, s.Terminal))
+	progress := io.Discard
+	if s.Terminal {
+		progress = s.Stderr
+	}
+	report, err := examine(ctx, settings, userAgent, progress)
 	switch {
 	case err != nil:
 		fmt.Fprintf(s.Stderr, "doctor: %s\n", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,7 +93,7 @@ func TestHelpTellsEverything(t *testing.T) {
 		assert.Contains(t, r.out, other)
 	}
 	for line := range strings.Lines(r.out) {
-		assert.LessOrEqual(t, runes(line), 80, line)
+		assert.LessOrEqual(t, utf8.RuneCountInString(line), 80, line)
 	}
 	assert.Contains(t, p.run(map[string]string{"VAULT_FORMAT": "json", "AUTH0_DOMAIN": "127.0.0.1:1", "AUTH0_CLIENT_ID": "x", "AUTH0_CLIENT_SECRET": "wrong"}, "").out, `"ok": false`)
 }
