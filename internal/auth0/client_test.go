@@ -98,11 +98,11 @@ func TestApplicationTellsAbsentFromEmpty(t *testing.T) {
 		"grant_types":[],"client_secret":"hidden-value","unknown":[1]}`))
 	app, err = c.Application(t.Context(), appID)
 	require.NoError(t, err)
-	yes, no, life, secret := true, false, int64(36000), "hidden-value"
+	yes, no, secret := true, false, "hidden-value"
 	assert.Equal(t, Application{
 		ClientID: appID, Name: "Shop", AppType: "regular_web", Global: &no, IsFirstParty: &yes,
 		ClientAuthenticationMethods: map[string]json.RawMessage{"private_key_jwt": json.RawMessage(`{"credentials":[]}`)},
-		JWTConfiguration:            &JWTConfiguration{Alg: "HS256", SecretEncoded: &no, LifetimeInSeconds: &life},
+		JWTConfiguration:            &JWTConfiguration{Alg: "HS256", SecretEncoded: &no},
 		ClientSecret:                &secret, Hidden: []string{},
 	}, *app)
 }

@@ -92,17 +92,16 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	return rsaKey, nil
 }
 
-// Accepts says whether Auth0 accepts a client secret as an application's, by a
-// login with it. False is Auth0's own refusal of it. All else is an *Error: that
-// the application may not have a token for the Management API, which is what is
-// asked for, says nothing of the secret.
+// Accepts says whether Auth0 accepts a client secret as an application's, by a login
+// with it. False is Auth0's own refusal of the secret. All else is an *Error, also
+// that the application may not have a token for the Management API.
 func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, error) {
 	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer turn.done()
-	// Which of the two the application is to use may not be known.
+	// The application's own method may not be known.
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader} {
 		attempt := clientcredentials.Config{
 			ClientID: clientID, ClientSecret: secret, AuthStyle: style,
@@ -120,9 +119,8 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 	return false, nil
 }
 
-// token asks for a token once, or with a client secret again after a failure
-// that may pass. An assertion is good for one request: if that is lost a new one
-// is made.
+// token asks for a token, again after a failure that may pass. An assertion is good
+// for one request only.
 func (l *login) token(ctx context.Context, c *Client, scopes []string) (*oauth2.Token, error) {
 	oauth := l.oauth
 	oauth.Scopes = scopes
@@ -153,8 +151,7 @@ func (l *login) token(ctx context.Context, c *Client, scopes []string) (*oauth2.
 
 // mayPass says whether a token request that failed is worth another attempt.
 func mayPass(ctx context.Context, err error) bool {
-	var said *oauth2.RetrieveError
-	if errors.As(err, &said) {
+	if said, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return said.Response.StatusCode >= http.StatusInternalServerError
 	}
 	again, _ := checkRetry(ctx, nil, err)

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// OpToken is the Op of errors that happened while a token was asked for: the
-	// request that the token was for was not sent, or refused with a 401.
+	// OpToken is the Op of errors of token requests: the request that the token was for
+	// was not sent, or was refused with a 401.
 	OpToken = "token"
 
 	// expiryMargin is how long before its end a token is no longer used, unless
@@ -34,9 +34,9 @@ type Grant struct {
 	ExpiresAt time.Time // of the access token; zero: the answer did not say
 }
 
-// Grant gets an access token, or takes the cached one, and says what it
-// allows. Errors are *Error with Op "token": Refused for credentials or an
-// audience that Auth0 does not accept.
+// Grant says what the client's access token allows, and gets one if need be. Errors
+// have the Op "token": Refused for credentials or an audience that Auth0 does not
+// accept.
 func (c *Client) Grant(ctx context.Context) (Grant, error) {
 	t, err := c.tokens.get(ctx)
 	if err != nil {
@@ -57,8 +57,7 @@ type token struct {
 	readable atomic.Pointer[readable]
 }
 
-// newToken makes a token that was asked for at a time and lives for a
-// lifetime, 0 for unknown, from then.
+// newToken makes a token that lives for a lifetime, 0 for unknown, from asked on.
 func newToken(value string, scopes []string, asked time.Time, lifetime time.Duration) *token {
 	t := &token{value: value, scopes: scopes}
 	if lifetime == 0 {
@@ -82,9 +81,8 @@ func (t AccessToken) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "auth0.AccessToken{Scopes:%q ExpiresAt:%s}", t.Scopes, t.ExpiresAt)
 }
 
-// NewToken gets a token of its own, which the Client does not use itself, and
-// asks for these scopes. Auth0 may grant more than was asked for (it does,
-// unless the tenant's own code prevents it) or less: the caller has to look.
+// NewToken gets a token to hand out, and asks for these scopes. Auth0 may grant more
+// (it does, unless the tenant's own code prevents it) or less: the caller has to look.
 // Errors are those of Grant.
 func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, error) {
 	t, err := c.fetchToken(ctx, scopes)
@@ -94,9 +92,9 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
 }
 
-// fetchToken asks Auth0 for a token, with each secret until one is not refused.
-// The error is that of the last one. Several are gone through twice: a new
-// secret may reach Auth0 between two attempts, so that both are refused.
+// fetchToken asks Auth0 for a token with one secret after the other until one is not
+// refused. The error is that of the last one. It tries several twice: a new secret may
+// reach Auth0 between two attempts, so that both are refused.
 func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error) {
 	attempts := c.logins
 	if len(attempts) > 1 {
@@ -172,10 +170,8 @@ type tokenCache struct {
 	cur   *token
 }
 
-// get gives a token that is good for a while yet.
-//
-// The fetch is shared by all who want one, so it has a context of its own: a
-// caller that gives up does not take the token away from the others.
+// get gives a token that is good for a while yet. All callers share one fetch, which
+// goes on if one of them gives up.
 func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, noAnswer(OpToken, err)
@@ -232,8 +228,8 @@ func (tc *tokenCache) cached() *token {
 	return tc.cur
 }
 
-// drop forgets t, but not a newer token that has come in its place: of many
-// calls that fail with the same token only the first causes a fetch.
+// drop forgets t, but not a newer token: of many calls that fail with the same token
+// only the first causes a fetch.
 func (tc *tokenCache) drop(t *token) {
 	tc.mu.Lock()
 	defer tc.mu.Unlock()
@@ -242,8 +238,8 @@ func (tc *tokenCache) drop(t *token) {
 	}
 }
 
-// TokenExpiresAt says when the Management API token that is at hand expires.
-// Zero: none is, or Auth0 did not say.
+// TokenExpiresAt is when the client's present token expires; zero: there is none, or
+// Auth0 did not say.
 func (c *Client) TokenExpiresAt() time.Time {
 	if t := c.tokens.cached(); t != nil {
 		return t.expiresAt
