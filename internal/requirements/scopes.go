@@ -29,7 +29,7 @@ type Scope struct {
 
 const withoutKeyRotation = "rotate-root cannot replace the engine's key"
 
-// Scopes are all of them, the required one first. The tables of the documents say the
+// Scopes are all of them, the required one first. The table in docs/auth0.md says the
 // same.
 var Scopes = append([]Scope{
 	{
