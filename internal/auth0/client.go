@@ -25,6 +25,7 @@ package auth0
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,13 +65,9 @@ func (c Config) Format(f fmt.State, _ rune) {
 }
 
 // Client talks to one tenant with one set of credentials. It is safe for
-// concurrent use.
-//
-// It keeps the client secret and the token behind pointers only, and has a
-// Format method: fmt calls no methods of unexported fields, so a Config held by
-// value in here would print its secret.
+// concurrent use. It holds secrets and tokens behind pointers only: fmt calls no
+// Format of an unexported field.
 type Client struct {
-	domain   string
 	base     string   // https://<domain>
 	audience string   // the Management API's
 	logins   []*login // one for each secret, in the order in which they are tried
@@ -91,43 +88,27 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || base.Hostname() == "" || base.Host != cfg.Domain {
 		return nil, errors.New("auth0: the domain must be host or host:port, without scheme and path")
 	}
-	if cfg.Audience == "" {
-		cfg.Audience = base.String() + "/api/v2/"
-	}
-	if cfg.RequestTimeout <= 0 {
-		cfg.RequestTimeout = defaultRequestTimeout
-	}
-	if cfg.Limits == nil {
-		cfg.Limits = &Limits{}
-	}
-	if cfg.Counts == nil {
-		cfg.Counts = &Counts{}
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = hclog.NewNullLogger()
-	}
-	clock := &clockWatch{}
-	tr, err := newTransport(cfg.CACert, cfg.UserAgent, clock, cfg.Counts)
-	if err != nil {
-		return nil, err
-	}
-
+	cfg.Audience = cmp.Or(cfg.Audience, base.String()+"/api/v2/")
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
 	c := &Client{
-		domain: cfg.Domain,
-		base:   base.String(), audience: cfg.Audience,
-		log:    cfg.Logger,
-		once:   newHTTPClient(tr, cfg.RequestTimeout),
-		limits: cfg.Limits,
-		counts: cfg.Counts,
-		clock:  clock,
+		base: base.String(), audience: cfg.Audience,
+		log:    cmp.Or(cfg.Logger, hclog.NewNullLogger()),
+		limits: cmp.Or(cfg.Limits, &Limits{}),
+		counts: cmp.Or(cfg.Counts, &Counts{}),
+		clock:  &clockWatch{},
 	}
 	for _, secret := range cfg.Secrets {
-		l, err := newLogin(cfg, base, secret)
+		l, err := newLogin(cfg, c.base, secret)
 		if err != nil {
 			return nil, err
 		}
 		c.logins = append(c.logins, l)
 	}
+	tr, err := newTransport(cfg.CACert, cfg.UserAgent, c.clock, c.counts)
+	if err != nil {
+		return nil, err
+	}
+	c.once = newHTTPClient(tr, cfg.RequestTimeout)
 	c.retry, c.retrying = newRetryingClient(c.once)
 	c.tokens = &tokenCache{fetch: func(ctx context.Context) (*token, error) { return c.fetchToken(ctx, nil) }, timeout: cfg.RequestTimeout}
 	return c, nil
@@ -142,7 +123,7 @@ func (c *Client) Format(f fmt.State, _ rune) {
 		_, _ = fmt.Fprint(f, "<nil>")
 		return
 	}
-	_, _ = fmt.Fprintf(f, "auth0.Client{%q}", c.domain)
+	_, _ = fmt.Fprintf(f, "auth0.Client{%q}", c.base)
 }
 
 // request is one call of the Management API.

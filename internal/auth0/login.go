@@ -40,10 +40,10 @@ type login struct {
 	issuer string      // the audience of assertions
 }
 
-func newLogin(cfg Config, base *url.URL, secret string) (*login, error) {
-	l := &login{secret: secret, issuer: base.String() + "/", oauth: clientcredentials.Config{
+func newLogin(cfg Config, base, secret string) (*login, error) {
+	l := &login{secret: secret, issuer: base + "/", oauth: clientcredentials.Config{
 		ClientID:       cfg.ClientID,
-		TokenURL:       base.String() + endpointToken.Path,
+		TokenURL:       base + endpointToken.Path,
 		EndpointParams: url.Values{"audience": {cfg.Audience}},
 		AuthStyle:      oauth2.AuthStyleInParams,
 	}}

@@ -50,7 +50,7 @@ type token struct {
 	value     string
 	scopes    []string
 	expiresAt time.Time // zero: unknown
-	staleAt   time.Time // not used from here on
+	staleAt   time.Time // when the client stops using it
 
 	// readable are the fields of applications that are left after Auth0 has refused
 	// to show some; nil: it has not.
@@ -59,14 +59,11 @@ type token struct {
 
 // newToken makes a token that lives for a lifetime, 0 for unknown, from asked on.
 func newToken(value string, scopes []string, asked time.Time, lifetime time.Duration) *token {
-	t := &token{value: value, scopes: scopes}
 	if lifetime == 0 {
-		t.staleAt = asked.Add(assumedLifetime)
-		return t
+		return &token{value: value, scopes: scopes, staleAt: asked.Add(assumedLifetime)}
 	}
-	t.expiresAt = asked.Add(lifetime)
-	t.staleAt = t.expiresAt.Add(-min(expiryMargin, lifetime/10))
-	return t
+	end := asked.Add(lifetime)
+	return &token{value: value, scopes: scopes, expiresAt: end, staleAt: end.Add(-min(expiryMargin, lifetime/10))}
 }
 
 // AccessToken is a Management API token to hand out.

@@ -128,9 +128,10 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 		return resp.StatusCode >= 500, nil
 	}
 	timeout, ok := errors.AsType[net.Error](err)
+	late := ok && timeout.Timeout()
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
-	return !(ok && timeout.Timeout()) && !untrusted && !notTLS, nil
+	return !late && !untrusted && !notTLS, nil
 }
 
 var errTooLong = errors.New("the answer is too long")
