@@ -12,7 +12,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// rounds is how often a login goes through the secrets. Once is not enough while a new
+// rounds is how often a login tries each secret. Once is not enough while a new
 // secret reaches Auth0's servers: they may refuse it, then receive it, and so refuse
 // the old one, too.
 const rounds = 2
@@ -72,8 +72,9 @@ func New(source Source, options ...Option) *Application {
 func (a *Application) Login(ctx context.Context, attempt func(ctx context.Context, c Credentials, secret string) error) error {
 	var refusal, rereading error
 	attempting := withoutRedirects(ctx)
-	for round := range rounds {
-		if refresher, ok := a.source.(Refresher); ok && round > 0 {
+	var before Credentials
+	for round, last := 1, rounds; round <= last; round++ {
+		if refresher, ok := a.source.(Refresher); ok && round == 2 {
 			rereading = refresher.Refresh(ctx)
 		}
 		c, err := a.credentials(ctx)
@@ -83,6 +84,10 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 		if err != nil {
 			return err
 		}
+		if round == 2 && slices.ContainsFunc(c.ClientSecrets, func(s string) bool { return !before.has(s) }) {
+			last = 1 + rounds // a secret that was not there before is tried as often as the others
+		}
+		before = c
 		for _, secret := range a.inOrder(c) {
 			err := answered(attempt(attempting, c, secret))
 			if !refused(err) {
