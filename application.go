@@ -10,9 +10,9 @@ import (
 
 // Scopes of the Management API that the engine uses. What for: see requirements.Scopes.
 const (
-	scopeUpdateClientKeys = requirements.ScopeUpdateClientKeys
-	scopeReadClients      = requirements.ScopeReadClients
-	scopeReadClientKeys   = requirements.ScopeReadClientKeys
+	scopeUpdateClientKeys = auth0.ScopeUpdateClientKeys
+	scopeReadClients      = auth0.ScopeReadClients
+	scopeReadClientKeys   = auth0.ScopeReadClientKeys
 )
 
 // examineApplication reads the application that a role is to be made of, and

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// rounds is how often a login goes through the secrets. Once is not enough while a
-// new secret reaches Auth0's servers: it may be refused as not there yet, arrive,
-// and so have the old one refused as not there any more.
+// rounds is how often a login tries each secret. Once is not enough while a new
+// secret reaches Auth0's servers: they may refuse it, then receive it, and so refuse
+// the old one, too.
 const rounds = 2
 
 // ErrRefused is in the chain of the error of a login for which Auth0 refused all of
@@ -26,12 +26,12 @@ var ErrRefused = errors.New("Auth0 refused the client secret")
 // use; the goroutines of a process should share one.
 type Application struct {
 	source Source
-	domain *string // of the tenant that it insists on; nil: of any
+	domain *string // of the only tenant it may log in at; nil: at any
 	last   *lastSecret
 }
 
-// lastSecret is the secret that worked last. An application points to it: fmt does not
-// follow pointers where it cannot call Format, as in the unexported field of a struct.
+// lastSecret is the secret that worked last. It is behind a pointer, which fmt does not
+// follow where it cannot call Format, as in the unexported field of a struct.
 type lastSecret struct {
 	mu     sync.Mutex
 	secret string
@@ -44,8 +44,8 @@ type Option func(*Application)
 // example.eu.auth0.com. Credentials for another one are refused with an error, before
 // anything is sent and before an address is made. Upper and lower case are the same.
 //
-// The domain must come from the application's own configuration, not from Vault:
-// otherwise those who may write the engine's config and roles could send users and
+// The domain must come from the application's own configuration, not from Vault.
+// Otherwise everybody who may write the engine's config and roles could send users and
 // logins to a tenant of their own.
 func Domain(domain string) Option {
 	return func(a *Application) { a.domain = &domain }
@@ -72,8 +72,9 @@ func New(source Source, options ...Option) *Application {
 func (a *Application) Login(ctx context.Context, attempt func(ctx context.Context, c Credentials, secret string) error) error {
 	var refusal, rereading error
 	attempting := withoutRedirects(ctx)
-	for round := range rounds {
-		if refresher, ok := a.source.(Refresher); ok && round > 0 {
+	var before Credentials
+	for round, last := 1, rounds; round <= last; round++ {
+		if refresher, ok := a.source.(Refresher); ok && round == 2 {
 			rereading = refresher.Refresh(ctx)
 		}
 		c, err := a.credentials(ctx)
@@ -83,6 +84,10 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 		if err != nil {
 			return err
 		}
+		if round == 2 && slices.ContainsFunc(c.ClientSecrets, func(s string) bool { return !before.has(s) }) {
+			last = 1 + rounds // a secret that was not there before is tried as often as the others
+		}
+		before = c
 		for _, secret := range a.inOrder(c) {
 			err := answered(attempt(attempting, c, secret))
 			if !refused(err) {
@@ -149,23 +154,22 @@ func refused(err error) bool {
 	return errors.Is(err, ErrRefused)
 }
 
-// saysNo: an answer that limits the rate, or of a server that fails, is no refusal,
-// whatever its body says.
+// saysNo says whether the answer's status can be a refusal: it is none if Auth0 limits
+// the rate, or fails, whatever the body says.
 func saysNo(answer *http.Response) bool {
 	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden
 }
 
-// accepted says whether Auth0 has accepted the secret. It looks at the code or the
-// refresh token only after that; should it void a code that came with a wrong secret
+// accepted says whether Auth0 has accepted the secret. Only after that does Auth0 look
+// at the code or the refresh token. Should it void a code that came with a wrong secret
 // before, the next login begins with the right one.
 func accepted(err error) bool {
 	var answer *oauth2.RetrieveError
 	return err == nil || errors.As(err, &answer) && answer.ErrorCode == "invalid_grant"
 }
 
-// moreTelling is the refusal to report: the last one, but one that is not about the
-// secret (Auth0 says access_denied also of an audience) rather than those of the
-// secrets that are tried after it.
+// moreTelling is the refusal to report: the last one, unless an earlier one was not about
+// the secret (Auth0 says access_denied of an audience, too).
 func moreTelling(earlier, last error) error {
 	var answer *oauth2.RetrieveError
 	if errors.As(earlier, &answer) && answer.Response != nil && answer.Response.StatusCode != http.StatusUnauthorized {

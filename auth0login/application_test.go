@@ -227,6 +227,30 @@ func TestASourceIsReadAgainWhenAllIsRefused(t *testing.T) {
 	assert.ErrorContains(t, err, "Vault is sealed")
 }
 
+// TestSecretsThatWereReadAgainAreTriedTwice, too: a new one may be on its way to Auth0.
+func TestSecretsThatWereReadAgainAreTriedTwice(t *testing.T) {
+	attempts := 0
+	auth0 := startAuth0(t, func(secret string) (int, string) {
+		if attempts++; attempts < 4 { // the first and the third server have B already, the second has not
+			return refusal()
+		}
+		return accepts("B")(secret)
+	})
+	secrets, refreshes := []string{"A"}, 0
+	app := New(refreshed{
+		SourceFunc: func(ctx context.Context) (Credentials, error) { return auth0.source(secrets...)(ctx) },
+		refresh:    func() error { refreshes++; secrets = []string{"B", "A"}; return nil },
+	})
+	require.NoError(t, auth0.login(t, app))
+	assert.Equal(t, []string{"A", "B", "A", "B"}, auth0.attempts())
+	assert.Equal(t, 1, refreshes)
+
+	auth0.switchTo(accepts("none of them"))
+	secrets = []string{"A"}
+	require.ErrorIs(t, auth0.login(t, New(app.source)), ErrRefused)
+	assert.Equal(t, []string{"A", "B", "A", "B", "A"}, auth0.attempts(), "and not for ever")
+}
+
 func TestErrorsOfTheSource(t *testing.T) {
 	for want, c := range map[string]Credentials{
 		"no domain":        {ClientID: "shop", ClientSecrets: []string{"A"}},

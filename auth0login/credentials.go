@@ -23,9 +23,9 @@ type Source interface {
 	Credentials(ctx context.Context) (Credentials, error)
 }
 
-// Refresher is a [Source] that can read ahead of time. It is asked to when Auth0 has
-// refused all of the secrets, as it does after a rotation that did not wait for
-// leases.
+// Refresher is a [Source] that can read ahead of time. A login asks for that when Auth0
+// has refused all of the secrets, as it does after a rotation that did not wait for
+// leases. So Refresh has to read what was written before it was called.
 type Refresher interface {
 	Refresh(ctx context.Context) error
 }

@@ -4,12 +4,12 @@
 // one that Auth0 accepts at present.
 //
 // The engine hands out the next secret ahead of the rotation, and the previous one
-// for a while after it. An application that knows them all never fails, if it does
-// what this package does: it tries the secret that worked last, then the others in
-// their order, and goes through them once more if all were refused, since a new
-// secret may reach Auth0 between two attempts. It goes on to the next secret only if
-// Auth0 refuses the one it has tried (invalid_client, access_denied), never after a
-// time-out, an error of the server or any other refusal.
+// for a while after it. So an application that tries them all goes on through a
+// rotation. This package tries the secret that worked last, then the others in their
+// order, and all of them once more if all were refused, since a new secret may reach
+// Auth0 between two attempts. Before that it reads them again. It goes on to the next secret only if Auth0 refuses the
+// one it has tried (invalid_client, access_denied), never after a time-out, an error
+// of the server or any other refusal.
 //
 // # Client credentials
 //
@@ -31,8 +31,8 @@
 //
 // # The application's own tenant
 //
-// [Domain] says for which tenant the credentials have to be. Without it the application
-// goes wherever they lead.
+// [Domain] says of which tenant the credentials have to be. Without it the application
+// goes to any that they name.
 //
 // # Where the secrets come from
 //

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 )
 
-// What holds secrets is printed, logged and marshalled without them. The methods are of
-// values, so that values and pointers both have them.
+// These types are printed, logged and marshalled without their secrets. The methods are
+// of values, so that values and pointers both have them.
 
-// String tells everything but the secrets.
+// String gives everything but the secrets.
 func (c Credentials) String() string {
 	return fmt.Sprintf("%s at %s with %d client secrets", c.ClientID, c.Domain, len(c.ClientSecrets))
 }
@@ -27,7 +27,7 @@ func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), 
 // LogValue is String, for package slog.
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// String tells the domain, if the application has the option [Domain].
+// String gives the domain, if the application has the option [Domain].
 func (a Application) String() string {
 	if a.domain == nil {
 		return "Auth0 application"

@@ -34,33 +34,31 @@ const (
 	patience = 5 * time.Second
 	// readTimeout is how long one read may take, with the client's own retries.
 	readTimeout = 30 * time.Second
-	// pause is the time between two reads after one that has failed, and between two
-	// ahead of time: all secrets may be refused for long.
+	// pause is the least time between two reads, if Vault fails or Auth0 refuses all
+	// secrets for long.
 	pause = time.Second
 )
 
 // Source reads creds/<role> or static-creds/<role>. It reads when credentials are
 // asked for and most of their lease (of static-creds: all of their ttl) is over:
-// nothing runs while nobody logs in. While Vault does not answer, the last
-// credentials go on to be used.
+// nothing runs while nobody logs in. While Vault does not answer, the source goes on
+// with the last credentials.
 type Source struct {
-	// Patience is how long a login waits for Vault while it has credentials; to be
-	// set before the source is used. New sets it to 5 seconds.
+	// Patience is how long a login waits for Vault while it has credentials. Set it
+	// before the source is used, to more than a second. New sets it to 5 seconds.
 	Patience time.Duration
 
 	client *api.Client
 	path   string
-	now    func() time.Time
 	*state // behind a pointer, which fmt does not follow where it cannot call Format
 }
 
 type state struct {
-	mu      sync.Mutex
-	held    *lease
-	last    *reading  // under way, or the last one
-	ended   time.Time // when the last one ended
-	failed  error     // what came of that
-	refresh time.Time // when the last one ended that was ahead of time
+	mu     sync.Mutex
+	held   *lease
+	last   *reading  // under way, or the last one
+	ended  time.Time // when the last one ended
+	failed error     // what came of that
 }
 
 var (
@@ -75,13 +73,11 @@ type lease struct {
 	end         time.Time
 }
 
-// reading is one read. It is not of the one who has asked for it first: whoever
-// needs it waits for it, and his leaving ends it for nobody.
+// reading is one read. All who need it share it, and it goes on when one of them leaves.
 type reading struct {
-	number int
-	began  time.Time
-	done   chan struct{} // closed when it has ended
-	err    error         // to be read after that
+	began time.Time
+	done  chan struct{} // closed when it has ended
+	err   error         // to be read after that
 }
 
 func (r *reading) underWay() bool {
@@ -96,10 +92,10 @@ func (r *reading) underWay() bool {
 	}
 }
 
-// New is a source that reads the path, such as auth0/creds/shop. The client's token
-// has to be kept alive by the caller: see LastError.
+// New is a source that reads the path, such as auth0/creds/shop. The caller keeps the
+// client's token alive: see LastError.
 func New(client *api.Client, path string) *Source {
-	return &Source{client: client, path: path, now: time.Now, Patience: patience, state: &state{}}
+	return &Source{client: client, path: path, Patience: patience, state: &state{}}
 }
 
 // String is the path; a source is printed, logged and marshalled without the secrets
@@ -115,19 +111,19 @@ func (s Source) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 // LogValue is String, for package slog.
 func (s Source) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// Credentials gives the credentials of the present lease, or reads. Before the
-// lease's end nobody waits for that.
+// Credentials gives the credentials of the present lease, or reads. No login waits for
+// that before the lease's end.
 func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error) {
 	if err := ctx.Err(); err != nil {
 		return auth0login.Credentials{}, err
 	}
 	held, r := s.present(ctx)
-	if r == nil || held != nil && s.now().Before(held.end) {
+	if r == nil || held != nil && time.Now().Before(held.end) {
 		return held.credentials, nil
 	}
 	if held != nil {
 		var enough context.CancelFunc
-		ctx, enough = context.WithTimeout(ctx, s.Patience-s.now().Sub(r.began))
+		ctx, enough = context.WithTimeout(ctx, s.Patience-time.Since(r.began))
 		defer enough()
 	}
 	err := s.await(ctx, r)
@@ -144,7 +140,7 @@ func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error
 func (s *Source) present(ctx context.Context) (*lease, *reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	now := time.Now()
 	switch {
 	case s.held == nil, s.last.underWay():
 		return s.held, s.read(ctx)
@@ -154,41 +150,37 @@ func (s *Source) present(ctx context.Context) (*lease, *reading) {
 	return s.held, s.read(ctx)
 }
 
-// Refresh reads ahead of time, unless that was done just now, and says why Vault
-// could not be read last.
+// Refresh reads ahead of time. The read begins after the call, so it sees the rotation
+// for which Auth0 has refused the secrets; and at least a second after the last one
+// ended, so that Vault is not asked for each login. All who wait share it. It waits no
+// longer than Patience.
 func (s *Source) Refresh(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.last.underWay() && !s.refresh.IsZero() && s.now().Sub(s.refresh) < pause {
-		defer s.mu.Unlock()
-		return s.failed
-	}
-	// A read that is under way may have begun before the rotation.
-	need := 1
-	if s.last != nil {
-		need = s.last.number + 1
-	}
-	s.mu.Unlock()
 	ctx, enough := context.WithTimeout(ctx, s.Patience)
 	defer enough()
+	s.mu.Lock()
+	before, calm := s.last, time.Until(s.ended.Add(pause))
+	s.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return s.unread(ctx.Err())
+	case <-time.After(calm):
+	}
 	for {
 		s.mu.Lock()
 		r := s.last
-		if r == nil || r.number < need {
+		if r == before { // still under way, or nobody has read since
 			r = s.read(ctx)
 		}
 		s.mu.Unlock()
-		if err := s.await(ctx, r); r.number >= need || ctx.Err() != nil {
-			s.mu.Lock()
-			s.refresh = s.now()
-			s.mu.Unlock()
+		if err := s.await(ctx, r); r != before || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// LastError is why the last read of Vault has failed, such as for want of a token
-// that is still good; nil if it has not. Logins go on with the credentials that
-// there are meanwhile.
+// LastError is why the last read of Vault has failed, for instance because the token has
+// expired; nil if it has not. Logins go on with the credentials that there are
+// meanwhile.
 func (s *Source) LastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,9 +193,11 @@ func (s *Source) await(ctx context.Context, r *reading) error {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
-		return fmt.Errorf("read %s: %w", s.path, ctx.Err())
+		return s.unread(ctx.Err())
 	}
 }
+
+func (s *Source) unread(why error) error { return fmt.Errorf("read %s: %w", s.path, why) }
 
 // read starts to read, unless it is under way. s.mu must be held. The lease counts
 // from before the request, so that it is never taken to be longer than it is.
@@ -211,10 +205,7 @@ func (s *Source) read(ctx context.Context) *reading {
 	if s.last.underWay() {
 		return s.last
 	}
-	r := &reading{number: 1, began: s.now(), done: make(chan struct{})}
-	if s.last != nil {
-		r.number = s.last.number + 1
-	}
+	r := &reading{began: time.Now(), done: make(chan struct{})}
 	s.last = r
 	ctx, enough := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	go func() {
@@ -223,11 +214,11 @@ func (s *Source) read(ctx context.Context) *reading {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil {
-			r.err = fmt.Errorf("read %s: %w", s.path, err)
+			r.err = s.unread(err)
 		} else {
 			s.held = fresh
 		}
-		s.ended, s.failed = s.now(), r.err
+		s.ended, s.failed = time.Now(), r.err
 		close(r.done)
 	}()
 	return r

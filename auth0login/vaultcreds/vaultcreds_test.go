@@ -5,23 +5,28 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/auth0login"
 )
 
-// vault answers reads of one path, and can be sealed.
+// vault answers reads of one path, each with another secret. It is no server, so that a
+// test in a bubble of synctest has the clock to itself.
 type vault struct {
-	*httptest.Server
 	mu      sync.Mutex
 	lease   string
 	seconds int
@@ -30,37 +35,39 @@ type vault struct {
 	hold    chan struct{} // reads wait for it, if it is there
 }
 
-func startVault(t *testing.T, lease string, seconds int) *vault {
-	t.Helper()
-	v := &vault{lease: lease, seconds: seconds}
-	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v.mu.Lock()
-		v.reads++
-		answer := map[string]any{
-			"lease_id": v.lease, "data": map[string]any{
-				"domain": "example.eu.auth0.com", "client_id": "shop", "client_secrets": []string{fmt.Sprint("secret-", v.reads)},
-				"ttl": v.seconds,
-			},
+const leased = "auth0/creds/shop/x"
+
+// RoundTrip answers a read.
+func (v *vault) RoundTrip(r *http.Request) (*http.Response, error) {
+	v.mu.Lock()
+	v.reads++
+	answer := map[string]any{
+		"lease_id": v.lease, "data": map[string]any{
+			"domain": "example.eu.auth0.com", "client_id": "shop", "client_secrets": []string{fmt.Sprint("secret-", v.reads)},
+			"ttl": v.seconds,
+		},
+	}
+	if v.lease != "" {
+		answer["lease_duration"] = v.seconds
+	}
+	sealed, hold := v.sealed, v.hold
+	v.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
 		}
-		if v.lease != "" {
-			answer["lease_duration"] = v.seconds
-		}
-		sealed, hold := v.sealed, v.hold
-		v.mu.Unlock()
-		if hold != nil {
-			select {
-			case <-hold:
-			case <-r.Context().Done():
-			}
-		}
-		if sealed {
-			http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
-			return
-		}
+	}
+	w := httptest.NewRecorder()
+	if sealed {
+		http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
+	} else {
 		_ = json.NewEncoder(w).Encode(answer)
-	}))
-	t.Cleanup(v.Close)
-	return v
+	}
+	response := w.Result()
+	response.Request = r
+	return response, nil
 }
 
 func (v *vault) set(change func()) {
@@ -75,39 +82,21 @@ func (v *vault) count() int {
 	return v.reads
 }
 
-// hour is longer than any test.
-const hour = time.Hour
-
-// clock is the time as the source sees it.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) read() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func (v *vault) source(t *testing.T) (*Source, *clock) {
+func sourceAt(t *testing.T, address string, transport http.RoundTripper) *Source {
 	t.Helper()
 	config := api.DefaultConfig()
-	config.Address, config.MaxRetries = v.URL, 0
+	config.Address, config.MaxRetries, config.HttpClient.Transport = address, 0, transport
 	client, err := api.NewClient(config)
 	require.NoError(t, err)
-	source, time := New(client, "auth0/creds/shop"), &clock{now: time.Now()}
-	source.now, source.Patience = time.read, hour
-	return source, time
+	return New(client, "auth0/creds/shop")
 }
 
-func (v *vault) secret(t *testing.T, s *Source) string {
+func (v *vault) source(t *testing.T) *Source {
+	t.Helper()
+	return sourceAt(t, "http://vault", v)
+}
+
+func secretOf(t *testing.T, s *Source) string {
 	t.Helper()
 	c, err := s.Credentials(t.Context())
 	require.NoError(t, err)
@@ -115,198 +104,236 @@ func (v *vault) secret(t *testing.T, s *Source) string {
 	return c.ClientSecrets[0]
 }
 
-// ended waits until no read is under way.
-func ended(s *Source) {
-	s.mu.Lock()
-	r := s.last
-	s.mu.Unlock()
-	if r != nil {
-		<-r.done
-	}
+// later is the secret after a while, and after what was begun has ended.
+func later(t *testing.T, s *Source, d time.Duration) string {
+	t.Helper()
+	time.Sleep(d)
+	secret := secretOf(t, s)
+	synctest.Wait()
+	return secret
 }
 
 // TestALeaseIsReadAgainBeforeItEnds, and not sooner than Vault Agent would.
 func TestALeaseIsReadAgainBeforeItEnds(t *testing.T) {
 	for range 20 { // when exactly is left to chance
-		v := startVault(t, "auth0/creds/shop/x", 100)
-		source, clock := v.source(t)
-		assert.Equal(t, "secret-1", v.secret(t, source))
-		clock.forward(84 * time.Second)
-		assert.Equal(t, "secret-1", v.secret(t, source))
-		ended(source)
-		assert.Equal(t, 1, v.count())
-		clock.forward(11 * time.Second)
-		assert.Equal(t, "secret-1", v.secret(t, source), "nobody waits: the lease has not ended")
-		ended(source)
-		assert.Equal(t, "secret-2", v.secret(t, source))
-		clock.forward(100 * time.Second)
-		assert.Equal(t, "secret-3", v.secret(t, source), "it has, and is waited for")
-		v.Close()
+		synctest.Test(t, func(t *testing.T) {
+			v := &vault{lease: leased, seconds: 100}
+			source := v.source(t)
+			assert.Equal(t, "secret-1", secretOf(t, source))
+			assert.Equal(t, "secret-1", later(t, source, 84*time.Second))
+			assert.Equal(t, 1, v.count())
+			hold := make(chan struct{})
+			v.set(func() { v.hold = hold })
+			assert.Equal(t, "secret-1", later(t, source, 11*time.Second), "no login waits: the lease has not ended")
+			assert.Equal(t, 2, v.count())
+			close(hold)
+			synctest.Wait()
+			assert.Equal(t, "secret-2", secretOf(t, source))
+			assert.Equal(t, "secret-3", later(t, source, 100*time.Second), "it has, and is waited for")
+		})
 	}
 }
 
 // TestWithoutALeaseTheTTLCounts: static-creds change when it is over, not before.
 func TestWithoutALeaseTheTTLCounts(t *testing.T) {
-	v := startVault(t, "", 100)
-	source, clock := v.source(t)
-	v.secret(t, source)
-	clock.forward(99 * time.Second)
-	assert.Equal(t, "secret-1", v.secret(t, source))
-	ended(source)
-	clock.forward(time.Second)
-	assert.Equal(t, "secret-2", v.secret(t, source))
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{seconds: 100}
+		source := v.source(t)
+		secretOf(t, source)
+		assert.Equal(t, "secret-1", later(t, source, 99*time.Second))
+		assert.Equal(t, "secret-2", later(t, source, time.Second))
+		assert.Equal(t, 2, v.count())
+	})
 }
 
 // TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer, and Vault is not asked for
 // each login meanwhile.
 func TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, clock := v.source(t)
-	v.secret(t, source)
-	require.NoError(t, source.LastError())
-	v.set(func() { v.sealed = true })
-	clock.forward(time.Hour)
-	for range 5 {
-		assert.Equal(t, "secret-1", v.secret(t, source))
-	}
-	assert.Equal(t, 2, v.count())
-	require.ErrorContains(t, source.LastError(), "sealed")
-	v.set(func() { v.sealed = false })
-	clock.forward(pause)
-	assert.Equal(t, "secret-3", v.secret(t, source))
-	assert.NoError(t, source.LastError())
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{lease: leased, seconds: 100}
+		source := v.source(t)
+		secretOf(t, source)
+		require.NoError(t, source.LastError())
+		v.set(func() { v.sealed = true })
+		time.Sleep(time.Hour)
+		for range 5 {
+			assert.Equal(t, "secret-1", secretOf(t, source))
+		}
+		assert.Equal(t, 2, v.count())
+		require.ErrorContains(t, source.LastError(), "sealed")
+		v.set(func() { v.sealed = false })
+		assert.Equal(t, "secret-3", later(t, source, pause))
+		assert.NoError(t, source.LastError())
+	})
 }
 
-func TestRefreshReadsAheadOfTimeButNotAllTheTime(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, clock := v.source(t)
-	v.secret(t, source)
-	for range 5 {
-		require.NoError(t, source.Refresh(t.Context()))
-	}
-	assert.Equal(t, 2, v.count())
-	assert.Equal(t, "secret-2", v.secret(t, source))
-	v.set(func() { v.sealed = true })
-	clock.forward(pause)
-	for range 5 {
+// TestEveryRefreshReadsAgain, for all secrets were refused meanwhile, but at most once
+// in a second, whether Vault answers or not.
+func TestEveryRefreshReadsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{lease: leased, seconds: 100}
+		source := v.source(t)
+		secretOf(t, source)
+		for i := range 5 {
+			began := time.Now()
+			require.NoError(t, source.Refresh(t.Context()))
+			assert.Equal(t, pause, time.Since(began))
+			assert.Equal(t, fmt.Sprint("secret-", i+2), secretOf(t, source))
+		}
+		v.set(func() { v.sealed = true })
 		require.ErrorContains(t, source.Refresh(t.Context()), "sealed")
-	}
-	assert.Equal(t, 3, v.count())
-	assert.Equal(t, "secret-2", v.secret(t, source), "the last credentials stay")
+		assert.Equal(t, 7, v.count())
+		assert.Equal(t, "secret-6", secretOf(t, source), "the last credentials stay")
+		time.Sleep(pause)
+		began := time.Now()
+		require.ErrorContains(t, source.Refresh(t.Context()), "sealed")
+		assert.Zero(t, time.Since(began))
+
+		ctx, cancel := context.WithTimeout(t.Context(), pause/2)
+		defer cancel()
+		require.ErrorIs(t, source.Refresh(ctx), context.DeadlineExceeded)
+		assert.Equal(t, 8, v.count())
+	})
 }
 
-// noticed is a context that says when somebody begins to wait for its end.
-type noticed struct {
-	context.Context
-	notice func()
-}
-
-// Done is that of the context.
-func (n noticed) Done() <-chan struct{} {
-	n.notice()
-	return n.Context.Done()
+// TestAForcedRotationJustAfterAnother: a login that met the end of the last propagation
+// has had the source read again. A secret that is forced within the same second is
+// found all the same, by all the logins that meet it, with one more read.
+func TestAForcedRotationJustAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{lease: leased, seconds: 100}
+		source := v.source(t)
+		app := auth0login.New(source)
+		accepted := "secret-1"
+		login := func() error {
+			return app.Login(t.Context(), func(_ context.Context, _ auth0login.Credentials, secret string) error {
+				if secret != accepted {
+					return auth0login.ErrRefused
+				}
+				return nil
+			})
+		}
+		require.NoError(t, login())
+		accepted = "secret-2"
+		time.Sleep(pause)
+		require.NoError(t, login())
+		accepted = "secret-3"
+		time.Sleep(pause / 2)
+		var logins sync.WaitGroup
+		for range 5 {
+			logins.Go(func() { assert.NoError(t, login()) })
+		}
+		logins.Wait()
+		assert.Equal(t, 3, v.count())
+	})
 }
 
 // TestARefreshGoesByNoReadThatHadBegunBefore: that may have come before the rotation.
 // All who refresh meanwhile share one.
 func TestARefreshGoesByNoReadThatHadBegunBefore(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, clock := v.source(t)
-	v.secret(t, source)
-	hold := make(chan struct{})
-	v.set(func() { v.hold = hold })
-	clock.forward(96 * time.Second)
-	v.secret(t, source) // begins to read
-	require.Eventually(t, func() bool { return v.count() == 2 }, time.Minute, time.Millisecond)
-	var refreshing, begun sync.WaitGroup
-	for range 5 {
-		begun.Add(1)
-		ctx := noticed{t.Context(), sync.OnceFunc(begun.Done)}
-		refreshing.Go(func() { assert.NoError(t, source.Refresh(ctx)) })
+	for name, sealed := range map[string]bool{"that works": false, "that fails": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{lease: leased, seconds: 100}
+				source := v.source(t)
+				secretOf(t, source)
+				hold := make(chan struct{})
+				v.set(func() { v.hold, v.sealed = hold, sealed })
+				later(t, source, 96*time.Second) // begins to read
+				require.Equal(t, 2, v.count())
+				v.set(func() { v.sealed = false })
+				var refreshing sync.WaitGroup
+				for range 5 {
+					refreshing.Go(func() { assert.NoError(t, source.Refresh(t.Context())) })
+				}
+				synctest.Wait()
+				close(hold)
+				refreshing.Wait()
+				assert.Equal(t, "secret-3", secretOf(t, source))
+				assert.Equal(t, 3, v.count())
+			})
+		})
 	}
-	begun.Wait() // one that comes after the read would have another
-	close(hold)
-	refreshing.Wait()
-	assert.Equal(t, "secret-3", v.secret(t, source))
-	assert.Equal(t, 3, v.count())
 }
 
 func TestOneReadServesAllWhoWaitForIt(t *testing.T) {
 	for name, sealed := range map[string]bool{"and works": false, "and fails": true} {
 		t.Run(name, func(t *testing.T) {
-			v := startVault(t, "auth0/creds/shop/x", 100)
-			v.hold, v.sealed = make(chan struct{}), sealed
-			source, _ := v.source(t)
-			began := make(chan struct{}, 10)
-			var waiting sync.WaitGroup
-			for range 10 {
-				waiting.Go(func() {
-					_, r := source.present(t.Context())
-					began <- struct{}{}
-					err := source.await(t.Context(), r)
-					assert.Equal(t, sealed, err != nil)
-				})
-			}
-			for range 10 {
-				<-began
-			}
-			close(v.hold)
-			waiting.Wait()
-			assert.Equal(t, 1, v.count())
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{lease: leased, seconds: 100, hold: make(chan struct{}), sealed: sealed}
+				source := v.source(t)
+				var waiting sync.WaitGroup
+				for range 10 {
+					waiting.Go(func() {
+						_, err := source.Credentials(t.Context())
+						assert.Equal(t, sealed, err != nil)
+					})
+				}
+				synctest.Wait()
+				close(v.hold)
+				waiting.Wait()
+				assert.Equal(t, 1, v.count())
+			})
 		})
 	}
 }
 
-// TestWhoLeavesEndsTheReadForNobody: a user's request that is cancelled is no failure
-// of Vault's.
-func TestWhoLeavesEndsTheReadForNobody(t *testing.T) {
+// TestALoginThatIsCancelledEndsTheReadForNoOther: a user's request that is cancelled is
+// no failure of Vault's.
+func TestALoginThatIsCancelledEndsTheReadForNoOther(t *testing.T) {
 	for name, ask := range map[string]func(*Source, context.Context) error{
 		"credentials": func(s *Source, ctx context.Context) error { _, err := s.Credentials(ctx); return err },
 		"refresh":     func(s *Source, ctx context.Context) error { return s.Refresh(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := startVault(t, "auth0/creds/shop/x", 100)
-			v.hold = make(chan struct{})
-			source, _ := v.source(t)
-			ctx, leave := context.WithCancel(t.Context())
-			left := make(chan error, 1)
-			go func() { left <- ask(source, ctx) }()
-			require.Eventually(t, func() bool { return v.count() == 1 }, time.Minute, time.Millisecond)
-			leave()
-			require.ErrorIs(t, <-left, context.Canceled)
-			close(v.hold)
-			assert.Equal(t, "secret-1", v.secret(t, source))
-			assert.Equal(t, 1, v.count())
-			assert.NoError(t, source.LastError())
-			_, err := source.Credentials(ctx)
-			assert.ErrorIs(t, err, context.Canceled)
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{lease: leased, seconds: 100, hold: make(chan struct{})}
+				source := v.source(t)
+				ctx, leave := context.WithCancel(t.Context())
+				left := make(chan error, 1)
+				go func() { left <- ask(source, ctx) }()
+				synctest.Wait()
+				require.Equal(t, 1, v.count())
+				leave()
+				require.ErrorIs(t, <-left, context.Canceled)
+				close(v.hold)
+				assert.Equal(t, "secret-1", secretOf(t, source))
+				assert.Equal(t, 1, v.count())
+				assert.NoError(t, source.LastError())
+				_, err := source.Credentials(ctx)
+				assert.ErrorIs(t, err, context.Canceled)
+			})
 		})
 	}
 }
 
-// TestALoginWaitsForVaultOnlySoLong while it has credentials, whoever has begun to read.
+// TestALoginWaitsForVaultOnlySoLong while it has credentials, whichever login has begun
+// to read.
 func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, clock := v.source(t)
-	v.secret(t, source)
-	never := make(chan struct{})
-	t.Cleanup(func() { close(never) })
-	v.set(func() { v.hold = never })
-	clock.forward(time.Hour)
-	source.Patience = time.Millisecond
-	assert.Equal(t, "secret-1", v.secret(t, source))
-	require.ErrorIs(t, source.Refresh(t.Context()), context.DeadlineExceeded)
-	source.Patience = hour
-	clock.forward(hour + time.Second) // as long as nobody would wait
-	assert.Equal(t, "secret-1", v.secret(t, source))
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{lease: leased, seconds: 100}
+		source := v.source(t)
+		secretOf(t, source)
+		v.set(func() { v.hold = make(chan struct{}) })
+		time.Sleep(time.Hour)
+		began := time.Now()
+		assert.Equal(t, "secret-1", secretOf(t, source))
+		assert.Equal(t, source.Patience, time.Since(began))
+		assert.Equal(t, "secret-1", secretOf(t, source))
+		assert.Equal(t, source.Patience, time.Since(began), "the read began before this login, which waits no longer for it")
+		require.ErrorIs(t, source.Refresh(t.Context()), context.DeadlineExceeded)
+		assert.Equal(t, 2*source.Patience, time.Since(began))
+		time.Sleep(readTimeout)
+		require.ErrorIs(t, source.LastError(), context.DeadlineExceeded)
+	})
 }
 
 // TestNothingPrintsASecret, or the token for Vault.
 func TestNothingPrintsASecret(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, _ := v.source(t)
+	v := &vault{lease: leased, seconds: 100}
+	source := v.source(t)
 	source.client.SetToken("the-token-for-vault")
-	v.secret(t, source)
+	secretOf(t, source)
 	require.Equal(t, []string{"secret-1"}, source.held.credentials.ClientSecrets)
 	value := reflect.ValueOf(source).Elem().Interface()
 	var all bytes.Buffer
@@ -342,39 +369,46 @@ func TestNothingPrintsASecret(t *testing.T) {
 // TestARedirectOfVaultIsFollowed, as from a standby node to the active one, but not to one
 // without TLS.
 func TestARedirectOfVaultIsFollowed(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	standby := httptest.NewServer(http.RedirectHandler(v.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect))
+	v := &vault{lease: leased, seconds: 100}
+	active := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, _ := v.RoundTrip(r)
+		_, _ = io.Copy(w, answer.Body)
+	}))
+	defer active.Close()
+	redirect := http.RedirectHandler(active.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect)
+	standby, downgrade := httptest.NewServer(redirect), httptest.NewTLSServer(redirect)
 	defer standby.Close()
-	source, _ := (&vault{Server: standby}).source(t)
-	assert.Equal(t, "secret-1", v.secret(t, source))
-
-	downgrade := httptest.NewTLSServer(http.RedirectHandler(v.URL+"/v1/auth0/creds/shop", http.StatusTemporaryRedirect))
 	defer downgrade.Close()
-	config := api.DefaultConfig()
-	config.Address, config.MaxRetries = downgrade.URL, 0
-	require.NoError(t, config.ConfigureTLS(&api.TLSConfig{Insecure: true}))
-	client, err := api.NewClient(config)
-	require.NoError(t, err)
-	_, err = New(client, "auth0/creds/shop").Credentials(t.Context())
+	assert.Equal(t, "secret-1", secretOf(t, sourceAt(t, standby.URL, http.DefaultTransport)))
+
+	_, err := sourceAt(t, downgrade.URL, downgrade.Client().Transport).Credentials(t.Context())
 	require.ErrorContains(t, err, "protocol downgrade")
 	assert.Equal(t, 1, v.count())
 }
 
+// answers is a Vault that gives each read the same answer.
+type answers string
+
+// RoundTrip answers.
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
+}
+
 func TestErrorsOfTheFirstRead(t *testing.T) {
-	v := startVault(t, "auth0/creds/shop/x", 100)
-	source, _ := v.source(t)
-	v.set(func() { v.sealed = true })
+	v := &vault{lease: leased, seconds: 100, sealed: true}
+	source := v.source(t)
 	_, err := source.Credentials(t.Context())
 	require.ErrorContains(t, err, "read auth0/creds/shop")
 	v.set(func() { v.sealed = false })
 	_, err = source.Credentials(t.Context())
 	require.NoError(t, err, "the next login asks again")
 
-	kv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprint(w, `{"lease_duration":2764800,"data":{"domain":"d","client_id":"c","client_secret":"of a kv secret"}}`)
-	}))
-	defer kv.Close()
-	source, _ = (&vault{Server: kv}).source(t)
-	_, err = source.Credentials(t.Context())
-	assert.ErrorContains(t, err, "neither a lease nor a ttl")
+	for answer, want := range map[string]string{
+		`{"lease_duration":2764800,"data":{"domain":"d","client_id":"c","client_secret":"of a kv secret"}}`: "neither a lease nor a ttl",
+		`{"data":{"domain":"d","client_id":"c","client_secret":"s","ttl":1.5}}`:                             "not a number of seconds",
+		`{"data":{"client_id":"c","client_secret":"s","ttl":1}}`:                                            "no domain",
+	} {
+		_, err = sourceAt(t, "http://vault", answers(answer)).Credentials(t.Context())
+		assert.ErrorContains(t, err, want)
+	}
 }

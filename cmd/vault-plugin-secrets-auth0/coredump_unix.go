@@ -4,6 +4,6 @@ package main
 
 import "syscall"
 
-// disableCoreDumps keeps secrets in memory out of files. That it cannot be done
-// is no reason not to serve.
+// disableCoreDumps keeps secrets in memory out of files. If it fails, the plugin serves
+// all the same.
 func disableCoreDumps() { _ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) }

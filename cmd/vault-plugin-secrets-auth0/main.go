@@ -1,5 +1,9 @@
-// Command vault-plugin-secrets-auth0 is the plugin. Vault starts it; by hand it
-// tells its version, checks a tenant (doctor), and copies itself (install).
+// Command vault-plugin-secrets-auth0 is the plugin, which Vault starts. Run by hand it
+// prints its version, checks a tenant, and copies itself into a folder:
+//
+//	vault-plugin-secrets-auth0 -version
+//	vault-plugin-secrets-auth0 doctor -h
+//	vault-plugin-secrets-auth0 install /plugins
 package main
 
 import (
@@ -26,11 +30,10 @@ const usage = `Usage: vault-plugin-secrets-auth0 [flags]
        vault-plugin-secrets-auth0 doctor [flags]
        vault-plugin-secrets-auth0 install FOLDER
 
-This is a plugin: Vault starts it (without arguments). By hand it says which
-version it is, and "doctor" says what works with an Auth0 tenant and the
-credentials that the engine is to have (doctor -h tells more). "install" copies
-it into a folder, as vault-plugin-secrets-auth0_VERSION: the image that it comes in
-has nothing else to do that with.
+This is a plugin: Vault starts it, without arguments. "doctor" says what works with
+an Auth0 tenant and the credentials that the engine is to have (see doctor -h).
+"install" copies it into a folder, as vault-plugin-secrets-auth0_VERSION: its
+container image has no other program for that.
 
 `
 
@@ -72,9 +75,9 @@ func main() {
 		return
 	}
 	disableCoreDumps()
-	// Answers are garbage once they are sent, and what lives is small: without
-	// more room the collector would run every few hundred reads. Memory that is
-	// never touched takes none, but lets it wait for as much.
+	// Answers are garbage once they are sent, and little else is in memory, so the
+	// collector would run every few hundred reads. This makes it wait for as much
+	// garbage again; memory that is never touched takes none.
 	room := make([]byte, garbageRoom)
 	err := plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: auth0secrets.Factory,

@@ -45,7 +45,7 @@ func TestBinary(t *testing.T) {
 		return command.ProcessState.ExitCode(), stdout.String(), stderr.String()
 	}
 
-	code, out, told := run(engine.ClientSecret, "doctor", "-ca-cert=@"+ca, "-format=json")
+	code, out, told := run(engine.ClientSecret, "doctor", "-ca_cert=@"+ca, "-format=json")
 	assert.Equal(t, doctor.ExitOK, code, told)
 	var report doctor.Report
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
@@ -53,7 +53,7 @@ func TestBinary(t *testing.T) {
 	assert.Equal(t, shop.ClientID, report.Applications.List[0].ClientID)
 	assert.Empty(t, told)
 
-	code, out, _ = run("not-the-secret", "doctor", "-ca-cert=@"+ca)
+	code, out, _ = run("not-the-secret", "doctor", "-ca_cert=@"+ca)
 	assert.Equal(t, doctor.ExitFailed, code)
 	assert.Contains(t, out, "Auth0 refused (401 access_denied)")
 	code, _, told = run(engine.ClientSecret, "docter")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,10 +26,8 @@ const (
 // Application is what the token may see of an application. A field is absent
 // (nil, or "" in AppType) where it is not set, as in most applications that were
 // made by API or Terraform, and where the token may not read it: Hidden tells
-// the two apart. ClientID, Name and AppType are fit to be shown.
-//
-// Printing an Application in any way, or making JSON of it, leaves out the
-// secret.
+// the two apart. ClientID, Name and AppType are fit to be shown. An Application is
+// printed and marshalled without the secret.
 type Application struct {
 	ClientID string `json:"client_id"`
 	Name     string `json:"name"`
@@ -48,19 +47,17 @@ type Application struct {
 
 	ClientSecret *string `json:"-"`
 
-	// Hidden names the fields that the token may not read: that they are absent
-	// says nothing.
+	// Hidden are the fields that the token may not read: their absence says nothing.
 	Hidden []string `json:"-"`
 }
 
-// Hides says whether the token may not read a field, such as "client_secret".
+// Hides says whether a field, such as "client_secret", is one of Hidden.
 func (a *Application) Hides(field string) bool { return slices.Contains(a.Hidden, field) }
 
 // JWTConfiguration says how ID tokens of an application are signed.
 type JWTConfiguration struct {
-	Alg               string `json:"alg"`                 // with HS256 the client secret is the key; "": not set, so HS256
-	SecretEncoded     *bool  `json:"secret_encoded"`      // the key is the secret base64-decoded
-	LifetimeInSeconds *int64 `json:"lifetime_in_seconds"` // of ID tokens
+	Alg           string `json:"alg"`            // with HS256 the client secret is the key; "": not set, so HS256
+	SecretEncoded *bool  `json:"secret_encoded"` // the key is the secret base64-decoded
 }
 
 // Format implements fmt.Formatter: no verb shows the secret.
@@ -78,9 +75,6 @@ func (a Application) String() string {
 // Application asks Auth0 for an application, by GET /api/v2/clients/{id}.
 // Errors: Refused with CodeUnknownApplication if there is none.
 func (c *Client) Application(ctx context.Context, clientID string) (*Application, error) {
-	if failure := checkID(opGet, clientID); failure != nil {
-		return nil, failure
-	}
 	body, asked, sure, err := c.read(ctx, request{op: opGet, endpoint: endpointApplication, clientID: clientID})
 	if err != nil {
 		return nil, err
@@ -93,11 +87,13 @@ func (c *Client) Application(ctx context.Context, clientID string) (*Application
 	return app, nil
 }
 
-// read asks for applications, for those fields that the token's scopes cover. If
-// Auth0 says that the token may not read some of them, it asks once more without
-// those. fields are those that were asked for; sure: the token may read them all, by
-// its scopes.
+// read asks for applications, with the fields that the token's scopes cover. If Auth0
+// says that the token may not read some of them, it asks again without those. fields
+// are those that it has asked for; sure: by its scopes the token may read them all.
 func (c *Client) read(ctx context.Context, r request) (body []byte, fields []string, sure bool, err error) {
+	if err := r.check(); err != nil {
+		return nil, nil, false, err
+	}
 	tok, err := c.tokens.get(ctx)
 	if err != nil {
 		return nil, nil, false, err
@@ -108,18 +104,16 @@ func (c *Client) read(ctx context.Context, r request) (body []byte, fields []str
 	}
 	for attempt := 1; ; attempt++ {
 		query := url.Values{"fields": {strings.Join(fields, ",")}, "include_fields": {"true"}}
-		for name, values := range r.query {
-			query[name] = values
-		}
+		maps.Copy(query, r.query)
 		asking := r
 		asking.query = query
 		body, err = c.do(ctx, asking)
-		var refused *Error
-		if !errors.As(err, &refused) || refused.fields == nil || slices.Equal(fields, openFields.fields) {
+		refused, ok := errors.AsType[*Error](err)
+		if !ok || refused.fields == nil || slices.Equal(fields, openFields.fields) {
 			return body, fields, sure, err
 		}
-		left := allowedOf(fields, refused.fields)
-		if attempt > 1 { // not one by one
+		left := without(fields, refused.fields)
+		if len(left) == len(fields) || attempt > 1 { // they are not named, or one by one
 			left = openFields.fields
 		}
 		fields, sure = left, false
@@ -127,8 +121,8 @@ func (c *Client) read(ctx context.Context, r request) (body []byte, fields []str
 	}
 }
 
-// believeRefusal is for how long fields that were refused are not asked for again
-// with the same token.
+// believeRefusal is for how long the client does not ask again, with the same token,
+// for fields that were refused.
 const believeRefusal = 5 * time.Minute
 
 // readable are the fields that are left after Auth0 has refused to show some.
@@ -137,23 +131,13 @@ type readable struct {
 	at     time.Time // of the refusal
 }
 
-// allowedOf are the fields to ask for after some were refused; if that names none
-// of them, those that any scope shows.
-func allowedOf(asked, refused []string) []string {
-	left := without(asked, refused)
-	if len(left) == len(asked) || len(left) == 0 {
-		return openFields.fields
-	}
-	return left
-}
-
 func without(fields, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(fields), func(field string) bool { return slices.Contains(some, field) })
 }
 
-// hiddenFields are those that the token may not read: those that were not asked for,
-// and where that is not sure to be all, a group of which an application has none. It
-// always has one of those that can be read.
+// hiddenFields are those that the token may not read: those that were not asked for
+// and, if not sure, groups of which the application has no field. Of a group that can be
+// read every application has one.
 func hiddenFields(asked []string, sure bool, object []byte) []string {
 	shown := asked
 	if !sure {
@@ -177,8 +161,8 @@ type ApplicationPage struct {
 	Total        int // of the tenant; -1: the answer did not say
 }
 
-// Applications lists applications, by GET /api/v2/clients: perPage (1 to 100)
-// of them, those that come after page times as many.
+// Applications lists applications, by GET /api/v2/clients: perPage (1 to 100) of them,
+// after page*perPage others.
 func (c *Client) Applications(ctx context.Context, page, perPage int) (ApplicationPage, error) {
 	body, asked, sure, err := c.read(ctx, request{op: opList, endpoint: endpointApplications, query: url.Values{
 		"include_totals": {"true"}, "page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(min(max(perPage, 1), maxPerPage))},
@@ -210,67 +194,43 @@ func (c *Client) Applications(ctx context.Context, page, perPage int) (Applicati
 
 // SetSecret sets an application's secret, by PATCH /api/v2/clients/{id} with
 // {"client_secret":"..."} and nothing else. It is sent once (again only after a
-// 401, with a new token). From Auth0's 2xx on the old secret is dead, save for
-// up to 30 s of propagation.
-//
-// After an Ambiguous error the secret may or may not be set; to send the same
-// one again is safe.
+// 401, with a new token). From Auth0's 2xx on the old secret is dead, but for up to
+// 30 s of propagation. After an Ambiguous error the secret may be set or not: it is
+// safe to send the same one again.
 func (c *Client) SetSecret(ctx context.Context, clientID, secret string) error {
-	if failure := checkID(opSet, clientID); failure != nil {
-		return failure
-	}
 	// JSON cannot carry other bytes: Auth0 would be given another secret.
 	if secret == "" || !utf8.ValidString(secret) {
 		return notSent(opSet, "the secret is empty or not UTF-8")
 	}
-	body, err := json.Marshal(map[string]string{"client_secret": secret})
-	if err != nil {
-		return notSent(opSet, "the secret cannot be encoded")
-	}
-	body, err = c.do(ctx, request{op: opSet, endpoint: endpointSetSecret, clientID: clientID, body: body})
-	if err != nil {
-		return err
-	}
-	app, err := readApplication(opSet, clientID, body)
-	if err != nil {
-		return err
-	}
-	if app.ClientSecret != nil && *app.ClientSecret != secret {
+	app, err := c.change(ctx, request{
+		op: opSet, endpoint: endpointSetSecret, clientID: clientID, body: map[string]string{"client_secret": secret},
+	})
+	if err == nil && app.ClientSecret != nil && *app.ClientSecret != secret {
 		return unreadable(opSet, http.StatusOK, "the answer has another secret than the one that was sent")
 	}
-	return nil
+	return err
 }
 
 // RotateSecret has Auth0 make a new secret for an application, by
 // POST /api/v2/clients/{id}/rotate-secret with an empty body. It is sent once
-// (again only after a 401, with a new token).
-//
-// "" without an error means that there is a new secret, but the token may not
-// read it. After an Ambiguous error there may be one that nobody knows: read
-// it, or set one with SetSecret.
+// (again only after a 401, with a new token). "" without an error means that there
+// is a new secret which the token may not read. After an Ambiguous error there may
+// be one that nobody knows: read it, or set one with SetSecret.
 func (c *Client) RotateSecret(ctx context.Context, clientID string) (string, error) {
-	if failure := checkID(opRotate, clientID); failure != nil {
-		return "", failure
-	}
-	body, err := c.do(ctx, request{op: opRotate, endpoint: endpointRotateSecret, clientID: clientID})
-	if err != nil {
-		return "", err
-	}
-	app, err := readApplication(opRotate, clientID, body)
+	app, err := c.change(ctx, request{op: opRotate, endpoint: endpointRotateSecret, clientID: clientID})
 	if err != nil || app.ClientSecret == nil {
 		return "", err
 	}
 	return *app.ClientSecret, nil
 }
 
-// checkID refuses what is no client ID: an empty one would name all
-// applications, and "." or ".." something else yet.
-func checkID(op, clientID string) *Error {
-	switch clientID {
-	case "", ".", "..":
-		return notSent(op, "not a client ID")
+// change carries out a request whose answer is the application that it changes.
+func (c *Client) change(ctx context.Context, r request) (*Application, error) {
+	body, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return readApplication(r.op, r.clientID, body)
 }
 
 // readApplication reads the client object in a 2xx answer, which must not be

@@ -1,6 +1,7 @@
 // Package auth0 is a small client for the few calls of Auth0's Management API
-// that a rotation of client secrets needs: see applications, set a secret, have
-// Auth0 make a new one; and register and remove keys of private_key_jwt.
+// that a rotation of client secrets needs: to look at applications, to set a
+// secret, to have Auth0 make one, and to register and remove keys of
+// private_key_jwt.
 //
 //	c, err := auth0.New(auth0.Config{Domain: "tenant.eu.auth0.com", ClientID: id, Secrets: []string{secret}})
 //	...
@@ -8,10 +9,9 @@
 //	err = c.SetSecret(ctx, application, next)
 //	switch auth0.ClassOf(err) { ... }
 //
-// What matters most to a caller is whether a request took effect. So every
-// error is an *[Error] with a [Class], and only what Auth0 itself has said for
-// certain is called a refusal: all else, a time-out as much as a proxy's error
-// page, is [Ambiguous].
+// A caller has to know whether a request took effect. So every error is an
+// *[Error] with a [Class]. It is [Refused] only if Auth0 itself has said so: all
+// else, a time-out as much as a proxy's error page, is [Ambiguous].
 //
 // The client gets its own access token by client credentials, shares it among
 // concurrent calls, and replaces it before it expires or once when the API
@@ -19,13 +19,15 @@
 // a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
 // long as it said (see [Client.RateLimit]).
 //
-// Neither secrets nor tokens appear in errors, logs or printed values, nor does
-// any text of an answer that was not a success: it could quote them.
+// Errors, logs and printed values hold neither secrets nor tokens, nor any text of
+// an answer that was not a success, which could quote them.
 package auth0
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,8 +46,8 @@ type Config struct {
 	Domain   string // host or host:port; always https
 	ClientID string // of the engine's own machine-to-machine application
 	// Secrets are what it logs in with: client secrets or, with a
-	// SigningAlgorithm, private keys (RSA, in PEM). The next one is tried where
-	// one is refused: there are several while they are being rotated.
+	// SigningAlgorithm, private keys (RSA, in PEM). While they are rotated there are
+	// several: after one that is refused the client tries the next.
 	Secrets          []string      `json:"-"`
 	SigningAlgorithm string        // of private_key_jwt: RS256, RS384 or PS256; empty: client_secret_post
 	Audience         string        // empty: https://<Domain>/api/v2/
@@ -63,13 +65,9 @@ func (c Config) Format(f fmt.State, _ rune) {
 }
 
 // Client talks to one tenant with one set of credentials. It is safe for
-// concurrent use.
-//
-// It keeps the client secret and the token behind pointers only, and has a
-// Format method: fmt calls no methods of unexported fields, so a Config held by
-// value in here would print its secret.
+// concurrent use. It holds secrets and tokens behind pointers only: fmt calls no
+// Format of an unexported field.
 type Client struct {
-	domain   string
 	base     string   // https://<domain>
 	audience string   // the Management API's
 	logins   []*login // one for each secret, in the order in which they are tried
@@ -90,43 +88,27 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || base.Hostname() == "" || base.Host != cfg.Domain {
 		return nil, errors.New("auth0: the domain must be host or host:port, without scheme and path")
 	}
-	if cfg.Audience == "" {
-		cfg.Audience = base.String() + "/api/v2/"
-	}
-	if cfg.RequestTimeout <= 0 {
-		cfg.RequestTimeout = defaultRequestTimeout
-	}
-	if cfg.Limits == nil {
-		cfg.Limits = &Limits{}
-	}
-	if cfg.Counts == nil {
-		cfg.Counts = &Counts{}
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = hclog.NewNullLogger()
-	}
-	clock := &clockWatch{}
-	tr, err := newTransport(cfg.CACert, cfg.UserAgent, clock, cfg.Counts)
-	if err != nil {
-		return nil, err
-	}
-
+	cfg.Audience = cmp.Or(cfg.Audience, base.String()+"/api/v2/")
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
 	c := &Client{
-		domain: cfg.Domain,
-		base:   base.String(), audience: cfg.Audience,
-		log:    cfg.Logger,
-		once:   newHTTPClient(tr, cfg.RequestTimeout),
-		limits: cfg.Limits,
-		counts: cfg.Counts,
-		clock:  clock,
+		base: base.String(), audience: cfg.Audience,
+		log:    cmp.Or(cfg.Logger, hclog.NewNullLogger()),
+		limits: cmp.Or(cfg.Limits, &Limits{}),
+		counts: cmp.Or(cfg.Counts, &Counts{}),
+		clock:  &clockWatch{},
 	}
 	for _, secret := range cfg.Secrets {
-		l, err := newLogin(cfg, base, secret)
+		l, err := newLogin(cfg, c.base, secret)
 		if err != nil {
 			return nil, err
 		}
 		c.logins = append(c.logins, l)
 	}
+	tr, err := newTransport(cfg.CACert, cfg.UserAgent, c.clock, c.counts)
+	if err != nil {
+		return nil, err
+	}
+	c.once = newHTTPClient(tr, cfg.RequestTimeout)
 	c.retry, c.retrying = newRetryingClient(c.once)
 	c.tokens = &tokenCache{fetch: func(ctx context.Context) (*token, error) { return c.fetchToken(ctx, nil) }, timeout: cfg.RequestTimeout}
 	return c, nil
@@ -141,18 +123,29 @@ func (c *Client) Format(f fmt.State, _ rune) {
 		_, _ = fmt.Fprint(f, "<nil>")
 		return
 	}
-	_, _ = fmt.Fprintf(f, "auth0.Client{%q}", c.domain)
+	_, _ = fmt.Fprintf(f, "auth0.Client{%q}", c.base)
 }
 
 // request is one call of the Management API.
 type request struct {
 	op       string // for errors: Error.Op
 	endpoint *Endpoint
-	clientID string // in the endpoint's path
-	item     string // what follows it there; "": nothing
+	clientID string // for {id} in the endpoint's path
+	item     string // for {credential} in it
 	query    url.Values
-	body     []byte // JSON; nil: none
+	body     any // becomes JSON; nil: none
 }
+
+// check refuses what is no client ID: an empty one would name all applications, and
+// "." or ".." something else yet.
+func (r request) check() error {
+	if r.endpoint != endpointApplications && !isID(r.clientID) {
+		return notSent(r.op, "not a client ID")
+	}
+	return nil
+}
+
+func isID(id string) bool { return id != "" && id != "." && id != ".." }
 
 // address gives what follows the domain in the request's URL.
 func (r request) address() string {
@@ -168,6 +161,9 @@ func (r request) address() string {
 // r is sent at most once, or twice if the first answer was Auth0's own 401:
 // then it had no effect, and the token may merely have been revoked.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
 	for attempt := 1; ; attempt++ {
 		// First the wait, so that the token is fresh when it is used.
 		turn, err := c.limits.of(r.endpoint).wait(ctx, r.op)
@@ -184,27 +180,33 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		if failure == nil {
 			return body, nil
 		}
-		if failure.Class == Refused {
-			switch {
-			case failure.Status == http.StatusUnauthorized:
-				c.tokens.drop(tok)
-				if attempt == 1 {
-					continue
-				}
-			case failure.Code == CodeInsufficientScope && failure.fields == nil:
-				// A grant that is extended meanwhile shows only in a new token,
-				// and this one may have a day to live: the next call gets a new one.
-				c.tokens.drop(tok)
-				failure.Message = r.endpoint.lacking()
+		switch {
+		case failure.Class != Refused:
+		case failure.Status == http.StatusUnauthorized:
+			c.tokens.drop(tok)
+			if attempt == 1 {
+				continue
 			}
+		case failure.Code == CodeInsufficientScope && failure.fields == nil:
+			// A grant that is extended meanwhile shows only in a new token,
+			// and this one may have a day to live: the next call gets a new one.
+			c.tokens.drop(tok)
+			failure.Message = r.endpoint.lacking()
 		}
 		return nil, failure
 	}
 }
 
-// send sends r with tok, once as far as this function is concerned.
+// send sends r with tok. It does so once; the HTTP client for reads may send it again.
 func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([]byte, *Error) {
-	req, err := http.NewRequestWithContext(to(ctx, r.endpoint), r.endpoint.Method, c.base+r.address(), bytes.NewReader(r.body))
+	var payload []byte
+	if r.body != nil {
+		var err error
+		if payload, err = json.Marshal(r.body); err != nil {
+			return nil, notSent(r.op, "the request cannot be made")
+		}
+	}
+	req, err := http.NewRequestWithContext(to(ctx, r.endpoint), r.endpoint.Method, c.base+r.address(), bytes.NewReader(payload))
 	if err != nil {
 		return nil, notSent(r.op, "the request cannot be made")
 	}
@@ -231,9 +233,5 @@ func (c *Client) send(ctx context.Context, r request, tok *token, turn *turn) ([
 	turn.observe(resp.StatusCode, resp.Header)
 	body, err := readBody(resp.Body)
 	c.log.Trace("answer from Auth0", "op", r.op, "status", resp.StatusCode, "took", time.Since(start))
-
-	if failure := judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err}); failure != nil {
-		return nil, failure
-	}
-	return body, nil
+	return body, judge(answer{op: r.op, status: resp.StatusCode, header: resp.Header, body: body, readErr: err})
 }

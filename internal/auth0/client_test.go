@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -97,11 +98,11 @@ func TestApplicationTellsAbsentFromEmpty(t *testing.T) {
 		"grant_types":[],"client_secret":"hidden-value","unknown":[1]}`))
 	app, err = c.Application(t.Context(), appID)
 	require.NoError(t, err)
-	yes, no, life, secret := true, false, int64(36000), "hidden-value"
+	yes, no, secret := true, false, "hidden-value"
 	assert.Equal(t, Application{
 		ClientID: appID, Name: "Shop", AppType: "regular_web", Global: &no, IsFirstParty: &yes,
 		ClientAuthenticationMethods: map[string]json.RawMessage{"private_key_jwt": json.RawMessage(`{"credentials":[]}`)},
-		JWTConfiguration:            &JWTConfiguration{Alg: "HS256", SecretEncoded: &no, LifetimeInSeconds: &life},
+		JWTConfiguration:            &JWTConfiguration{Alg: "HS256", SecretEncoded: &no},
 		ClientSecret:                &secret, Hidden: []string{},
 	}, *app)
 }
@@ -315,47 +316,46 @@ func TestRequestTimeoutBoundsTheBodyToo(t *testing.T) {
 		<-release
 	})
 	defer close(release)
-	cfg := tn.config()
-	cfg.RequestTimeout = 300 * time.Millisecond
-	err := newClient(t, cfg).SetSecret(t.Context(), appID, "s3cret-new")
+	c := tn.client(t)
+	_, err := c.Grant(t.Context())
+	require.NoError(t, err)
+	c.once.Timeout = 300 * time.Millisecond // of RequestTimeout; the token may take longer on a busy machine
+	err = c.SetSecret(t.Context(), appID, "s3cret-new")
 	assert.Equal(t, Ambiguous, ClassOf(err))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestAReadThatTimesOutIsNotTriedAgain(t *testing.T) {
-	release := make(chan struct{})
-	tn := newTenant(t, func(http.ResponseWriter, *http.Request) { <-release })
-	defer close(release)
-	cfg := tn.config()
-	cfg.RequestTimeout = 300 * time.Millisecond
-	_, err := newClient(t, cfg).Application(t.Context(), appID)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.Equal(t, Ambiguous, ClassOf(err))
-	_, calls := tn.counts()
-	assert.Equal(t, 1, calls)
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		c := offline(t, func(r *http.Request) { calls++; <-r.Context().Done() })
+		start := time.Now()
+		_, err := c.Application(t.Context(), appID)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, Ambiguous, ClassOf(err))
+		assert.Equal(t, 1, calls)
+		assert.Equal(t, defaultRequestTimeout, time.Since(start))
+	})
 }
 
 func TestContextEndsACall(t *testing.T) {
-	release := make(chan struct{})
-	tn := newTenant(t, nil)
-	defer close(release)
-	c := tn.client(t)
-	_, err := c.Grant(t.Context())
-	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		var leave context.CancelFunc
+		c := offline(t, func(r *http.Request) { leave(); <-r.Context().Done() })
+		ctx, cancel := context.WithCancel(t.Context())
+		leave = cancel
+		err := c.SetSecret(ctx, appID, "s3cret-new")
+		require.EqualError(t, err, "set secret: no clear answer from Auth0: the request was given up")
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, Ambiguous, ClassOf(err))
 
-	ctx, cancel := context.WithCancel(t.Context())
-	tn.on(func(http.ResponseWriter, *http.Request) { cancel(); <-release })
-	err = c.SetSecret(ctx, appID, "s3cret-new")
-	require.EqualError(t, err, "set secret: no clear answer from Auth0: the request was given up")
-	require.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, Ambiguous, ClassOf(err))
-
-	tn.on(func(http.ResponseWriter, *http.Request) { <-release })
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = c.Application(ctx, appID)
-	require.EqualError(t, err, "get application: no clear answer from Auth0: no answer in time")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+		leave = func() {}
+		ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = c.Application(ctx, appID)
+		require.EqualError(t, err, "get application: no clear answer from Auth0: no answer in time")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
 }
 
 func TestNothingPrintsASecret(t *testing.T) {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Clock is how far the tenant's clock is ahead of ours, as its answers tell:
-// between Least and Most. The Date header is in whole seconds, and was written
-// at some time between request and answer: so there is always a span.
+// Clock is how far the tenant's clock is ahead of ours: between Least and Most. The
+// Date header of an answer is in whole seconds, and was written at some time between
+// request and answer.
 type Clock struct {
 	Least, Most time.Duration
 }
@@ -43,14 +43,14 @@ func (w *clockWatch) read() Clock {
 	return w.best
 }
 
-// observe learns from the header of an answer to a request sent at a time, and
-// had at another.
+// observe learns from the header of an answer: when the request was sent, and when the
+// answer had come.
 func (w *clockWatch) observe(h http.Header, sent, had time.Time) {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		return
 	}
-	// By the wall clock: what was read of the monotonic one does not count.
+	// By the wall clock, not by the monotonic one.
 	seen := Clock{Least: date.Sub(had.Round(0)), Most: date.Add(time.Second).Sub(sent.Round(0))}
 	if seen.Most < seen.Least {
 		return // our clock was set back meanwhile

@@ -4,13 +4,16 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 )
 
 // Counts is what clients have sent, and what they got. Clients can share one, at the
 // same time or one after the other. The zero value is ready for use.
 type Counts struct {
-	requests [len(endpoints)][len(statusClasses)]atomic.Uint64
+	mu       sync.Mutex
+	requests map[RequestCount]uint64 // without Number
 	tokens   atomic.Uint64
 }
 
@@ -22,22 +25,21 @@ type RequestCount struct {
 	Number   uint64
 }
 
-// statusClasses are classes of an answer's status. That the rate limit was reached is
-// one of its own. The first is that there was no answer, the last for what HTTP does
-// not know.
-var statusClasses = [...]string{"none", "2xx", "3xx", "4xx", "429", "5xx", "other"}
+// statusClasses are classes of an answer's status: none is that there was no answer,
+// other is what HTTP does not know.
+var statusClasses = []string{"none", "2xx", "3xx", "4xx", "429", "5xx", "other"}
 
 func statusClass(status int) string {
+	class := strconv.Itoa(status/100) + "xx"
 	switch {
 	case status == 0:
 		return "none"
 	case status == http.StatusTooManyRequests:
 		return "429"
-	case status >= 200 && status < 600:
-		return string(rune('0'+status/100)) + "xx"
-	default:
-		return "other"
+	case slices.Contains(statusClasses, class):
+		return class
 	}
+	return "other"
 }
 
 type endpointKey struct{}
@@ -54,24 +56,27 @@ func (c *Counts) sent(ctx context.Context, status int) {
 	if !ok {
 		e = endpointToken
 	}
-	c.requests[slices.Index(endpoints[:], e)][slices.Index(statusClasses[:], statusClass(status))].Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.requests == nil {
+		c.requests = map[RequestCount]uint64{}
+	}
+	c.requests[RequestCount{Endpoint: e.name(), Status: statusClass(status)}]++
 }
 
-// Requests are the requests that were sent, all endpoints and classes of statuses in
-// the same order each time, whether there were any or not. Two endpoints with the same
-// method and path are one.
+// Requests are the requests that were sent: all endpoints and classes of statuses, in
+// the same order each time, whether there were any or not.
 func (c *Counts) Requests() []RequestCount {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var all []RequestCount
-	at := map[[2]string]int{}
-	for i, e := range endpoints {
-		for j, class := range statusClasses {
-			count := RequestCount{e.Method + " " + e.Path, class, c.requests[i][j].Load()}
-			key := [2]string{count.Endpoint, class}
-			if before, ok := at[key]; ok {
-				all[before].Number += count.Number
-				continue
-			}
-			at[key] = len(all)
+	for _, e := range endpoints {
+		if slices.ContainsFunc(all, func(r RequestCount) bool { return r.Endpoint == e.name() }) {
+			continue // two that differ in what is sent
+		}
+		for _, class := range statusClasses {
+			count := RequestCount{Endpoint: e.name(), Status: class}
+			count.Number = c.requests[count]
 			all = append(all, count)
 		}
 	}

@@ -59,11 +59,10 @@ func PublicKey(privateKey string) (publicPEM, kid string, err error) {
 	return publicPEM, base64.RawURLEncoding.EncodeToString(print), nil
 }
 
-// How many keys an application can have. Auth0 has an add-on with which a slot
-// holds all of the pool.
+// How many keys an application can have.
 const (
-	poolSize = 4 // registered, for whatever use
-	slotSize = 2 // in use for private_key_jwt
+	poolSize = 4 // registered, for any use
+	slotSize = 2 // in use for private_key_jwt; with an add-on, poolSize
 )
 
 // ErrNoRoom is in the chain of the error of EnableKey where other keys leave no
@@ -71,11 +70,10 @@ const (
 var ErrNoRoom = errors.New("no room for another key")
 
 // EnableKey registers the public half of a private key with an application that
-// uses private_key_jwt, unless it is, and lets the application use it beside
-// those that it uses now, unless it does. To do it again after any error is safe.
-// It needs KeyScopes. Other keys stay as they are.
-//
-// A Refused error means that the key cannot be used to log in.
+// uses private_key_jwt, and lets the application use it beside those that it uses
+// now, as far as that has not been done yet. So it is safe to do it again after any
+// error. It needs KeyScopes. Other keys stay as they are. After a Refused error the
+// application does not accept the key.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
 	publicPEM, kid, err := PublicKey(privateKey)
 	if err != nil {
@@ -111,7 +109,7 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 	return err
 }
 
-// noRoom says which keys fill the pool, or the slot where ids are given.
+// noRoom says which keys fill the pool or, with ids, the slot.
 func (c *Client) noRoom(ids []string, registered []credential, why string) *Error {
 	var keys []string
 	for _, key := range registered {
@@ -125,10 +123,9 @@ func (c *Client) noRoom(ids []string, registered []credential, why string) *Erro
 	return e
 }
 
-// RetireKey takes a key from an application, which it leaves those that it uses
-// besides: it is disabled and deleted. Other keys stay as they are. To do it again
-// after any error is safe. False: the key was not found. A key that was registered
-// by hand with a kid of its own is not.
+// RetireKey disables and deletes a key of an application, but not the only one that
+// it uses. Other keys stay as they are. It is safe to do it again after any error.
+// False: the key was not found, as one that was registered by hand with another kid.
 func (c *Client) RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error) {
 	_, kid, err := PublicKey(privateKey)
 	if err != nil {
@@ -157,15 +154,14 @@ func (c *Client) RetireKey(ctx context.Context, clientID, privateKey string) (fo
 	return true, c.deleteCredential(ctx, clientID, ours.ID)
 }
 
-// credential is a public key that is registered with an application. A kid that
-// was not given at registration is the key's thumbprint as in RFC 7638.
+// credential is a public key that is registered with an application.
 type credential struct {
 	ID  string `json:"id"`
 	KID string `json:"kid"`
 }
 
 // nameless says whether there is no ID by which the key could be enabled or deleted.
-func (c credential) nameless() bool { return checkID("", c.ID) != nil }
+func (c credential) nameless() bool { return !isID(c.ID) }
 
 // keyName is what is shown of an ID or a kid.
 var keyName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
@@ -198,9 +194,6 @@ func findKey(registered []credential, kid string) (credential, bool) {
 
 // credentials lists the keys that are registered.
 func (c *Client) credentials(ctx context.Context, op, clientID string) ([]credential, error) {
-	if failure := checkID(op, clientID); failure != nil {
-		return nil, failure
-	}
 	body, err := c.do(ctx, request{op: op, endpoint: endpointCredentials, clientID: clientID})
 	if err != nil {
 		return nil, err
@@ -214,11 +207,7 @@ func (c *Client) credentials(ctx context.Context, op, clientID string) ([]creden
 
 // createCredential registers a key.
 func (c *Client) createCredential(ctx context.Context, clientID string, fields map[string]string) (credential, error) {
-	payload, err := json.Marshal(fields)
-	if err != nil {
-		return credential{}, notSent(opEnableKey, "the key cannot be encoded")
-	}
-	body, err := c.do(ctx, request{op: opEnableKey, endpoint: endpointCreateCredential, clientID: clientID, body: payload})
+	body, err := c.do(ctx, request{op: opEnableKey, endpoint: endpointCreateCredential, clientID: clientID, body: fields})
 	if err != nil {
 		return credential{}, err
 	}
@@ -263,27 +252,18 @@ func (c *Client) useKeys(ctx context.Context, op, clientID string, ids []string)
 	for i, id := range ids {
 		list[i] = map[string]string{"id": id}
 	}
-	payload, err := json.Marshal(map[string]any{
+	_, err := c.change(ctx, request{op: op, endpoint: endpointEnableKeys, clientID: clientID, body: map[string]any{
 		"client_authentication_methods": map[string]any{methodPrivateKey: map[string]any{"credentials": list}},
-	})
-	if err != nil {
-		return notSent(op, "the keys cannot be encoded")
-	}
-	body, err := c.do(ctx, request{op: op, endpoint: endpointEnableKeys, clientID: clientID, body: payload})
-	if err != nil {
-		return err
-	}
-	_, err = readApplication(op, clientID, body)
+	}})
 	return err
 }
 
-// deleteCredential removes a key. That it is gone already is no error, nor that it
-// stays because the application uses it for something else.
+// deleteCredential removes a key. It is no error if the key is gone already, or stays
+// because the application uses it for something else.
 func (c *Client) deleteCredential(ctx context.Context, clientID, id string) error {
 	_, err := c.do(ctx, request{op: opRetireKey, endpoint: endpointDeleteCredential, clientID: clientID, item: id})
-	var refused *Error
-	if errors.As(err, &refused) && refused.Class == Refused &&
-		slices.Contains([]int{http.StatusNotFound, http.StatusConflict}, refused.Status) {
+	e, ok := errors.AsType[*Error](err)
+	if ok && e.Class == Refused && (e.Status == http.StatusNotFound || e.Status == http.StatusConflict) {
 		return nil
 	}
 	return err

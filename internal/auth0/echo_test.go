@@ -163,7 +163,7 @@ func TestNothingThatIsEchoedIsShown(t *testing.T) {
 		next   = `Kx8vN2mQ"7RtY<4wZp&Lw9s\D3fG6hJ1'kL5z+/=%20é` // a policy's
 		bearer = "AbCdEfGhIjKl.0123456789-MnOpQrStUvWx~yz"
 	)
-	key := testKey(t)
+	key := testKeys()[0]
 	known := texts(t)
 	calls := map[string]func(context.Context, *Client) error{
 		"get":    func(ctx context.Context, c *Client) error { _, err := c.Application(ctx, appID); return err },

@@ -6,24 +6,22 @@ import (
 	"strings"
 )
 
-// Endpoint is an endpoint of Auth0 that the client uses, and what for. The
-// requests are made of these values, and the table in docs/auth0.md, too.
+// Endpoint is an endpoint of Auth0 that the client uses. Every request is made of one.
 type Endpoint struct {
 	Method string
-	Path   string // below https://<domain>
-	Sends  string // members of the body, or of the query
-	Reads  string // members of the answer
-	// Scopes of the Management API: AnyOf needs one of them; AllOf, all.
-	AnyOf, AllOf []string
-	Without      string // what happens without them
+	Path   string   // below https://<domain>
+	Scopes []string // of the Management API, one of which is needed; none: it needs no token
 }
+
+// name is what is counted.
+func (e *Endpoint) name() string { return e.Method + " " + e.Path }
 
 // lacking says that a token has not the scopes for the endpoint.
 func (e *Endpoint) lacking() string {
-	if e.AnyOf != nil {
-		return reasonScope + ": one of " + strings.Join(e.AnyOf, ", ")
+	if len(e.Scopes) == 1 {
+		return reasonScope + ": " + e.Scopes[0]
 	}
-	return reasonScope + ": " + strings.Join(e.AllOf, ", ")
+	return reasonScope + ": one of " + strings.Join(e.Scopes, ", ")
 }
 
 // Scopes of the Management API.
@@ -45,67 +43,35 @@ var KeyScopes = []string{
 	ScopeReadClientCredentials, scopeCreateClientCredentials, scopeUpdateClientCredentials, scopeDeleteClientCredentials,
 }
 
-var (
-	endpointToken = &Endpoint{
-		Method: http.MethodPost, Path: "/oauth/token",
-		Sends: "`grant_type`, `client_id`, `client_secret` (or `client_assertion_type`, `client_assertion`), `audience`, `scope`",
-		Reads: "`access_token`, `token_type`, `expires_in`, `scope`",
-	}
-	endpointApplications = &Endpoint{
-		Method: http.MethodGet, Path: "/api/v2/clients",
-		Sends: "`page`, `per_page`, `include_totals`, `include_fields`, `fields`", Reads: "`total`, `clients`: see the fields below",
-		AnyOf: readScopes, Without: "`applications` and `roles-import` are refused",
-	}
-	endpointApplication = &Endpoint{
-		Method: http.MethodGet, Path: "/api/v2/clients/{id}",
-		Sends: "`include_fields`, `fields`", Reads: "see the fields below",
-		AnyOf: readScopes, Without: "a role is made without a check, which a warning says; it needs `client_secret` or `skip_import`",
-	}
-	endpointSetSecret = &Endpoint{
-		Method: http.MethodPatch, Path: "/api/v2/clients/{id}",
-		Sends: "`client_secret`", Reads: "`client_id`, and `client_secret` if it is shown",
-		AllOf: []string{ScopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
-	}
-	endpointRotateSecret = &Endpoint{
-		Method: http.MethodPost, Path: "/api/v2/clients/{id}/rotate-secret",
-		Sends: "nothing", Reads: "`client_id`, and `client_secret` if it is shown; else the engine sets one of its own",
-		AllOf: []string{ScopeUpdateClientKeys}, Without: "no secret can be rotated: `config` is refused",
-	}
-	endpointCredentials = &Endpoint{
-		Method: http.MethodGet, Path: "/api/v2/clients/{id}/credentials",
-		Sends: "nothing", Reads: "`id`, `kid` of each",
-		AllOf: []string{ScopeReadClientCredentials}, Without: withoutKeyScope,
-	}
-	endpointCreateCredential = &Endpoint{
-		Method: http.MethodPost, Path: "/api/v2/clients/{id}/credentials",
-		Sends: "`credential_type`, `name`, `pem`, `alg`, `kid`", Reads: "`id`",
-		AllOf: []string{scopeCreateClientCredentials}, Without: withoutKeyScope,
-	}
-	endpointEnableKeys = &Endpoint{
-		Method: http.MethodPatch, Path: "/api/v2/clients/{id}",
-		Sends: "`client_authentication_methods`", Reads: "`client_id`",
-		AllOf: []string{scopeUpdateClientCredentials}, Without: withoutKeyScope,
-	}
-	endpointDeleteCredential = &Endpoint{
-		Method: http.MethodDelete, Path: "/api/v2/clients/{id}/credentials/{credential}",
-		Sends: "nothing", Reads: "nothing",
-		AllOf: []string{scopeDeleteClientCredentials}, Without: withoutKeyScope,
-	}
+const (
+	pathClients     = "/api/v2/clients"
+	pathClient      = pathClients + "/{id}"
+	pathCredentials = pathClient + "/credentials"
 )
 
-const withoutKeyScope = "`rotate-root` cannot replace the engine's key"
+var (
+	endpointToken        = &Endpoint{Method: http.MethodPost, Path: "/oauth/token"}
+	endpointApplications = &Endpoint{http.MethodGet, pathClients, readScopes}
+	endpointApplication  = &Endpoint{http.MethodGet, pathClient, readScopes}
+	endpointSetSecret    = &Endpoint{http.MethodPatch, pathClient, []string{ScopeUpdateClientKeys}}
+	endpointRotateSecret = &Endpoint{http.MethodPost, pathClient + "/rotate-secret", []string{ScopeUpdateClientKeys}}
+
+	endpointCredentials      = &Endpoint{http.MethodGet, pathCredentials, []string{ScopeReadClientCredentials}}
+	endpointCreateCredential = &Endpoint{http.MethodPost, pathCredentials, []string{scopeCreateClientCredentials}}
+	endpointEnableKeys       = &Endpoint{http.MethodPatch, pathClient, []string{scopeUpdateClientCredentials}}
+	endpointDeleteCredential = &Endpoint{http.MethodDelete, pathCredentials + "/{credential}", []string{scopeDeleteClientCredentials}}
+)
 
 // endpoints are all that there are.
-var endpoints = [...]*Endpoint{
+var endpoints = []*Endpoint{
 	endpointToken, endpointApplications, endpointApplication, endpointSetSecret, endpointRotateSecret,
 	endpointCredentials, endpointCreateCredential, endpointEnableKeys, endpointDeleteCredential,
 }
 
 // fieldGroup are fields of an application that the same scopes show.
 type fieldGroup struct {
-	fields  []string
-	scopes  []string // one of them shows the fields
-	without string   // what happens without them
+	fields []string
+	scopes []string // one of them shows the fields
 }
 
 func (g fieldGroup) shownBy(granted []string) bool {
@@ -116,19 +82,14 @@ func (g fieldGroup) shownBy(granted []string) bool {
 func CanReadSecrets(granted []string) bool { return secretFields.shownBy(granted) }
 
 var (
-	openFields = fieldGroup{
-		fields: []string{"client_id", "name", "app_type"}, scopes: readScopes,
-		without: "a role is made without a check, which a warning says",
-	}
+	openFields    = fieldGroup{[]string{"client_id", "name", "app_type"}, readScopes}
 	settingFields = fieldGroup{
-		fields: []string{"global", "is_first_party", "token_endpoint_auth_method", "jwt_configuration"},
-		scopes: []string{ScopeReadClients, ScopeReadClientKeys},
-		without: "whether the application is fit to be a role, third-party, or signs ID tokens with its secret is checked in part, " +
-			"which a warning says",
+		[]string{"global", "is_first_party", "token_endpoint_auth_method", "jwt_configuration"},
+		[]string{ScopeReadClients, ScopeReadClientKeys},
 	}
 	secretFields = fieldGroup{
-		fields: []string{"client_authentication_methods", "client_secret"}, scopes: []string{ScopeReadClientKeys, ScopeReadClientCredentials},
-		without: "a new role needs `client_secret` or `skip_import`; drift is not seen",
+		[]string{"client_authentication_methods", "client_secret"},
+		[]string{ScopeReadClientKeys, ScopeReadClientCredentials},
 	}
 	fieldGroups = []fieldGroup{openFields, settingFields, secretFields}
 
@@ -136,9 +97,8 @@ var (
 	applicationFields = slices.Concat(openFields.fields, settingFields.fields, secretFields.fields)
 )
 
-// fieldsFor are the fields of an application to ask for with these scopes; nil
-// scopes: unknown, so all. To ask for one that the token may not read is refused
-// by some tenants.
+// fieldsFor are the fields of an application to ask for with these scopes; nil scopes:
+// unknown, so all. Some tenants refuse to be asked for one that the token may not read.
 func fieldsFor(granted []string) []string {
 	if granted == nil {
 		return applicationFields
@@ -150,30 +110,4 @@ func fieldsFor(granted []string) []string {
 		}
 	}
 	return fields
-}
-
-// Table is what the client asks of Auth0, as two tables of Markdown: endpoints,
-// and fields of applications.
-func Table() string {
-	var b strings.Builder
-	b.WriteString("| endpoint | what is sent | what is read | scope | without it |\n|---|---|---|---|---|\n")
-	for _, e := range endpoints {
-		scope, without := "none", ""
-		switch {
-		case e.AnyOf != nil:
-			scope, without = quoted(e.AnyOf, " or "), e.Without
-		case e.AllOf != nil:
-			scope, without = quoted(e.AllOf, " and "), e.Without
-		}
-		b.WriteString("| " + strings.Join([]string{"`" + e.Method + " " + e.Path + "`", e.Sends, e.Reads, scope, without}, " | ") + " |\n")
-	}
-	b.WriteString("\n| fields of an application | scope, one of | without it |\n|---|---|---|\n")
-	for _, g := range fieldGroups {
-		b.WriteString("| " + quoted(g.fields, ", ") + " | " + quoted(g.scopes, ", ") + " | " + g.without + " |\n")
-	}
-	return b.String()
-}
-
-func quoted(names []string, between string) string {
-	return "`" + strings.Join(names, "`"+between+"`") + "`"
 }

@@ -1,11 +1,13 @@
 package auth0
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,16 +15,11 @@ import (
 // Class says what is known of a failed request.
 type Class int
 
+// The classes. The zero value is the one that is safe to assume.
 const (
-	// Ambiguous means that it is not known whether the request took effect. The
-	// zero value, since it is the safe thing to assume.
-	Ambiguous Class = iota
-	// Refused means that the request certainly did not take effect, because
-	// Auth0 said so or because it was never sent.
-	Refused
-	// Limited means that the rate limit turned it away (429), or that it was held
-	// back here because of it. To be sent again after Error.RetryAfter.
-	Limited
+	Ambiguous Class = iota // it may have taken effect or not
+	Refused                // it has not: Auth0 said so, or it was never sent
+	Limited                // it has not, because of the rate limit: to be sent again after Error.RetryAfter
 )
 
 // String gives the class in lower case, as in "refused".
@@ -40,32 +37,29 @@ func (c Class) String() string {
 // ClassOf gives the class of the *Error in err's chain. Any other error,
 // including nil, is Ambiguous.
 func ClassOf(err error) Class {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Class
 	}
 	return Ambiguous
 }
 
-// Error is the only type of error that a Client's calls return. Nothing in its
-// text comes from upstream: every request carries a token or a secret, and an
-// answer could quote it in any encoding. Code is one of a list, Message one of
-// the texts in reasons.go.
+// Error is the only type of error that a Client's calls return. No text of upstream is
+// in it: every request carries a token or a secret, and an answer could quote it in any
+// encoding.
 type Error struct {
 	Class      Class
 	Op         string        // such as "token", "get application", "set secret", "rotate secret"
 	Status     int           // HTTP status; 0: no answer, or nothing was sent
-	Code       string        // Auth0's errorCode, or the OAuth2 error, if it is a known one
-	Message    string        // what went wrong; may be empty
+	Code       string        // Auth0's errorCode, or the OAuth2 error, if it is one of knownCodes
+	Message    string        // what went wrong, of the texts in reasons.go; may be empty
 	RetryAfter time.Duration // Limited only: how long to wait, at least 1s
 
-	fields []string // that Auth0 said the token may not read; not nil: that was the reason
+	fields []string // not nil: the reason is that the token may not read these
 	cause  error
 }
 
-// Unwrap gives the transport's or the context's error, so that
-// errors.Is(err, context.DeadlineExceeded) works; nil if there was an answer, or
-// if the error could quote one.
+// Unwrap gives the transport's or the context's error, such as
+// context.DeadlineExceeded; nil if there was an answer, or if the error could quote one.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Error gives, for example,
@@ -114,8 +108,7 @@ func notSent(op, why string) *Error {
 func noAnswer(op string, err error) *Error {
 	e := &Error{Op: op}
 	e.Message, e.cause = failedExchange(err)
-	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) { // whoever that was, nothing was sent to it
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted { // nothing was sent
 		e.Class = Refused
 	}
 	return e
@@ -136,16 +129,18 @@ type answer struct {
 	readErr error // why body is not the whole one
 }
 
-// judge gives the error that an answer stands for, nil for a readable 2xx.
-// A refusal must be positive evidence: a whole body in the form that Auth0
-// gives its errors, for the same status. What a proxy says proves nothing.
+// judge gives the error that an answer stands for, nil for a readable 2xx. A refusal
+// must be positive evidence: a whole body in the form of Auth0's errors, for the same
+// status. An answer of a proxy proves nothing.
 func judge(a answer) *Error {
 	if a.status/100 == 2 && a.readErr == nil {
 		return nil
 	}
 	e := &Error{Op: a.op, Status: a.status}
 	code, message, fromAuth0 := a.parse()
-	e.Code = knownCode(code)
+	if slices.Contains(knownCodes, code) {
+		e.Code = code
+	}
 	switch {
 	case a.status == http.StatusTooManyRequests && fromAuth0:
 		e.Class, e.RetryAfter = Limited, retryAfter(a.header, time.Now())
@@ -174,36 +169,21 @@ func judge(a answer) *Error {
 	return e
 }
 
-// parse reads an error's body. Shapes, of the Management API and of
-// /oauth/token:
+// parse reads an error's body, which has one of these forms, the second at the token
+// endpoint only:
 //
 //	{"statusCode":403,"error":"Forbidden","message":"...","errorCode":"insufficient_scope"}
 //	{"error":"access_denied","error_description":"Unauthorized"}
-//
-// ok says whether it is in the form for this operation.
 func (a answer) parse() (code, message string, ok bool) {
-	if a.readErr != nil {
-		return "", "", false
-	}
-	// A map, so that an unexpected type in one field does not hide the others.
-	var fields map[string]any
-	if json.Unmarshal(a.body, &fields) != nil {
-		return "", "", false
-	}
+	var fields map[string]any // so that an unexpected type in one does not hide the others
 	text := func(key string) string { s, _ := fields[key].(string); return s }
-	if text("error") == "" {
+	if a.readErr != nil || json.Unmarshal(a.body, &fields) != nil || text("error") == "" {
 		return "", "", false
 	}
 	code, message = text("errorCode"), text("message")
 	statusCode, hasStatus := fields["statusCode"].(float64)
 	if a.op == OpToken && !hasStatus {
-		if code == "" {
-			code = text("error")
-		}
-		if message == "" {
-			message = text("error_description")
-		}
-		return code, message, true
+		return cmp.Or(code, text("error")), cmp.Or(message, text("error_description")), true
 	}
 	if int(statusCode) != a.status {
 		return "", "", false
@@ -213,6 +193,6 @@ func (a answer) parse() (code, message string, ok bool) {
 
 // HasCode says whether Auth0 has refused a request with this code.
 func HasCode(err error, code string) bool {
-	var upstream *Error
-	return errors.As(err, &upstream) && upstream.Class == Refused && upstream.Code == code
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Class == Refused && e.Code == code
 }

@@ -81,6 +81,28 @@ func (tn *tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply(w, 200, fmt.Sprintf(`{"access_token":"token-%d",%s"expires_in":86400,"token_type":"Bearer"}`, n, scopes))
 }
 
+// offline is a client without a network, so that in a bubble of synctest a test has the
+// clock to itself. It gets a token; its other requests are lost after a while.
+func offline(t *testing.T, lose func(*http.Request)) *Client {
+	t.Helper()
+	c := newClient(t, Config{Domain: "tenant.auth0.com", ClientID: "engine", Secrets: []string{engineSecret}})
+	c.once.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path != "/oauth/token" {
+			lose(r)
+			return nil, r.Context().Err()
+		}
+		w := httptest.NewRecorder()
+		reply(w, 200, `{"access_token":"a-token","expires_in":86400,"token_type":"Bearer"}`)
+		return w.Result(), nil
+	})
+	return c
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls f.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // grants sets the scopes of tokens from now on; none: the answer does not say.
 func (tn *tenant) grants(scopes ...string) {
 	tn.mu.Lock()
@@ -116,7 +138,7 @@ func (tn *tenant) config() Config {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tn.Certificate().Raw})
 	return Config{
 		Domain: tn.Listener.Addr().String(), ClientID: "engine", Secrets: []string{engineSecret},
-		CACert: string(ca), RequestTimeout: 10 * time.Second, UserAgent: "engine/1.2.3",
+		CACert: string(ca), RequestTimeout: time.Minute, UserAgent: "engine/1.2.3",
 	}
 }
 

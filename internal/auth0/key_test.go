@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,12 +17,16 @@ import (
 	simulated "vault-plugin-secrets-auth0/internal/tenant"
 )
 
-func testKey(t *testing.T) string {
-	t.Helper()
-	key, err := NewPrivateKey()
-	require.NoError(t, err)
-	return key
-}
+// testKeys are two private keys, made once: that takes long.
+var testKeys = sync.OnceValue(func() (keys [2]string) {
+	for i := range keys {
+		var err error
+		if keys[i], err = NewPrivateKey(); err != nil {
+			panic(err)
+		}
+	}
+	return keys
+})
 
 // keyTenant is a simulated tenant with an application that logs in with a key.
 func keyTenant(t *testing.T, key, alg string, scopes ...string) (*simulated.Tenant, Config) {
@@ -34,12 +39,12 @@ func keyTenant(t *testing.T, key, alg string, scopes ...string) (*simulated.Tena
 	engine := tn.AddKeyApplication(public, alg, scopes...)
 	return tn, Config{
 		Domain: tn.Domain(), ClientID: engine.ClientID, Secrets: []string{key}, SigningAlgorithm: alg,
-		CACert: tn.CACert(), RequestTimeout: 5 * time.Second,
+		CACert: tn.CACert(), RequestTimeout: time.Minute,
 	}
 }
 
 func TestLoginByKey(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	for _, alg := range SigningAlgorithms {
 		t.Run(alg, func(t *testing.T) {
 			tn, cfg := keyTenant(t, key, alg, "update:client_keys")
@@ -53,7 +58,7 @@ func TestLoginByKey(t *testing.T) {
 				_, err = newClient(t, cfg).Grant(t.Context())
 				require.NoError(t, err, kind)
 			}
-			cfg.Secrets = []string{testKey(t), key}
+			cfg.Secrets = []string{testKeys()[1], key}
 			_, err = newClient(t, cfg).Grant(t.Context())
 			require.NoError(t, err, "by the second key")
 			cfg.Secrets = cfg.Secrets[:1]
@@ -80,7 +85,7 @@ func TestUnusableKeys(t *testing.T) {
 		"not in PEM":      "nonsense",
 		"too short":       encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(short)),
 		"not an RSA key":  encode("PRIVATE KEY", ecDER),
-		"cannot be read":  encode("PRIVATE KEY", []byte("nonsense")),
+		"unencrypted":     encode("PRIVATE KEY", []byte("nonsense")),
 		"is neither a":    encode("PUBLIC KEY", nil),
 		"signing algorit": "",
 	} {
@@ -95,7 +100,7 @@ func TestUnusableKeys(t *testing.T) {
 
 // TestReplaceAKey at the simulated tenant, where each step may be repeated.
 func TestReplaceAKey(t *testing.T) {
-	first, second := testKey(t), testKey(t)
+	first, second := testKeys()[0], testKeys()[1]
 	tn, cfg := keyTenant(t, first, "RS256", append([]string{"update:client_keys"}, KeyScopes...)...)
 	c := newClient(t, cfg)
 	for _, lost := range []simulated.Endpoint{simulated.CreateCredential, simulated.UpdateApplication} {
@@ -132,9 +137,9 @@ func kidOf(t *testing.T, key string) string {
 
 // TestKeysNeedScopes: without them nothing has changed, and the text says why.
 func TestKeysNeedScopes(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	tn, cfg := keyTenant(t, key, "RS256", "update:client_keys", "read:client_credentials")
-	err := newClient(t, cfg).EnableKey(t.Context(), cfg.ClientID, testKey(t), "RS256")
+	err := newClient(t, cfg).EnableKey(t.Context(), cfg.ClientID, testKeys()[1], "RS256")
 	require.EqualError(t, err, "enable key: Auth0 refused (403 insufficient_scope): "+reasonScope+": create:client_credentials")
 	registered, _ := tn.Keys(cfg.ClientID)
 	assert.Len(t, registered, 1)

@@ -134,7 +134,7 @@ func (p *keyPool) client(t *testing.T) *Client {
 }
 
 func TestKeysWithoutRoom(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	kid := kidOf(t, key)
 	const slot, pool = "are in use for private_key_jwt, which has room for no more", "are registered, and there is room for no more"
 	tests := map[string]struct {
@@ -190,19 +190,19 @@ func TestKeysWithoutRoom(t *testing.T) {
 
 // TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn where they are.
 func TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn(t *testing.T) {
-	own := testKey(t)
+	own := testKeys()[0]
 	p := &keyPool{}
 	p.with(true, credential{"cred_own", kidOf(t, own)}, foreign("a"))
 	tn := newTenant(t, p.ServeHTTP)
 	tn.grants(KeyScopes...)
 	cfg := tn.config()
 	cfg.Secrets, cfg.SigningAlgorithm = []string{own}, "RS256"
-	err := newClient(t, cfg).EnableKey(t.Context(), appID, testKey(t), "RS256")
+	err := newClient(t, cfg).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
 	require.ErrorContains(t, err, "cred_own (kid "+kidOf(t, own)+"), the engine's own; cred_a (kid a) are in use")
 }
 
 func TestRetireKey(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	ours := credential{"cred_ours", kidOf(t, key)}
 	tests := map[string]struct {
 		enabled, besides []credential
@@ -251,7 +251,7 @@ func TestRetireKey(t *testing.T) {
 // TestKeysAfterALostAnswer at each step, be it with or without effect: to do it again
 // brings the same as if nothing had been lost.
 func TestKeysAfterALostAnswer(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	kid := kidOf(t, key)
 	for _, fails := range []string{"GET/credentials", "GET", "POST", "PATCH", "DELETE"} {
 		for _, commit := range []bool{false, true} {
@@ -290,7 +290,7 @@ func TestKeysAfterALostAnswer(t *testing.T) {
 func TestAKeyThatIsRefusedAfterItWasRegistered(t *testing.T) {
 	p := &keyPool{fails: "PATCH", status: 400}
 	p.with(true, foreign("a"))
-	err := p.client(t).EnableKey(t.Context(), appID, testKey(t), "RS256")
+	err := p.client(t).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
 	assert.Equal(t, Refused, ClassOf(err))
 	registered, enabled := p.kids()
 	assert.Equal(t, []string{"a"}, registered)
@@ -300,7 +300,7 @@ func TestAKeyThatIsRefusedAfterItWasRegistered(t *testing.T) {
 
 // TestOtherFailuresOfADeletionAreErrors.
 func TestOtherFailuresOfADeletionAreErrors(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	for status, class := range map[int]Class{403: Refused, 500: Ambiguous, 429: Limited, 0: Ambiguous} {
 		p := &keyPool{fails: "DELETE", status: status}
 		p.with(true, foreign("a"), credential{"cred_ours", kidOf(t, key)})
@@ -313,7 +313,7 @@ func TestOtherFailuresOfADeletionAreErrors(t *testing.T) {
 
 // TestKeysWithoutAnID: an answer that does not say which key it means is not understood.
 func TestKeysWithoutAnID(t *testing.T) {
-	key := testKey(t)
+	key := testKeys()[0]
 	for name, p := range map[string]*keyPool{
 		"enabled":    {registered: []credential{foreign("a")}, enabled: []string{""}},
 		"registered": {registered: []credential{{"", kidOf(t, key)}, foreign("a")}, enabled: []string{"cred_a"}},

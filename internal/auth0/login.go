@@ -40,10 +40,10 @@ type login struct {
 	issuer string      // the audience of assertions
 }
 
-func newLogin(cfg Config, base *url.URL, secret string) (*login, error) {
-	l := &login{secret: secret, issuer: base.String() + "/", oauth: clientcredentials.Config{
+func newLogin(cfg Config, base, secret string) (*login, error) {
+	l := &login{secret: secret, issuer: base + "/", oauth: clientcredentials.Config{
 		ClientID:       cfg.ClientID,
-		TokenURL:       base.String() + endpointToken.Path,
+		TokenURL:       base + endpointToken.Path,
 		EndpointParams: url.Values{"audience": {cfg.Audience}},
 		AuthStyle:      oauth2.AuthStyleInParams,
 	}}
@@ -76,20 +76,14 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	if block == nil {
 		return nil, errors.New("auth0: the private key is not in PEM")
 	}
-	var key any
-	var err error
-	switch block.Type {
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		return nil, errors.New(`auth0: the private key is neither a "PRIVATE KEY" (PKCS #8) nor an "RSA PRIVATE KEY" (PKCS #1), unencrypted`)
 	}
 	rsaKey, isRSA := key.(*rsa.PrivateKey)
 	switch {
 	case err != nil:
-		return nil, errors.New("auth0: the private key cannot be read")
+		return nil, errors.New(`auth0: the private key is neither a "PRIVATE KEY" (PKCS #8) nor an "RSA PRIVATE KEY" (PKCS #1), unencrypted`)
 	case !isRSA:
 		return nil, errors.New("auth0: the private key is not an RSA key")
 	case rsaKey.N.BitLen() < minKeyBits:
@@ -98,17 +92,16 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 	return rsaKey, nil
 }
 
-// Accepts says whether Auth0 accepts a client secret as an application's, by a
-// login with it. False is Auth0's own refusal of it. All else is an *Error: that
-// the application may not have a token for the Management API, which is what is
-// asked for, says nothing of the secret.
+// Accepts says whether Auth0 accepts a client secret as an application's, by a login
+// with it. False is Auth0's own refusal of the secret. All else is an *Error, also
+// that the application may not have a token for the Management API.
 func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, error) {
 	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer turn.done()
-	// Which of the two the application is to use may not be known.
+	// The application's own method may not be known.
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader} {
 		attempt := clientcredentials.Config{
 			ClientID: clientID, ClientSecret: secret, AuthStyle: style,
@@ -118,24 +111,16 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		if err == nil {
 			return true, nil
 		}
-		turn.observeError(err)
-		if err = tokenError(ctx, err); !isCredentialRefused(err) {
-			return false, err
+		e := turn.tokenError(ctx, err)
+		if e.Class != Refused || e.Status != http.StatusUnauthorized || e.Code != "access_denied" && e.Code != "invalid_client" {
+			return false, e
 		}
 	}
 	return false, nil
 }
 
-// isCredentialRefused says whether Auth0 has refused a login for its credential.
-func isCredentialRefused(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) && refused.Class == Refused && refused.Status == http.StatusUnauthorized &&
-		slices.Contains([]string{"access_denied", "invalid_client"}, refused.Code)
-}
-
-// token asks for a token once, or with a client secret again after a failure
-// that may pass. An assertion is good for one request: if that is lost a new one
-// is made.
+// token asks for a token, again after a failure that may pass. An assertion is good
+// for one request only.
 func (l *login) token(ctx context.Context, c *Client, scopes []string) (*oauth2.Token, error) {
 	oauth := l.oauth
 	oauth.Scopes = scopes
@@ -166,8 +151,7 @@ func (l *login) token(ctx context.Context, c *Client, scopes []string) (*oauth2.
 
 // mayPass says whether a token request that failed is worth another attempt.
 func mayPass(ctx context.Context, err error) bool {
-	var said *oauth2.RetrieveError
-	if errors.As(err, &said) {
+	if said, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return said.Response.StatusCode >= http.StatusInternalServerError
 	}
 	again, _ := checkRetry(ctx, nil, err)

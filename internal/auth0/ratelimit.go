@@ -13,8 +13,8 @@ import (
 const (
 	defaultRetryAfter = 10 * time.Second // for a 429 that does not say
 	minRetryAfter     = time.Second
-	// maxRetryAfter is the longest wait before it is tried again, whatever Auth0 has
-	// asked for: one bad header must not stop everything.
+	// maxRetryAfter is the longest wait, whatever Auth0 has asked for: one bad header
+	// must not stop everything.
 	maxRetryAfter = time.Minute
 	// maxReset is how far ahead a time of the tenant's limits is believed to be.
 	maxReset = 24 * time.Hour
@@ -27,8 +27,8 @@ const (
 	// probeEvery is the time between calls when none is left: the slowest tenant
 	// has room for one more after it.
 	probeEvery = 500 * time.Millisecond
-	// countedAfter is when Auth0 has counted a call, though its answer may still
-	// be to come: one that hangs does not hold up the others.
+	// countedAfter is when Auth0 has counted a call, even without an answer yet: one
+	// that hangs does not hold up the others.
 	countedAfter = 3 * time.Second
 	// heedFor is how long an answer says something of the limit.
 	heedFor = time.Minute
@@ -56,7 +56,7 @@ func (c *Client) RateLimit() RateLimit {
 
 // Limits is what is known of a tenant's rate limits. Clients of the same tenant can
 // share one, at the same time or one after the other. The list of applications and
-// the token endpoint have limits of their own, which say nothing of the others.
+// the token endpoint have limits of their own.
 type Limits struct {
 	gate
 	list, token gate
@@ -70,18 +70,17 @@ func (l *Limits) of(e *Endpoint) *gate {
 	return &l.gate
 }
 
-// gate is what is known of one limit, and lets calls go one after the other, in the
-// order in which they came.
+// gate is what is known of one limit. It lets calls go in the order in which they came.
 //
-// Auth0's limit is a token bucket: each answer says how many calls are left in
-// it. So many are let go, less those that Auth0 may have counted since, and a few
-// for whoever else uses the tenant. When none is left, one goes after probeEvery
-// and its answer says how far the bucket has filled meanwhile. So the tenant's
-// whole rate is used, whatever it is, and next to nothing is turned away.
+// Auth0's limit is a token bucket, and each answer says how many calls are left in it.
+// The gate lets so many go, less those that Auth0 may have counted since, and a few
+// for other users of the tenant. When none is left, it lets one go after probeEvery,
+// whose answer says how far the bucket has filled meanwhile. So the tenant's whole
+// rate is used, whatever it is, and Auth0 turns hardly a call away.
 //
-// When Auth0 says to wait, calls are held, for a minute at most. Then one goes, and
-// its answer says whether that was all. An urgent one goes at once; if its answer
-// says otherwise, the hold ends.
+// When Auth0 says to wait, the gate holds calls, for a minute at most. Then it lets one
+// go, whose answer says whether the wait is over. An urgent call goes at once; if its
+// answer says that there is no limit any more, the hold ends.
 type gate struct {
 	mu       sync.Mutex
 	seen     RateLimit
@@ -109,8 +108,8 @@ type turn struct {
 
 type urgentKey struct{}
 
-// Urgent is a context for calls that do not wait while calls are held because of
-// the rate limit: one goes at once.
+// Urgent is a context for calls that go even while others are held because of the rate
+// limit: one in urgentEvery.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
 func (l *gate) last() RateLimit {
@@ -168,10 +167,9 @@ func (l *gate) underWay(now time.Time, but *turn) int {
 	return n
 }
 
-// wait returns when a call may be sent; then done has to be called when it has
-// ended, or unused if it was not sent. If ctx ends sooner than that, the error
-// says that nothing was sent: at once where that is known before, or where somebody
-// does not want to wait.
+// wait returns when a call may be sent. The caller calls done when the call has ended,
+// or unused if it was not sent. The error says that nothing was sent: because ctx has
+// ended or would end too soon, or because an urgent call does not wait.
 func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	t := &turn{gate: l, come: make(chan struct{})}
 	l.mu.Lock()
@@ -196,8 +194,8 @@ func (l *gate) wait(ctx context.Context, op string) (*turn, error) {
 	}
 }
 
-// admit is wait for token requests, of which it is not told how many may go. Those
-// that are held do not wait.
+// admit is wait for token requests, whose answers do not say how many are left. Those
+// that are held fail at once.
 func (l *gate) admit(ctx context.Context) (*turn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -277,7 +275,7 @@ func (t *turn) unused() {
 	l.dispatch(time.Now())
 }
 
-// dispatch lets those go who may, and sets the timer for the next. l.mu is held.
+// dispatch lets calls go that may, and sets the timer for the next. l.mu is held.
 func (l *gate) dispatch(now time.Time) {
 	for len(l.queue) > 0 {
 		if at := l.next(now); at.After(now) {
@@ -332,8 +330,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// parseRateLimit reads the X-RateLimit headers; false if there are none. What
-// cannot be true is as good as absent.
+// parseRateLimit reads the X-RateLimit headers; false if there are none. A value that
+// cannot be true counts as absent.
 func parseRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
 	number := func(name string) int {
 		n, err := strconv.Atoi(h.Get(name))
@@ -377,9 +375,9 @@ func untilReset(h http.Header, now time.Time) (time.Duration, bool) {
 	return bounded(r.Reset.Sub(serverTime(h, now)).Seconds()), true
 }
 
-// serverTime is the time of the answer by the clock that has set its other
-// times, if it says so: the two clocks need not agree. One that is off by more than
-// maxReset is not believed.
+// serverTime is the time of the answer by the clock of its other times, which need not
+// agree with ours; ours if the answer has none, or one that is off by more than
+// maxReset.
 func serverTime(h http.Header, now time.Time) time.Time {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil && date.Sub(now).Abs() < maxReset {
 		return date

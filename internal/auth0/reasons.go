@@ -26,7 +26,7 @@ const (
 	codeSubscription = "insufficient_entitlement"
 )
 
-// knownCodes are those that are shown: of the Management API, and of OAuth 2.
+// knownCodes are the codes of the Management API and of OAuth 2 that an Error shows.
 var knownCodes = []string{
 	CodeUnknownApplication, CodeInsufficientScope, CodeInvalidBody,
 	codeSubscription, "invalid_query_string", "invalid_uri", "invalid_token", "invalid_request", "invalid_scope",
@@ -35,14 +35,7 @@ var knownCodes = []string{
 	"server_error", "temporarily_unavailable",
 }
 
-func knownCode(code string) string {
-	if slices.Contains(knownCodes, code) {
-		return code
-	}
-	return ""
-}
-
-// Why a request failed, where a caller may want to say what to do about it.
+// Reasons of a failure for which a caller may know a remedy.
 const (
 	ReasonNoSuchAPI     = "there is no API with this audience"
 	ReasonNotAuthorized = "the application has no grant for this API"
@@ -85,8 +78,8 @@ const (
 	reasonFailed    = "the exchange failed"
 )
 
-// explain says in words of ours why Auth0 has refused a request. fields: those
-// that the token may not read, if that was why.
+// explain says in our words why Auth0 has refused a request. fields are not nil if the
+// reason is that the token may not read them.
 func explain(op string, status int, code, message string) (reason string, fields []string) {
 	said := strings.ToLower(message)
 	has := func(text string) bool { return strings.Contains(said, text) }
@@ -124,8 +117,8 @@ func explain(op string, status int, code, message string) (reason string, fields
 	return "", nil
 }
 
-// fieldsIn names the fields that a message says cannot be read; not nil. Those that
-// any scope shows are never among them.
+// fieldsIn are the fields that a message names, but for those that any scope shows; not
+// nil.
 func fieldsIn(message string) []string {
 	found := []string{}
 	_, message, _ = strings.Cut(message, ":")
@@ -137,9 +130,8 @@ func fieldsIn(message string) []string {
 	return found
 }
 
-// failedExchange says in words of ours why there was no answer, or not a whole
-// one: net/http quotes parts of what it cannot read. cause is err where it is of
-// a kind that quotes nothing.
+// failedExchange says in our words why there was no answer, or not a whole one: net/http
+// quotes parts of what it cannot read. cause is an error that quotes nothing, or nil.
 func failedExchange(err error) (reason string, cause error) {
 	var dns *net.DNSError
 	var connect *net.OpError
@@ -197,15 +189,14 @@ const maxText = 200
 // control and format characters, and bytes that are not UTF-8.
 func Printable(text string) string {
 	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == unicode.ReplacementChar || c == '\u2028' || c == '\u2029' {
-			return -1
+		if unicode.IsGraphic(c) && c != unicode.ReplacementChar {
+			return c
 		}
-		return c
+		return -1
 	}, text)
 }
 
-// plain makes a text of Auth0, such as an application's name, fit to be shown:
-// printable, and not longer than maxText.
+// plain makes a text of Auth0, such as an application's name, fit to be shown.
 func plain(text string) string {
 	text = Printable(text)
 	if chars := []rune(text); len(chars) > maxText {

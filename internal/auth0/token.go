@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// OpToken is the Op of errors that happened while a token was asked for: the
-	// request that the token was for was not sent, or refused with a 401.
+	// OpToken is the Op of errors of token requests: the request that the token was for
+	// was not sent, or was refused with a 401.
 	OpToken = "token"
 
 	// expiryMargin is how long before its end a token is no longer used, unless
@@ -34,9 +34,9 @@ type Grant struct {
 	ExpiresAt time.Time // of the access token; zero: the answer did not say
 }
 
-// Grant gets an access token, or takes the cached one, and says what it
-// allows. Errors are *Error with Op "token": Refused for credentials or an
-// audience that Auth0 does not accept.
+// Grant says what the client's access token allows, and gets one if need be. Errors
+// have the Op "token": Refused for credentials or an audience that Auth0 does not
+// accept.
 func (c *Client) Grant(ctx context.Context) (Grant, error) {
 	t, err := c.tokens.get(ctx)
 	if err != nil {
@@ -50,24 +50,20 @@ type token struct {
 	value     string
 	scopes    []string
 	expiresAt time.Time // zero: unknown
-	staleAt   time.Time // not used from here on
+	staleAt   time.Time // when the client stops using it
 
 	// readable are the fields of applications that are left after Auth0 has refused
 	// to show some; nil: it has not.
 	readable atomic.Pointer[readable]
 }
 
-// newToken makes a token that was asked for at a time and lives for a
-// lifetime, 0 for unknown, from then.
+// newToken makes a token that lives for a lifetime, 0 for unknown, from asked on.
 func newToken(value string, scopes []string, asked time.Time, lifetime time.Duration) *token {
-	t := &token{value: value, scopes: scopes}
 	if lifetime == 0 {
-		t.staleAt = asked.Add(assumedLifetime)
-		return t
+		return &token{value: value, scopes: scopes, staleAt: asked.Add(assumedLifetime)}
 	}
-	t.expiresAt = asked.Add(lifetime)
-	t.staleAt = t.expiresAt.Add(-min(expiryMargin, lifetime/10))
-	return t
+	end := asked.Add(lifetime)
+	return &token{value: value, scopes: scopes, expiresAt: end, staleAt: end.Add(-min(expiryMargin, lifetime/10))}
 }
 
 // AccessToken is a Management API token to hand out.
@@ -82,9 +78,8 @@ func (t AccessToken) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "auth0.AccessToken{Scopes:%q ExpiresAt:%s}", t.Scopes, t.ExpiresAt)
 }
 
-// NewToken gets a token of its own, which the Client does not use itself, and
-// asks for these scopes. Auth0 may grant more than was asked for (it does,
-// unless the tenant's own code prevents it) or less: the caller has to look.
+// NewToken gets a token to hand out, and asks for these scopes. Auth0 may grant more
+// (it does, unless the tenant's own code prevents it) or less: the caller has to look.
 // Errors are those of Grant.
 func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, error) {
 	t, err := c.fetchToken(ctx, scopes)
@@ -94,9 +89,9 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
 }
 
-// fetchToken asks Auth0 for a token, with each secret until one is not refused.
-// The error is that of the last one. Several are gone through twice: a new
-// secret may reach Auth0 between two attempts, so that both are refused.
+// fetchToken asks Auth0 for a token with one secret after the other until one is not
+// refused. The error is that of the last one. It tries several twice: a new secret may
+// reach Auth0 between two attempts, so that both are refused.
 func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error) {
 	attempts := c.logins
 	if len(attempts) > 1 {
@@ -122,8 +117,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		turn.observeError(err)
-		return nil, tokenError(ctx, err)
+		return nil, turn.tokenError(ctx, err)
 	}
 	turn.observe(http.StatusOK, nil)
 	c.counts.tokens.Add(1)
@@ -141,31 +135,23 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
-// observeError learns from the answer to a token request that was no token, if there
-// was one.
-func (t *turn) observeError(err error) {
+// tokenError makes an *Error of what the oauth2 library says, and has the turn learn
+// from the answer. Neither the library's text nor its error is kept: they hold the
+// answer's body.
+func (t *turn) tokenError(ctx context.Context, err error) *Error {
 	var said *oauth2.RetrieveError
-	if errors.As(err, &said) && said.Response != nil {
-		t.observe(said.Response.StatusCode, said.Response.Header)
-	}
-}
-
-// tokenError makes an *Error of what the oauth2 library says. Neither its text
-// nor its error is kept: they hold the answer's body.
-func tokenError(ctx context.Context, err error) *Error {
-	var said *oauth2.RetrieveError
-	if errors.As(err, &said) {
+	var u *url.Error
+	switch {
+	case errors.As(err, &said):
 		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
+		t.observe(a.status, a.header)
 		if e := judge(a); e != nil {
 			return e
 		}
 		return unreadable(OpToken, a.status, "the answer has no token but an error")
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	case errors.As(err, &u):
 		return noAnswer(OpToken, err)
-	}
-	if ctx.Err() != nil { // while the body was read
+	case ctx.Err() != nil: // while the body was read
 		return noAnswer(OpToken, ctx.Err())
 	}
 	return unreadable(OpToken, 0, "the answer could not be read or has no token")
@@ -181,10 +167,8 @@ type tokenCache struct {
 	cur   *token
 }
 
-// get gives a token that is good for a while yet.
-//
-// The fetch is shared by all who want one, so it has a context of its own: a
-// caller that gives up does not take the token away from the others.
+// get gives a token that is good for a while yet. All callers share one fetch, which
+// goes on if one of them gives up.
 func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, noAnswer(OpToken, err)
@@ -193,50 +177,42 @@ func (tc *tokenCache) get(ctx context.Context) (*token, error) {
 		return t, nil
 	}
 	fetched := tc.group.DoChan("", func() (any, error) {
-		// An earlier fetch may have ended since this caller looked.
-		if t := tc.cached(); t != nil {
-			return t, nil
-		}
-		fetchCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
-		defer cancel()
-		t, err := tc.fetchOrPanic(fetchCtx)
-		if err != nil {
-			return nil, err
-		}
-		tc.mu.Lock()
-		tc.cur = t
-		tc.mu.Unlock()
-		return t, nil
+		return tc.refresh(ctx)
 	})
 	select {
 	case <-ctx.Done():
 		return nil, noAnswer(OpToken, ctx.Err())
 	case r := <-fetched:
-		var defect panicked
-		if errors.As(r.Err, &defect) {
+		if defect, ok := r.Val.(panicked); ok {
 			panic(defect.cause)
 		}
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*token), nil
+		return r.Val.(*token), r.Err
 	}
 }
 
-// panicked is a panic on its way to the goroutine of a caller: nobody could recover
-// from it in the one that is shared.
+// panicked is a panic on its way to the goroutine of a caller: in the one that is shared
+// no caller could recover from it.
 type panicked struct{ cause any }
 
-// Error says nothing of the cause, which could quote a secret.
-func (panicked) Error() string { return "auth0: a panic while a token was fetched" }
-
-func (tc *tokenCache) fetchOrPanic(ctx context.Context) (t *token, err error) {
+// refresh gives a *token, or what the fetch has panicked with.
+func (tc *tokenCache) refresh(ctx context.Context) (result any, err error) {
+	if t := tc.cached(); t != nil { // an earlier fetch has ended since the caller looked
+		return t, nil
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = panicked{cause}
+			result = panicked{cause}
 		}
 	}()
-	return tc.fetch(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tc.timeout)
+	defer cancel()
+	t, err := tc.fetch(ctx)
+	if err == nil {
+		tc.mu.Lock()
+		tc.cur = t
+		tc.mu.Unlock()
+	}
+	return t, err
 }
 
 // cached gives the present token, nil if there is none that is still good.
@@ -249,8 +225,8 @@ func (tc *tokenCache) cached() *token {
 	return tc.cur
 }
 
-// drop forgets t, but not a newer token that has come in its place: of many
-// calls that fail with the same token only the first causes a fetch.
+// drop forgets t, but not a newer token: of many calls that fail with the same token
+// only the first causes a fetch.
 func (tc *tokenCache) drop(t *token) {
 	tc.mu.Lock()
 	defer tc.mu.Unlock()
@@ -259,8 +235,8 @@ func (tc *tokenCache) drop(t *token) {
 	}
 }
 
-// TokenExpiresAt says when the Management API token that is at hand expires.
-// Zero: none is, or Auth0 did not say.
+// TokenExpiresAt is when the client's present token expires; zero: there is none, or
+// Auth0 did not say.
 func (c *Client) TokenExpiresAt() time.Time {
 	if t := c.tokens.cached(); t != nil {
 		return t.expiresAt

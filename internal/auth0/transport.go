@@ -18,8 +18,8 @@ import (
 const (
 	// maxBody bounds what is read of an answer; a client object has a few KiB.
 	maxBody = 1 << 20
-	// idleTimeout is shorter than servers and balancers keep idle connections:
-	// a write on one that the other side has closed has an unknown outcome.
+	// idleTimeout is shorter than servers and balancers keep idle connections: the
+	// outcome of a write on one that the other side has closed is unknown.
 	idleTimeout = 30 * time.Second
 	// maxHeader bounds an answer's header; Auth0's have about 2 KiB.
 	maxHeader = 64 << 10 // bytes
@@ -32,13 +32,13 @@ const (
 	retryWaitMax = 300 * time.Millisecond
 )
 
-// QuietStandardLog is for the main function of every program that has a client:
-// what follows an answer on a connection net/http prints by the standard library's
-// log, and it could quote a secret.
+// QuietStandardLog is for the main function of every program that has a client. If an
+// answer is followed by more bytes, net/http prints them by the standard library's log,
+// and they could quote a secret.
 func QuietStandardLog() { log.SetOutput(io.Discard) }
 
-// transport adds the User-Agent to every request, also to those that the
-// oauth2 library makes, counts them, and notes what time the answers tell.
+// transport adds the User-Agent to every request, counts it, and notes the time that
+// the answer tells.
 type transport struct {
 	*http.Transport
 	userAgent string
@@ -100,8 +100,8 @@ func newHTTPClient(rt http.RoundTripper, timeout time.Duration) *http.Client {
 	}
 }
 
-// newRetryingClient sends each request by once, again after failures that may
-// pass. Its last answer is given as it is, whatever its status.
+// newRetryingClient sends each request by once, again after failures that may pass. It
+// gives the last answer as it is.
 func newRetryingClient(once *http.Client) (*retryablehttp.Client, *http.Client) {
 	r := &retryablehttp.Client{
 		HTTPClient:   once,
@@ -116,11 +116,10 @@ func newRetryingClient(once *http.Client) (*retryablehttp.Client, *http.Client) 
 	return r, newHTTPClient(&retryablehttp.RoundTripper{Client: r}, 0) // the bound is on each attempt
 }
 
-// checkRetry allows another attempt after a lost connection or a 5xx. Not after
-// a time-out (the caller has waited long enough), a 429 (the rate limit has its
-// own wait), or when the other side's certificate is not trusted.
-//
-// It never returns an error: with one the answer's body would not be closed.
+// checkRetry allows another attempt after a lost connection or a 5xx, but not after a
+// time-out (the caller has waited long enough), a 429 (the rate limit has its own
+// wait), or a certificate that is not trusted. It never returns an error: then
+// retryablehttp would not close the answer's body.
 func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, nil //nolint:nilerr // the caller sees the request's own error
@@ -128,13 +127,11 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	if err == nil {
 		return resp.StatusCode >= 500, nil
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return false, nil
-	}
-	var cert *tls.CertificateVerificationError
-	var notTLS tls.RecordHeaderError
-	return !errors.As(err, &cert) && !errors.As(err, &notTLS), nil
+	timeout, ok := errors.AsType[net.Error](err)
+	late := ok && timeout.Timeout()
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	return !late && !untrusted && !notTLS, nil
 }
 
 var errTooLong = errors.New("the answer is too long")

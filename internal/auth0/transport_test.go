@@ -3,7 +3,6 @@ package auth0
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -100,20 +99,16 @@ func TestAProtocolSwitchEnds(t *testing.T) {
 		<-release
 		_ = conn.Close()
 	})
-	cfg := tn.config()
-	cfg.RequestTimeout = 300 * time.Millisecond
-	c := newClient(t, cfg)
+	c := tn.client(t)
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	go func() { done <- c.SetSecret(ctx, appID, "s3cret-new") }()
+	go func() { done <- c.SetSecret(t.Context(), appID, "s3cret-new") }()
 	select {
 	case err := <-done:
 		assert.EqualError(t, err, "set secret: no clear answer from Auth0 (101): "+ReasonNotAuth0)
 		assert.Equal(t, Ambiguous, ClassOf(err))
 		close(release)
-	case <-time.After(5 * time.Second):
-		t.Error("the call does not end, though its time-out and its context have")
+	case <-time.After(2 * tn.config().RequestTimeout):
+		t.Error("the call does not end, though its time-out has")
 		close(release)
 		assert.Error(t, <-done)
 	}

@@ -1,7 +1,10 @@
 // Package doctor looks at an Auth0 tenant as the engine would, and says what
 // works: login, scopes, rate limit, clocks, and which applications can be roles.
-// It only reads: nothing is changed in Auth0. It knows nothing of Vault, and
-// goes by the same rules as the engine (package requirements).
+// It only reads: it changes nothing in Auth0. It knows nothing of Vault, and goes
+// by the same rules as the engine (package requirements).
+//
+//	export AUTH0_CLIENT_SECRET=...
+//	vault-plugin-secrets-auth0 doctor -domain=example.eu.auth0.com -client_id=...
 package doctor
 
 import (
@@ -9,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -19,15 +23,15 @@ import (
 
 const (
 	pageSize = 100
-	// maxListed is how far Auth0 lets anybody page.
+	// maxListed is how many applications Auth0 lists at most.
 	maxListed = 1000
 
 	// skewTolerated is how far apart the clocks may be without a warning. Servers
-	// allow a client's assertion some seconds of it, and no more.
+	// allow a client's assertion no more than some seconds.
 	skewTolerated = 10 * time.Second
 
-	// attempts are made of a request that the rate limit turns away, if the wait
-	// is at most limitPatience each time.
+	// A request that the rate limit turns away is sent again, three times in all, if
+	// the wait is at most limitPatience each time.
 	attempts      = 3
 	limitPatience = 30 * time.Second
 )
@@ -36,40 +40,45 @@ const (
 type examination struct {
 	*settings
 	client   *auth0.Client
-	progress *progress
+	progress io.Writer // of a terminal, where one line is written over
 	report   Report
 	granted  []string // scopes; nil: not told
 }
 
-// examine looks at everything there is to look at.
-func examine(ctx context.Context, s *settings, userAgent string, p *progress) (*Report, error) {
+// examine makes all checks.
+func examine(ctx context.Context, s *settings, userAgent string, progress io.Writer) (*Report, error) {
 	client, err := auth0.New(s.client(userAgent))
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	e := &examination{settings: s, client: client, progress: p, report: Report{
+	e := &examination{settings: s, client: client, progress: progress, report: Report{
 		Domain: s.Domain, ClientID: s.ClientID, Audience: requirements.Audience(s.Domain, s.audience),
 		OtherScopes: []string{}, Applications: Applications{List: []Application{}},
 	}}
-	p.tell("logging in to %s", s.Domain)
-	if loggedIn := e.login(ctx); loggedIn {
-		e.scopes(true)
+	e.tell("logging in to %s", s.Domain)
+	loggedIn := e.login(ctx)
+	e.scopes(loggedIn)
+	if loggedIn {
 		e.applications(ctx)
 	} else {
-		e.scopes(false)
 		e.note(checkAPI, Skipped, "not asked, for want of a token", "")
 		e.note(checkApplications, Skipped, "not looked at, for want of a token", "")
 	}
 	e.rateLimit()
 	e.clock()
-	p.end()
+	e.tell("")
 	order := []string{checkLogin, checkScopes, checkAPI, checkRateLimit, checkClock, checkApplications}
 	slices.SortStableFunc(e.report.Checks, func(a, b Check) int {
 		return cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name))
 	})
 	e.report.OK = !slices.ContainsFunc(e.report.Checks, func(c Check) bool { return c.Status == Failed })
 	return &e.report, nil
+}
+
+// tell says how far the work is.
+func (e *examination) tell(format string, args ...any) {
+	fmt.Fprintf(e.progress, "\r\x1b[K"+format, args...)
 }
 
 func (e *examination) note(check string, status Status, message, remedy string) {
@@ -93,61 +102,48 @@ func (e *examination) login(ctx context.Context) bool {
 	if !grant.ExpiresAt.IsZero() {
 		message += "; a token lives for " + hours(time.Until(grant.ExpiresAt))
 	}
+	status, remedy := OK, ""
 	if e.lineBreak {
-		e.note(checkLogin, Warning, message+"; but there is a line break after the client secret, which was left out here",
-			"Take it away (printf '%s' instead of echo): the engine refuses it.")
-		return true
+		status, remedy = Warning, "Take it away (printf '%s' instead of echo): the engine refuses it."
+		message += "; but there is a line break after the client secret, which was left out here"
 	}
-	e.note(checkLogin, OK, message, "")
+	e.note(checkLogin, status, message, remedy)
 	return true
 }
 
 // scopes says which scopes were granted, and what that means.
 func (e *examination) scopes(loggedIn bool) {
-	known := loggedIn && e.granted != nil
 	var missing []string
-	lacksRequired := false
 	for _, scope := range requirements.Scopes {
-		told := Scope{
+		granted := slices.Contains(e.granted, scope.Name)
+		found := Scope{
 			Name: scope.Name, Required: scope.Required, Enables: scope.Enables, Without: scope.Without,
-			Needed: (!scope.ForKeys || e.byKey()) && !e.coveredByOther(scope),
+			Needed: (granted || !scope.Covered(e.granted)) && (!scope.ForKeys || e.byKey()),
 		}
-		if known {
-			granted := slices.Contains(e.granted, scope.Name)
-			told.Granted = &granted
-			if !granted && told.Needed {
-				missing = append(missing, scope.Name)
-				lacksRequired = lacksRequired || scope.Required
-			}
+		if e.granted != nil {
+			found.Granted = &granted
 		}
-		e.report.Scopes = append(e.report.Scopes, told)
+		if !granted && found.Needed {
+			missing = append(missing, scope.Name)
+		}
+		e.report.Scopes = append(e.report.Scopes, found)
 	}
-	for _, granted := range e.granted {
-		if !slices.ContainsFunc(requirements.Scopes, func(s requirements.Scope) bool { return s.Name == granted }) {
-			e.report.OtherScopes = append(e.report.OtherScopes, granted)
-		}
-	}
+	e.report.OtherScopes = append(e.report.OtherScopes, requirements.Missing(e.granted, requirements.Wanted(true, true))...)
 	slices.Sort(e.report.OtherScopes)
 	const remedy = "Grant it in Auth0's dashboard: Applications > APIs > Auth0 Management API, where applications are authorised."
 	list := strings.Join(missing, ", ")
 	switch {
 	case !loggedIn:
 		e.note(checkScopes, Skipped, "not known, for want of a token", "")
-	case !known:
+	case e.granted == nil:
 		e.note(checkScopes, Warning, "Auth0 did not say which scopes it granted, so they could not be checked", "")
-	case lacksRequired:
-		e.note(checkScopes, Failed, "missing: "+list+". Without "+requirements.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
+	case slices.Contains(missing, auth0.ScopeUpdateClientKeys):
+		e.note(checkScopes, Failed, "missing: "+list+". Without "+auth0.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
 	case len(missing) > 0:
 		e.note(checkScopes, Warning, "missing: "+list, remedy+" Or do without what it is for.")
 	default:
 		e.note(checkScopes, OK, "all that the engine can use are granted", "")
 	}
-}
-
-// coveredByOther says whether the engine can do without the scope, since
-// another one is as good.
-func (e *examination) coveredByOther(scope requirements.Scope) bool {
-	return scope.Covered(e.granted) && !slices.Contains(e.granted, scope.Name)
 }
 
 // rateLimit says what the last answer said of the rate limit.
@@ -197,14 +193,13 @@ func (e *examination) clock() {
 	e.note(checkClock, Warning, message, "Set the clock of this machine (NTP). What counts is the machine on which Vault runs: run this there.")
 }
 
-// applications looks at applications: at those that were named, or at all.
+// applications looks at the applications that were named, or at all.
 func (e *examination) applications(ctx context.Context) {
-	var err error
+	look := e.all
 	if len(e.settings.applications) > 0 {
-		err = e.named(ctx)
-	} else {
-		err = e.all(ctx)
+		look = e.named
 	}
+	err := look(ctx)
 	slices.SortStableFunc(e.report.Applications.List, func(a, b Application) int {
 		order := []Verdict{Fit, FitWithWarnings, Unchecked, Unfit}
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Verdict), slices.Index(order, b.Verdict)),
@@ -213,8 +208,8 @@ func (e *examination) applications(ctx context.Context) {
 	switch {
 	case auth0.HasCode(err, auth0.CodeInsufficientScope):
 		e.note(checkAPI, OK, "answers", "")
-		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+requirements.ScopeReadClients+" nor "+requirements.ScopeReadClientKeys,
-			"Grant "+requirements.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
+		e.note(checkApplications, Warning, "could not be looked at: the grant has neither "+auth0.ScopeReadClients+" nor "+auth0.ScopeReadClientKeys,
+			"Grant "+auth0.ScopeReadClients+". Without it, whether an application is fit to be a role shows at its first rotation.")
 	case err != nil:
 		message, remedy := e.explain(err)
 		e.note(checkAPI, Failed, message, remedy)
@@ -225,8 +220,8 @@ func (e *examination) applications(ctx context.Context) {
 	}
 }
 
-// summary says how many applications are fit. An application that was named and
-// is not fit is a failure; without names it is a fact like any other.
+// summary says how many applications are fit. That one is not is a failure only if it
+// was named.
 func (e *examination) summary() {
 	found := e.report.Applications
 	message := fmt.Sprintf("%d looked at: %d fit to be a role", found.Checked, found.Fit+found.FitWithWarnings)
@@ -272,9 +267,9 @@ func (e *examination) all(ctx context.Context) error {
 			return nil
 		}
 		if found.Total >= 0 {
-			e.progress.tell("checked %d of %d applications", e.report.Applications.Checked, found.Total)
+			e.tell("checked %d of %d applications", e.report.Applications.Checked, found.Total)
 		} else {
-			e.progress.tell("checked %d applications", e.report.Applications.Checked)
+			e.tell("checked %d applications", e.report.Applications.Checked)
 		}
 	}
 	return nil
@@ -294,7 +289,7 @@ func (e *examination) named(ctx context.Context) error {
 			app.ClientID = id
 			e.take(app)
 		}
-		e.progress.tell("checked %d of %d applications", i+1, len(e.settings.applications))
+		e.tell("checked %d of %d applications", i+1, len(e.settings.applications))
 	}
 	return nil
 }
@@ -317,8 +312,8 @@ func (e *examination) take(app *auth0.Application) {
 	e.report.Applications.add(found)
 }
 
-// patiently sends a request again that the rate limit has turned away, if it
-// does not say to wait long.
+// patiently sends a request that the rate limit has turned away again, unless Auth0
+// says to wait long.
 func patiently[T any](ctx context.Context, e *examination, ask func() (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		answer, err := ask()
@@ -327,7 +322,7 @@ func patiently[T any](ctx context.Context, e *examination, ask func() (T, error)
 			return answer, err
 		}
 		// The client itself waits before the next request.
-		e.progress.tell("Auth0 limits the rate: going on in %s", limited.RetryAfter.Round(time.Second))
+		e.tell("Auth0 limits the rate: going on in %s", limited.RetryAfter.Round(time.Second))
 	}
 }
 

@@ -50,7 +50,7 @@ func (e *examination) explainNoAnswer(reason string) (remedy string) {
 	case auth0.ReasonOtherHosts:
 		return "Check the domain for a typing error; for a custom domain, that its set-up in Auth0 is finished."
 	case auth0.ReasonUnknownCA, auth0.ReasonCertificate, auth0.ReasonExpired:
-		return "If a proxy of yours terminates TLS, or the domain has a CA of its own, give that CA as ca_cert (here: -ca-cert=@ca.pem)."
+		return "If a proxy of yours terminates TLS, or the domain has a CA of its own, give that CA as ca_cert (-ca_cert=@ca.pem)."
 	case auth0.ReasonNotTLS:
 		return "Check domain and port."
 	case auth0.ReasonLate:

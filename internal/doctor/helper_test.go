@@ -23,9 +23,10 @@ var allScopes = []string{"update:client_keys", "read:clients", "read:client_keys
 // patient is a tenant and the application that the engine is to have there.
 type patient struct {
 	*tenant.Tenant
-	t      *testing.T
-	engine tenant.Application
-	secret []string // what must never be printed, on top of what the tenant knows
+	t        *testing.T
+	engine   tenant.Application
+	terminal bool
+	secret   []string // what must never be printed, on top of what the tenant knows
 }
 
 func newPatient(t *testing.T, o tenant.Options, scopes ...string) *patient {
@@ -61,7 +62,7 @@ func (p *patient) run(environment map[string]string, stdin string, args ...strin
 	p.t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := Main(p.t.Context(), args, "doctor/test", Streams{
-		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Terminal: p.terminal,
 		Getenv: func(name string) string { return environment[name] },
 	})
 	r := result{code, stdout.String(), stderr.String()}
@@ -81,7 +82,7 @@ func (p *patient) environment() map[string]string {
 // check examines the tenant with the right credentials, but for what args say.
 func (p *patient) check(args ...string) (Report, result) {
 	p.t.Helper()
-	r := p.run(p.environment(), "", append([]string{"-ca-cert=@" + p.file("ca.pem", p.CACert()), "-format=json"}, args...)...)
+	r := p.run(p.environment(), "", append([]string{"-ca_cert=@" + p.file("ca.pem", p.CACert()), "-format=json"}, args...)...)
 	var report Report
 	if r.code != ExitUsage {
 		require.NoError(p.t, json.Unmarshal([]byte(r.out), &report), r.out+r.errors)

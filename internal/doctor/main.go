@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,30 +21,30 @@ const usage = `Usage: vault-plugin-secrets-auth0 doctor [flags]
 
 Says what works with an Auth0 tenant and the credentials that the engine is to
 have: login, scopes, the Management API, its rate limit, the clocks, and which
-applications can be roles. It only reads: nothing is changed in Auth0. Run it
-where Vault runs: what counts are the network, proxies and clock there.
+applications can be roles. It only reads: it changes nothing in Auth0. Run it
+where Vault runs, for the network, proxies and clock there are what counts.
 
-What to check:
+What to check, by the names that the fields of the engine's config have:
 
   -domain=             host of the tenant, or host:port (AUTH0_DOMAIN)
-  -client-id=          of the machine-to-machine application (AUTH0_CLIENT_ID)
-  -client-secret=      its secret (AUTH0_CLIENT_SECRET)
-  -private-key=        or its private key (PEM), for private_key_jwt
-  -signing-algorithm=  RS256 (default), RS384 or PS256, with -private-key
+  -client_id=          of the machine-to-machine application (AUTH0_CLIENT_ID)
+  -client_secret=      its secret (AUTH0_CLIENT_SECRET)
+  -private_key=        or its private key (PEM), for private_key_jwt
+  -signing_algorithm=  RS256 (default), RS384 or PS256, with -private_key
   -audience=           of the Management API (default https://<domain>/api/v2/)
-  -ca-cert=            PEM of the CAs to trust (default the system's)
-  -request-timeout=    of one request, 1s to 1m (default 30s)
-  -config=             a JSON object with fields of the engine's path config,
-                       as "vault write auth0/config -" takes it: @file, or -
+  -ca_cert=            PEM of the CAs to trust (default the system's)
+  -request_timeout=    of one request, 1s to 1m (default 30s)
+  -config=             a JSON object with fields of the engine's config, as
+                       "vault write auth0/config -" takes it: @file, or -
   -application=        check only the application with this client ID; for
                        several more than once, or separated by commas
 
-As with the vault command, a value @file is read from the file and - from
-standard input. What no flag gives is taken from -config, then from the
-environment (the names in brackets). Better not give a secret on the command
-line, where others see it.
+As with the vault command, -name=@file reads the value from a file and -name=-
+from standard input. What no flag gives is taken from -config, then from the
+environment (the names in brackets). Do not give a secret on the command line:
+others see it there.
 
-How to tell:
+How to print it:
 
   -format=             table (default) or json (VAULT_FORMAT)
 
@@ -63,16 +64,20 @@ type Streams struct {
 
 // Main runs the command with its arguments, and gives the exit code.
 func Main(ctx context.Context, args []string, userAgent string, s Streams) int {
-	settings, err := newFlags().read(args, s.Stdin, s.Getenv)
+	settings, err := readSettings(args, s.Stdin, s.Getenv)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(s.Stdout, usage) //nolint:errcheck // to a terminal
 		return ExitOK
 	case err != nil:
-		fmt.Fprintf(s.Stderr, "doctor: %s\nvault-plugin-secrets-auth0 doctor -h tells the flags.\n", err)
+		fmt.Fprintf(s.Stderr, "doctor: %s\nvault-plugin-secrets-auth0 doctor -h lists the flags.\n", err)
 		return ExitUsage
 	}
-	report, err := examine(ctx, settings, userAgent, newProgress(s.Stderr, s.Terminal))
+	progress := io.Discard
+	if s.Terminal {
+		progress = s.Stderr
+	}
+	report, err := examine(ctx, settings, userAgent, progress)
 	switch {
 	case err != nil:
 		fmt.Fprintf(s.Stderr, "doctor: %s\n", err)
@@ -93,29 +98,16 @@ func Main(ctx context.Context, args []string, userAgent string, s Streams) int {
 
 // print prints a report. It is an error if not all of it could be written.
 func print(to io.Writer, format string, report *Report) error {
-	out := &checkedWriter{to: to}
+	out := bufio.NewWriter(to) // keeps the first error
 	if format == formatJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(report)
+		if err := encoder.Encode(report); err != nil {
+			return err
+		}
+	} else {
+		printTable(out, report)
 	}
-	printTable(out, report)
-	return out.err
-}
-
-// checkedWriter keeps the first error.
-type checkedWriter struct {
-	to  io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (w *checkedWriter) Write(p []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
-	}
-	n, err := w.to.Write(p)
-	w.err = err
-	return n, err
+	return out.Flush()
 }

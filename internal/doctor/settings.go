@@ -23,22 +23,26 @@ const (
 	defaultTimeout = 30 * time.Second
 )
 
-// ConfigFields are the fields of the engine's path config, all of which a
-// -config may have: what is written there can be given here. Those that do not
-// say how to reach Auth0 are passed over.
-var ConfigFields = []string{
+// connectionFields are the fields of the engine's path config that say how to reach
+// Auth0. Each is a flag, too.
+var connectionFields = []string{
 	"domain", "client_id", "client_secret", "private_key", "signing_algorithm", "audience", "ca_cert", "request_timeout",
-	"propagation_delay", "verify_connection", "drift_check_period",
-	"rotation_period", "rotation_schedule", "rotation_window", "disable_automated_rotation", "allowed_applications",
 }
 
-// settings are what to check, and how to tell of it.
+// ConfigFields are all fields of the engine's path config: what can be written there
+// can be given to -config. Those that are no connectionFields change nothing here.
+var ConfigFields = append(slices.Clip(connectionFields),
+	"propagation_delay", "verify_connection", "drift_check_period",
+	"rotation_period", "rotation_schedule", "rotation_window", "disable_automated_rotation", "allowed_applications",
+)
+
+// settings are what to check, and in which form to print it.
 type settings struct {
 	requirements.Connection
 	audience     string
 	applications []string // client IDs; none: all
 	format       string
-	lineBreak    bool // the secret came with a line break after it, which was taken off
+	lineBreak    bool // a line break after the secret was taken off
 }
 
 func (s *settings) byKey() bool { return s.SigningAlgorithm != "" }
@@ -47,198 +51,136 @@ func (s *settings) byKey() bool { return s.SigningAlgorithm != "" }
 func (s *settings) client(userAgent string) auth0.Config {
 	return auth0.Config{
 		Domain: s.Domain, ClientID: s.ClientID, Secrets: []string{s.Secret}, SigningAlgorithm: s.SigningAlgorithm,
-		Audience: requirements.Audience(s.Domain, s.audience), CACert: s.CACert, RequestTimeout: s.RequestTimeout, UserAgent: userAgent,
+		Audience: s.audience, CACert: s.CACert, RequestTimeout: s.RequestTimeout, UserAgent: userAgent,
 	}
 }
 
-// given is what was said, before it is looked at: by the names of config's
-// fields.
+// given are values by the names of config's fields, before they are checked.
 type given map[string]string
 
-// flags are the command line's.
-type flags struct {
-	*flag.FlagSet
-	values       map[string]*string // by the names of config's fields
-	config       string
-	format       string
-	applications listFlag
-}
-
-// listFlag may be given more than once, and may hold several.
-type listFlag []string
-
-// String implements flag.Value.
-func (l *listFlag) String() string { return strings.Join(*l, ",") }
-
-// Set implements flag.Value.
-func (l *listFlag) Set(value string) error {
-	for item := range strings.SplitSeq(value, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			*l = append(*l, item)
+// readSettings takes the settings from the command line, else from -config, else from
+// the environment. No error quotes a value that may be secret.
+func readSettings(args []string, stdin io.Reader, getenv func(string) string) (*settings, error) {
+	values, source := given{}, &valueSource{stdin: stdin}
+	var applications []string
+	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	for _, field := range connectionFields {
+		flags.Func(field, "", func(raw string) (err error) { // its error quotes raw: a name of a file, or -
+			values[field], err = source.resolve(raw)
+			return err
+		})
+	}
+	flags.Func("application", "", func(list string) error {
+		for id := range strings.SplitSeq(list, ",") {
+			applications = append(applications, strings.TrimSpace(id))
 		}
-	}
-	return nil
-}
-
-func newFlags() *flags {
-	f := &flags{FlagSet: flag.NewFlagSet("doctor", flag.ContinueOnError), values: map[string]*string{}}
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	for _, field := range ConfigFields[:8] {
-		f.values[field] = f.String(strings.ReplaceAll(field, "_", "-"), "", "")
-	}
-	f.StringVar(&f.config, "config", "", "")
-	f.StringVar(&f.format, "format", "", "")
-	f.Var(&f.applications, "application", "")
-	return f
-}
-
-// read takes the settings from the command line, else from -config, else from
-// the environment. The errors quote no values that may be secret.
-func (f *flags) read(args []string, stdin io.Reader, getenv func(string) string) (*settings, error) {
-	if err := f.Parse(args); err != nil {
+		return nil
+	})
+	config, format := flags.String("config", "", ""), flags.String("format", "", "")
+	if err := flags.Parse(args); err != nil {
 		if strings.HasPrefix(err.Error(), "bad flag syntax") {
 			return nil, errors.New("a flag is not of the form -name=value (not shown: it may hold a secret)")
 		}
 		return nil, err
 	}
-	if f.NArg() > 0 {
-		return nil, errors.New("there are arguments that no flag precedes (not shown: one may be a secret). Flags are -name=value")
+	if flags.NArg() > 0 {
+		return nil, errors.New("an argument is not of the form -name=value (not shown: it may be a secret)")
 	}
-	source := &valueSource{stdin: stdin}
-	values, err := f.given(source)
-	if err != nil {
-		return nil, err
-	}
-	if f.config != "" {
-		config, err := readConfig(f.config, source)
-		if err != nil {
+	if *config != "" {
+		if err := values.fillFromConfig(*config, source); err != nil {
 			return nil, err
 		}
-		values.fill(config)
 	}
-	values.fill(fromEnvironment(getenv))
+	environment := given{}
+	for _, field := range []string{"domain", "client_id", "client_secret"} {
+		if value := getenv("AUTH0_" + strings.ToUpper(field)); value != "" {
+			environment[field] = value
+		}
+	}
+	values.fill(environment)
 	s, err := values.settings()
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range f.applications {
+	for _, id := range applications {
 		if err := requirements.CheckClientID(id); err != nil {
 			return nil, fmt.Errorf("-application: %w", err)
 		}
 	}
-	s.applications = slices.Compact(slices.Sorted(slices.Values(f.applications)))
-	s.format, err = f.outputFormat(getenv)
-	return s, err
-}
-
-func (f *flags) given(source *valueSource) (given, error) {
-	values := given{}
-	var failure error
-	f.Visit(func(set *flag.Flag) {
-		field := strings.ReplaceAll(set.Name, "-", "_")
-		raw, isField := f.values[field]
-		if !isField || failure != nil {
-			return
-		}
-		values[field], failure = source.resolve("-"+set.Name, *raw)
-	})
-	return values, failure
-}
-
-// outputFormat goes by the flag, else by Vault's VAULT_FORMAT, whose other
-// formats this does not have.
-func (f *flags) outputFormat(getenv func(string) string) (string, error) {
+	s.applications = slices.Compact(slices.Sorted(slices.Values(applications)))
 	switch {
-	case f.format == formatTable || f.format == formatJSON:
-		return f.format, nil
-	case f.format != "":
-		return "", fmt.Errorf("-format %q is not known: it is %s or %s", f.format, formatTable, formatJSON)
-	case strings.EqualFold(getenv("VAULT_FORMAT"), formatJSON):
-		return formatJSON, nil
+	case *format == "" && strings.EqualFold(getenv("VAULT_FORMAT"), formatJSON): // Vault has other formats, too
+		s.format = formatJSON
+	case *format == "", *format == formatTable:
+		s.format = formatTable
+	case *format == formatJSON:
+		s.format = formatJSON
+	default:
+		return nil, fmt.Errorf("-format %q is not known: it is %s or %s", *format, formatTable, formatJSON)
 	}
-	return formatTable, nil
+	return s, nil
 }
 
-// valueSource reads values from where they are said to be.
+// valueSource reads standard input, for one value.
 type valueSource struct {
 	stdin io.Reader
 	used  bool
 }
 
-// resolve gives a value as the vault command does: @file is what is in the
-// file, - is standard input, \@ is an @.
-func (s *valueSource) resolve(name, raw string) (string, error) {
-	if file, ok := strings.CutPrefix(raw, "@"); ok {
-		content, err := os.ReadFile(file) //nolint:gosec // whoever runs this says which file
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
-		}
-		return string(content), nil
-	}
-	if raw == "-" {
-		if s.used {
-			return "", fmt.Errorf("%s: standard input can be read once only", name)
-		}
+// resolve gives a value as the vault command does: @file is what is in the file, - is
+// standard input, \@ is an @.
+func (s *valueSource) resolve(raw string) (string, error) {
+	var content []byte
+	var err error
+	file, isFile := strings.CutPrefix(raw, "@")
+	switch {
+	case isFile:
+		content, err = os.ReadFile(file) //nolint:gosec // the user says which file
+	case raw == "-" && s.used:
+		return "", errors.New("standard input can be read once only")
+	case raw == "-":
 		s.used = true
-		content, err := io.ReadAll(s.stdin)
-		if err != nil {
-			return "", fmt.Errorf("%s: standard input cannot be read: %w", name, err)
-		}
-		return string(content), nil
-	}
-	if strings.HasPrefix(raw, `\@`) {
+		content, err = io.ReadAll(s.stdin)
+	case strings.HasPrefix(raw, `\@`):
 		return raw[1:], nil
+	default:
+		return raw, nil
 	}
-	return raw, nil
+	return string(content), err
 }
 
-// readConfig reads a JSON object with config's fields.
-func readConfig(raw string, source *valueSource) (given, error) {
+// fillFromConfig takes what is not given yet from a JSON object with config's fields.
+func (g given) fillFromConfig(raw string, source *valueSource) error {
 	if raw != "-" && !strings.HasPrefix(raw, "@") {
-		return nil, errors.New("-config is a file with a JSON object (@file) or standard input (-)")
+		return errors.New("-config is a file with a JSON object (@file) or standard input (-)")
 	}
-	text, err := source.resolve("-config", raw)
+	text, err := source.resolve(raw)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("-config: %w", err)
 	}
 	var object map[string]any
 	if json.Unmarshal([]byte(text), &object) != nil || object == nil { // its error would quote the text
-		return nil, errors.New("-config is not a JSON object")
+		return errors.New("-config is not a JSON object")
 	}
 	values := given{}
 	for field, value := range object {
 		if !slices.Contains(ConfigFields, field) {
-			return nil, fmt.Errorf("-config has a field %q that the engine's config does not know: there are %s", field, strings.Join(ConfigFields, ", "))
+			return fmt.Errorf("-config has a field %q that the engine's config does not know: there are %s", field, strings.Join(ConfigFields, ", "))
 		}
-		switch value := value.(type) {
-		case string:
-			values[field] = value
-		case float64:
-			values[field] = strconv.FormatFloat(value, 'f', -1, 64)
-		case bool:
-			values[field] = strconv.FormatBool(value)
+		switch value.(type) {
+		case string, float64, bool:
+			values[field] = fmt.Sprint(value)
 		default:
-			return nil, fmt.Errorf("-config: %s is neither text nor a number nor true or false", field)
+			return fmt.Errorf("-config: %s is neither text nor a number nor true or false", field)
 		}
 	}
-	return values, nil
+	g.fill(values)
+	return nil
 }
 
-func fromEnvironment(getenv func(string) string) given {
-	values := given{}
-	for field, name := range map[string]string{
-		"domain": "AUTH0_DOMAIN", "client_id": "AUTH0_CLIENT_ID", "client_secret": "AUTH0_CLIENT_SECRET",
-	} {
-		if value := getenv(name); value != "" {
-			values[field] = value
-		}
-	}
-	return values
-}
-
-// fill takes what is not given yet from others. There is one credential: a
-// secret of others does not come beside a key.
+// fill takes what is not given yet from others. There is one credential: beside a key,
+// the secret of others is left out.
 func (g given) fill(others given) {
 	_, hasSecret := g["client_secret"]
 	_, hasKey := g["private_key"]
@@ -257,9 +199,10 @@ func (g given) settings() (*settings, error) {
 	secret, hasSecret := g["client_secret"]
 	key, hasKey := g["private_key"]
 	algorithm, hasAlgorithm := g["signing_algorithm"]
-	s := &settings{audience: trimmed("audience"), Connection: requirements.Connection{
+	s := &settings{Connection: requirements.Connection{
 		Domain: strings.ToLower(trimmed("domain")), ClientID: trimmed("client_id"), CACert: trimmed("ca_cert"), RequestTimeout: defaultTimeout,
 	}}
+	s.audience = requirements.Audience(s.Domain, trimmed("audience"))
 	switch {
 	case hasSecret && hasKey:
 		return nil, errors.New("client_secret and private_key exclude each other: give the one by which the application authenticates")
@@ -278,18 +221,11 @@ func (g given) settings() (*settings, error) {
 		s.SigningAlgorithm = algorithm
 	}
 	if text := trimmed("request_timeout"); text != "" {
-		var err error
-		if s.RequestTimeout, err = parseDuration(text); err != nil {
+		if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+			s.RequestTimeout = time.Duration(seconds) * time.Second
+		} else if s.RequestTimeout, err = time.ParseDuration(text); err != nil {
 			return nil, fmt.Errorf("request_timeout %q is not a duration: give it as 30s or in seconds", text)
 		}
 	}
 	return s, s.Check()
-}
-
-// parseDuration reads 30s, or a number of seconds.
-func parseDuration(text string) (time.Duration, error) {
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, nil
-	}
-	return time.ParseDuration(text)
 }

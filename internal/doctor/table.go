@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
@@ -61,17 +62,17 @@ func printApplications(to io.Writer, list []Application) {
 	if len(list) == 0 {
 		return
 	}
-	id, name, kind := len("Application"), len("Name"), len("Type")
-	rows := make([][3]string, len(list))
-	for i, app := range list {
-		row := [3]string{auth0.Printable(app.ClientID), shortened(auth0.Printable(app.Name)), typeName(app.AppType)}
-		id, name, kind = max(id, runes(row[0])), max(name, runes(row[1])), max(kind, runes(row[2]))
-		rows[i] = row
-	}
-	line := fmt.Sprintf("%%-%ds  %%-%ds  %%-%ds  %%s\n", id, name, kind)
+	const line = "%-32s  %-24s  %-15s  %s\n"
 	fmt.Fprintf(to, "\n"+line+line, "Application", "Name", "Type", "Fit to be a role", "-----------", "----", "----", "----------------")
-	for i, app := range list {
-		fmt.Fprintf(to, line, rows[i][0], rows[i][1], rows[i][2], verdictWords[app.Verdict])
+	for _, app := range list {
+		name, kind := []rune(auth0.Printable(app.Name)), auth0.Printable(app.AppType)
+		if len(name) > maxName {
+			name = append(name[:maxName-1], '…')
+		}
+		if app.AppType == requirements.AppTypeNotSet {
+			kind = "not set"
+		}
+		fmt.Fprintf(to, line, auth0.Printable(app.ClientID), string(name), kind, verdictWords[app.Verdict])
 		for _, reason := range app.Reasons {
 			fmt.Fprintf(to, "    %s\n", wrapped(auth0.Printable(reason), 4))
 		}
@@ -83,7 +84,7 @@ func wrapped(text string, indent int) string {
 	var b strings.Builder
 	at := indent
 	for i, word := range strings.Fields(text) {
-		switch n := runes(word); {
+		switch n := utf8.RuneCountInString(word); {
 		case i == 0:
 			at += n
 		case at+1+n > lineWidth:
@@ -96,21 +97,4 @@ func wrapped(text string, indent int) string {
 		b.WriteString(word)
 	}
 	return b.String()
-}
-
-func shortened(text string) string {
-	if chars := []rune(text); len(chars) > maxName {
-		return string(chars[:maxName-1]) + "…"
-	}
-	return text
-}
-
-func runes(text string) int { return len([]rune(text)) }
-
-// typeName is an app_type as the table shows it.
-func typeName(appType string) string {
-	if appType == requirements.AppTypeNotSet {
-		return "not set"
-	}
-	return auth0.Printable(appType)
 }

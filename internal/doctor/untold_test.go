@@ -32,7 +32,7 @@ func examineAt(t *testing.T, token string, clients http.HandlerFunc) (Report, in
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	var out, told bytes.Buffer
 	code := Main(t.Context(), []string{
-		"-domain=" + server.Listener.Addr().String(), "-client-id=engine", "-client-secret=the-secret", "-ca-cert=" + string(ca), "-format=json",
+		"-domain=" + server.Listener.Addr().String(), "-client_id=engine", "-client_secret=the-secret", "-ca_cert=" + string(ca), "-format=json",
 	}, "", Streams{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &told, Getenv: func(string) string { return "" }})
 	var report Report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &report), told.String())

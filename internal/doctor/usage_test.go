@@ -11,7 +11,7 @@ import (
 
 // TestWrongUsageShowsNoSecret: what is no flag may hold one.
 func TestWrongUsageShowsNoSecret(t *testing.T) {
-	for _, arg := range []string{"---client-secret=a-secret-value", "a-secret-value", "-=a-secret-value", "-client-secret", "-config=a-secret-value"} {
+	for _, arg := range []string{"---client_secret=a-secret-value", "a-secret-value", "-=a-secret-value", "-client_secret", "-config=a-secret-value"} {
 		var out bytes.Buffer
 		code := Main(t.Context(), []string{arg}, "test", Streams{
 			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" },

@@ -1,8 +1,16 @@
-// Package due has each of many keys attended to when its time has come: one
-// goroutine, armed for the next of them.
+// Package due attends to each of many keys when its time has come. One goroutine waits
+// for the next of them:
 //
-// It waits by the monotonic clock. When the wall clock is stepped, by which the
-// times are told, all keys are attended to again.
+//	index := due.New(time.Now, func(ctx context.Context, key string) time.Time {
+//		rotate(ctx, key)
+//		return nextTime(key)
+//	})
+//	index.Set("shop", at)
+//	index.Start()
+//	defer index.Stop()
+//
+// Times are by the wall clock, but it waits by the monotonic one: after a step of the
+// wall clock it attends to all keys again.
 package due
 
 import (
@@ -14,18 +22,18 @@ import (
 )
 
 const (
-	// concurrency bounds the keys that are attended to at the same time. It is well
-	// above what a tenant's rate limit lets through, so that those that wait for
-	// something leave room for the others.
+	// concurrency is how many keys it attends to at the same time. It is well above
+	// what a tenant's rate limit lets through, so that keys that wait leave room for
+	// others.
 	concurrency = 64
 
-	// clockTolerance is how much the wall clock may be put right at a time without
-	// being called stepped.
+	// clockTolerance is the most by which the wall clock may be corrected at a time
+	// without counting as stepped.
 	clockTolerance = 2 * time.Second
 )
 
-// Index is the keys and their times. It is in memory: whoever knows the keys sets
-// them again after a start.
+// Index is the keys and their times. It is in memory: after a start the caller sets
+// them again.
 type Index struct {
 	now    func() time.Time // the wall clock
 	attend func(ctx context.Context, key string) (next time.Time)
@@ -44,10 +52,10 @@ type Index struct {
 	looked  reading
 }
 
-// entry is what is known of a key.
+// entry is the state of a key.
 type entry struct {
-	attended  bool      // at this moment
-	again     time.Time // when to attend to it at the latest, by what was set meanwhile; zero: nothing was
+	attended  bool      // it is being attended to
+	again     time.Time // the earliest time that was set meanwhile; zero: none
 	forgotten bool      // meanwhile, and not set again
 }
 
@@ -57,9 +65,9 @@ type reading struct {
 	sinceBase time.Duration
 }
 
-// New makes an index that is not started yet. attend brings one key forward, and
-// says when to come back; zero: not before its time is set again. It is not called
-// for a key that it is busy with. Its context ends with Stop.
+// New makes an index that is not started yet. attend does the work for one key, and
+// says when to come back; zero: not before its time is set again. It is called for a
+// key only when its last call for that key has returned. Its context ends with Stop.
 func New(now func() time.Time, attend func(ctx context.Context, key string) (next time.Time)) *Index {
 	x := &Index{
 		now: now, attend: attend, base: time.Now(),
@@ -70,8 +78,8 @@ func New(now func() time.Time, attend func(ctx context.Context, key string) (nex
 	return x
 }
 
-// Start begins to attend to what is due. It does nothing if that has begun, or has
-// ended.
+// Start begins to attend to keys that are due. It does nothing after the first call, or
+// after Stop.
 func (x *Index) Start() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -82,7 +90,7 @@ func (x *Index) Start() {
 	x.work.Go(x.loop)
 }
 
-// Stop ends it for good, and waits for what is under way.
+// Stop ends it for good, and waits for calls of attend that are under way.
 func (x *Index) Stop() {
 	x.mu.Lock()
 	x.stop()
@@ -90,8 +98,8 @@ func (x *Index) Stop() {
 	x.work.Wait()
 }
 
-// Set sets when the key is attended to next; zero: not by itself. Of a key that is
-// attended to at the moment it is a time at the latest.
+// Set sets the time of a key; zero: none. For a key that is being attended to, it is the
+// latest time at which that happens again.
 func (x *Index) Set(key string, at time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -107,7 +115,7 @@ func (x *Index) Set(key string, at time.Time) {
 	x.place(key, at)
 }
 
-// Forget drops a key. What is being done for it goes on.
+// Forget drops a key. A call of attend for it that is under way goes on.
 func (x *Index) Forget(key string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -132,7 +140,7 @@ func (x *Index) Len() int {
 	return n
 }
 
-// Again has every key attended to, because something has changed for all.
+// Again makes every key due, because something has changed for all.
 func (x *Index) Again() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -148,8 +156,8 @@ func (x *Index) Again() {
 	}
 }
 
-// CheckClock has every key attended to if the wall clock was stepped since the last
-// time, and says by how much.
+// CheckClock makes every key due if the wall clock was stepped since the last call, and
+// says by how much.
 func (x *Index) CheckClock() (step time.Duration) {
 	read := x.readClocks()
 	x.mu.Lock()
@@ -183,8 +191,8 @@ func (x *Index) place(key string, at time.Time) {
 	}
 }
 
-// takeDue removes what is due from the queue and returns it, with the time until
-// what comes next. False: nothing does.
+// takeDue removes the keys that are due from the queue and returns them, with the time
+// until the next one. False: there is none.
 func (x *Index) takeDue() (keys []string, until time.Duration, more bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -1,23 +1,14 @@
 package requirements
 
 import (
-	"slices"
 	"strings"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
-// publicAppTypes are the kinds of application that have no client secret.
-var publicAppTypes = []string{"spa", "native"}
-
-const (
-	// keysOnlyAppType is a kind that authenticates by keys alone.
-	keysOnlyAppType = "express_configuration"
-
-	// AppTypeNotSet stands for an app_type that is not set, as in most
-	// applications that were made by API or Terraform.
-	AppTypeNotSet = "not_set"
-)
+// AppTypeNotSet stands for an app_type that is not set, as in most applications that
+// were made by API or Terraform.
+const AppTypeNotSet = "not_set"
 
 // AppType is the application's app_type, or AppTypeNotSet.
 func AppType(app *auth0.Application) string {
@@ -42,15 +33,14 @@ func PerhapsThirdParty(app *auth0.Application) string {
 	return ""
 }
 
-// Unfit is why the application's client secret cannot be rotated; "" if
-// nothing speaks against it.
+// Unfit is why the application's client secret cannot be rotated; "": it can.
 func Unfit(app *auth0.Application) string {
 	switch {
 	case app.Global != nil && *app.Global:
 		return "it is the tenant's global client"
-	case slices.Contains(publicAppTypes, app.AppType):
+	case app.AppType == "spa", app.AppType == "native":
 		return "it is public (app_type " + app.AppType + "), so it has no client secret to rotate"
-	case app.AppType == keysOnlyAppType:
+	case app.AppType == "express_configuration": // it authenticates by keys alone
 		return "it has no client secret to rotate (app_type " + app.AppType + ")"
 	case app.TokenEndpointAuthMethod != nil && *app.TokenEndpointAuthMethod == "none":
 		return "it is public (token_endpoint_auth_method none), so it has no client secret to rotate"
@@ -66,8 +56,8 @@ func Unfit(app *auth0.Application) string {
 	return ""
 }
 
-// Unchecked names what the token's scopes did not let anybody see: never taken
-// for a no. What may be read and is absent is simply not set.
+// Unchecked names what the token's scopes do not show. That says nothing of the
+// application; what they show and is absent is simply not set.
 func Unchecked(app *auth0.Application) []string {
 	var unseen, warnings []string
 	for _, field := range []string{"app_type", "token_endpoint_auth_method", "global", "is_first_party", "jwt_configuration"} {
@@ -78,18 +68,18 @@ func Unchecked(app *auth0.Application) []string {
 	if len(unseen) > 0 {
 		warnings = append(warnings, "Auth0 did not show "+strings.Join(unseen, ", ")+
 			" of the application, so the engine could not check that it has a client secret of its own, nor what else a rotation changes. Grant "+
-			ScopeReadClients+" to let it check")
+			auth0.ScopeReadClients+" to let it check")
 	}
 	// One that has a method by secret has none by key.
 	if app.Hides("client_authentication_methods") && !app.Hides("token_endpoint_auth_method") && app.TokenEndpointAuthMethod == nil {
 		warnings = append(warnings, "Auth0 did not show client_authentication_methods of the application, so the engine could not check "+
-			"that it logs in by a secret, and not by a key. Grant "+ScopeReadClientKeys+" to let it check")
+			"that it logs in by a secret, and not by a key. Grant "+auth0.ScopeReadClientKeys+" to let it check")
 	}
 	return warnings
 }
 
-// SideEffects say what else a rotation changes, and whose application it is.
-// auth0Makes: Auth0 is to make the secrets (secret_source=auth0).
+// SideEffects say what else a rotation changes, and whether somebody else may own the
+// application. auth0Makes: Auth0 makes the secrets (secret_source=auth0).
 func SideEffects(app *auth0.Application, auth0Makes bool) []string {
 	var warnings []string
 	if ThirdParty(app) {
@@ -109,17 +99,13 @@ func SideEffects(app *auth0.Application, auth0Makes bool) []string {
 // signsByHS256 says whether the client secret is the key of ID tokens: by the
 // setting, or because there is none.
 func signsByHS256(app *auth0.Application) (how string, signs bool) {
-	alg := ""
 	switch {
 	case app.Hides("jwt_configuration"):
 		return "", false
-	case app.JWTConfiguration != nil:
-		alg = app.JWTConfiguration.Alg
-	}
-	if alg == "" {
+	case app.JWTConfiguration == nil, app.JWTConfiguration.Alg == "":
 		return "jwt_configuration.alg is not set, which means HS256", true
 	}
-	return "jwt_configuration.alg HS256", alg == "HS256"
+	return "jwt_configuration.alg HS256", app.JWTConfiguration.Alg == "HS256"
 }
 
 // SecretEncoded says whether the application is known to take its secret for

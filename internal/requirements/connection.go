@@ -30,8 +30,7 @@ type Connection struct {
 	RequestTimeout   time.Duration
 }
 
-// Check refuses what cannot work, before anybody is asked. The error quotes no
-// secret.
+// Check refuses what cannot work, before a request is sent. The error quotes no secret.
 func (c Connection) Check() error {
 	switch {
 	case c.Domain == "":

@@ -7,24 +7,55 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
+
+// table is the list as the rows of a Markdown table, in which scopes for the
+// same purpose share a row.
+func table() string {
+	var b strings.Builder
+	b.WriteString("| scope | what the engine needs it for |\n|---|---|\n")
+	for i := 0; i < len(Scopes); {
+		names := []string{Scopes[i].Name}
+		for i++; i < len(Scopes) && Scopes[i].Enables == Scopes[i-1].Enables; i++ {
+			names = append(names, Scopes[i].Name)
+		}
+		b.WriteString("| " + joined(names) + " | " + Scopes[i-1].Enables + " |\n")
+	}
+	return b.String()
+}
+
+// joined names scopes of one object: `read:`, `create:` and `update:clients`.
+func joined(names []string) string {
+	_, object, _ := strings.Cut(names[0], ":")
+	parts := make([]string, 0, len(names)-1)
+	for _, name := range names[:len(names)-1] {
+		parts = append(parts, "`"+strings.TrimSuffix(name, object)+"`")
+	}
+	last := "`" + names[len(names)-1] + "`"
+	if len(parts) == 0 {
+		return last
+	}
+	return strings.Join(parts, ", ") + " and " + last
+}
 
 // TestTheDocumentTellsTheSameScopes: the table in docs/auth0.md is the list in the
 // code.
 func TestTheDocumentTellsTheSameScopes(t *testing.T) {
 	text, err := os.ReadFile("../../docs/auth0.md")
 	require.NoError(t, err)
-	assert.Contains(t, string(text), Table())
+	assert.Contains(t, string(text), table())
 }
 
 func TestTable(t *testing.T) {
 	for _, scope := range Scopes {
 		_, object, _ := strings.Cut(scope.Name, ":")
-		assert.Contains(t, Table(), object)
+		assert.Contains(t, table(), object)
 		assert.NotEmpty(t, scope.Enables, scope.Name)
 		assert.NotEmpty(t, scope.Without, scope.Name)
 	}
-	assert.Contains(t, Table(), "| `read:`, `create:`, `update:` and `delete:client_credentials` | only with")
+	assert.Contains(t, table(), "| `read:`, `create:`, `update:` and `delete:client_credentials` | only with")
 }
 
 func TestScopeWarnings(t *testing.T) {
@@ -32,8 +63,8 @@ func TestScopeWarnings(t *testing.T) {
 	assert.Empty(t, ScopeWarnings(all, true))
 	assert.Empty(t, ScopeWarnings(Wanted(true, false), false))
 	assert.Len(t, ScopeWarnings(Wanted(true, false), true), 1)
-	assert.Empty(t, ScopeWarnings([]string{ScopeUpdateClientKeys, ScopeReadClients, ScopeReadClientCredentials}, false), "another scope covers it")
-	warnings := ScopeWarnings([]string{ScopeUpdateClientKeys}, false)
+	assert.Empty(t, ScopeWarnings([]string{auth0.ScopeUpdateClientKeys, auth0.ScopeReadClients, auth0.ScopeReadClientCredentials}, false), "another scope covers it")
+	warnings := ScopeWarnings([]string{auth0.ScopeUpdateClientKeys}, false)
 	require.Len(t, warnings, 2)
 	assert.Contains(t, warnings[0], "scope read:clients was not granted: ")
 	assert.Contains(t, warnings[1], "scope read:client_keys was not granted: ")

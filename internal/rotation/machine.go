@@ -1,11 +1,14 @@
 // Package rotation rotates one secret: an application's, or the engine's own. It
-// knows nothing of Vault, of Auth0's API, or of who calls it.
+// knows nothing of Vault, of Auth0's API, or of its callers, which implement a
+// [Target] and run it:
 //
-//	state.go    what is stored, and what is made of it; only this package can
+//	wake, err := rotation.Run(ctx, target, rotation.Ask{By: rotation.Operator})
+//
+//	state.go    the stored state, which only this package changes
 //	machine.go  the decision what to do next, and what follows from an answer
 //	times.go    when the steps are
 //	run.go      the one driver, and what it needs of a target
-//	view.go     what is to be seen of a state
+//	view.go     a state as readers see it
 //
 // The machine is pure: settings, a stored state and a clock go in; the next state
 // and the action to take come out. The driver keeps one rule: the state that a
@@ -17,14 +20,14 @@
 //	  +---------------------------------------------------------+
 //	                   propagation_delay has passed
 //
-// Three things are told apart. Who asked (the schedule, an operator, a bulk
-// rotation) says which windows and pauses a rotation has to wait for, and is kept
-// through all retries. Force says that leases are not waited for. How the attempt
-// stands says whether something may have happened at Auth0: an attempt that may
-// have taken effect is made again as soon as its backoff allows, whatever the
-// schedule says; one that Auth0 has refused waits under the rules of its cause.
+// A record keeps three things apart. The cause (the schedule, an operator, a bulk
+// rotation) decides which windows and pauses a rotation has to wait for; it stays
+// through all retries. With force, a rotation does not wait for leases. The attempt
+// says whether something may have happened at Auth0: one that may have taken effect is
+// repeated as soon as its backoff allows, whatever the schedule says; one that Auth0
+// has refused waits under the rules of its cause.
 //
-// Where Auth0 makes the secret there is nothing to stage: the attempt is on record,
+// If Auth0 makes the secret there is nothing to stage: the attempt is put on record,
 // and then the request is sent.
 package rotation
 
@@ -48,8 +51,8 @@ type Source string
 
 // The sources.
 const (
-	Vault Source = "vault" // the engine; can be staged
-	Auth0 Source = "auth0" // Auth0's rotate-secret; cannot be known in advance
+	Vault Source = "vault" // the engine, which can stage it
+	Auth0 Source = "auth0" // Auth0, by rotate-secret: not known in advance
 )
 
 // Settings is the part of a target's settings that decides when and how a rotation
@@ -176,10 +179,9 @@ type Ask struct {
 	OnRecord bool
 }
 
-// asked takes in who wants a rotation, which also ends the wait after a failure: what
-// fails from now on is counted anew.
-// While one is under way that changes nothing else, but that it no longer depends
-// on the schedule, and with force no longer on leases.
+// asked takes in a wish for a rotation, which also ends the wait after failures, and
+// their count. One that is under way goes on, but no longer depends on the schedule,
+// and with force no longer on leases.
 func (r record) asked(a Ask) record {
 	if a.By == Nobody {
 		return r
@@ -218,14 +220,13 @@ func (r record) accepted(set Settings, value Secret, now time.Time) record {
 }
 
 // found takes in the secret that was read back after a rotate-secret request of
-// unknown outcome. It may also be one that somebody else has set, so nothing is
-// claimed of when it was made.
+// unknown outcome. Somebody else may have set it, so it has no MadeAt.
 func (r record) found(set Settings, value Secret, now time.Time) record {
 	return r.rotated(set, version{Value: value, Bulk: set.Bulk}, now)
 }
 
-// rotated makes a secret the current one. What a bulk rotation asks for beyond it
-// goes on.
+// rotated makes a secret the current one. If a bulk rotation asks for one more, it goes
+// on.
 func (r record) rotated(set Settings, current version, now time.Time) record {
 	current.Number = r.number() + 1
 	after := record{
@@ -246,8 +247,8 @@ func (r record) hidden() record {
 	return r
 }
 
-// compared takes in the secret that was read in Auth0 at a time at which no request
-// of ours was on its way. False: nothing follows from it.
+// compared takes in the secret that was read in Auth0 while no request of ours was on
+// its way. False: nothing follows from it.
 func (r record) compared(set Settings, secret Secret, clk Clock) (record, bool) {
 	r = r.propagated(clk).pinned(clk)
 	switch {
@@ -301,9 +302,9 @@ type Outcome struct {
 	Err        error // why it did not succeed; its text is stored
 }
 
-// failed takes in an attempt that did not succeed. first: no earlier attempt with
-// the same secret is without a clear answer, so this answer decides what has become
-// of it. What may be live stays, and is sent again.
+// failed takes in an attempt that did not succeed. first: every earlier attempt with
+// the same secret had a clear answer, so this one's is the last word on it. A secret
+// that may be live stays, and is sent again.
 func (r record) failed(set Settings, o Outcome, first bool, clk Clock) record {
 	r.LastError = o.Err.Error()
 	if o.Result == Limited {
@@ -325,8 +326,8 @@ func (r record) failed(set Settings, o Outcome, first bool, clk Clock) record {
 	return r
 }
 
-// rejected makes room for another secret. One that an earlier attempt may have set,
-// against all likelihood, is kept.
+// rejected makes room for another secret. It keeps one that an earlier attempt may have
+// set, against all likelihood.
 func (r record) rejected(first bool) record {
 	if !first {
 		r.Rejected = append(r.Rejected[:len(r.Rejected):len(r.Rejected)], *r.Next)
@@ -335,10 +336,10 @@ func (r record) rejected(first bool) record {
 	return r
 }
 
-// refused is that Auth0 has certainly not done what was asked. A forced rotation
-// is an ordinary staged one from here on: by the time Auth0 accepts it, holders
-// need not fail any more. A secret that nobody holds is dropped, and who asked for
-// it has the answer.
+// refused takes in that Auth0 has certainly not done it. A forced rotation is an
+// ordinary staged one from here on: by the time Auth0 accepts it, holders need not fail
+// any more. The engine's own next secret, which no lease holds, is dropped: the caller
+// has the answer.
 func (r record) refused(set Settings) record {
 	r.Attempt = notBegun
 	if r.Next == nil {

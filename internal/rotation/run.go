@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Target is what is rotated: an application's client secret, or the engine's own
-// secret or key. Its methods are called one after the other, and nobody else
-// changes the target meanwhile.
+// Target is an application's client secret, or the engine's own secret or key. Run
+// calls its methods one after the other, and nothing else changes it meanwhile.
 type Target interface {
-	// Load is what holds now. The state is the one that was saved last.
+	// Load gives the present settings, and the state that was saved last.
 	Load(ctx context.Context) (Settings, State, error)
 	// Clock is the time, and since when the saved state is served here.
 	Clock() Clock
@@ -20,8 +19,8 @@ type Target interface {
 	Generate(ctx context.Context) (Secret, error)
 	// Send carries out a request at Auth0.
 	Send(ctx context.Context, r Request) Outcome
-	// Prove makes sure that a secret works that Auth0 has accepted, and removes what
-	// it replaces. An error says nothing of whether it does.
+	// Prove makes sure that a secret that Auth0 has accepted works, and removes the one
+	// that it replaces. After an error it may work or not.
 	Prove(ctx context.Context, s Secret) error
 }
 
@@ -56,8 +55,8 @@ const storePatience = 30 * time.Second
 // attempt is part of the stored state then, and returned as well; with a zero time
 // not even that could be stored.
 //
-// ctx should not end with a caller's patience: an answer of Auth0 that nobody waits
-// for is an unclear one.
+// ctx should not end because a caller does not wait any longer: without Auth0's answer
+// the attempt is an unclear one.
 func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 	onRecord := ask.OnRecord
 	for {
@@ -107,8 +106,8 @@ func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 	}
 }
 
-// attempted carries out an attempt that is on record, and stores what came of it. The
-// outcome is not lost because the time for the request is up.
+// attempted carries out an attempt that is on record, and stores the outcome, even if
+// the time for the request is up.
 func attempted(ctx context.Context, t Target, set Settings, d decision, first bool) (wake time.Time, err error) {
 	outcome := send(ctx, t, d)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
@@ -133,7 +132,8 @@ func saveFailure(ctx context.Context, t Target, failed record, cause error) (wak
 	return failed.RetryAt, cause
 }
 
-// send sends what a decision asks for. A secret that Auth0 has accepted is proven.
+// send sends the request that a decision asks for, and proves a secret that Auth0 has
+// accepted.
 func send(ctx context.Context, t Target, d decision) Outcome {
 	if d.action != doSet {
 		kind := Make
@@ -155,8 +155,8 @@ func send(ctx context.Context, t Target, d decision) Outcome {
 	return outcome
 }
 
-// Compared takes in the secret that was read in Auth0 while nothing of ours was
-// under way. False: nothing follows from it.
+// Compared takes in the secret that was read in Auth0 while no request of ours was on
+// its way. False: nothing follows from it.
 func Compared(set Settings, s State, secret Secret, clk Clock) (State, bool) {
 	r, changed := s.r.compared(set, secret, clk)
 	return State{r}, changed

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// State is what is stored of a target's secrets and rotation. Only this package
-// changes one: whatever changes it makes another. What is to be seen of it is in
-// its View.
+// State is the stored state of a target: its secrets and its rotation. It is never
+// changed; this package makes another. Readers see its View.
 type State struct{ r record }
 
 // Format implements fmt.Formatter for every verb and flag: a state holds secrets.
@@ -76,7 +75,7 @@ type record struct {
 	// Attempt. It is dropped only on a definite answer.
 	Next *version `json:"next,omitempty"`
 	// Previous is served until FallbackUntil, since it may still be accepted
-	// somewhere. Without FallbackUntil it is ours from before somebody else set
+	// somewhere. Without FallbackUntil it is our last secret before somebody else set
 	// Current: see DriftedAt.
 	Previous *version `json:"previous,omitempty"`
 	// Rejected were Next once. Auth0 has refused their form, but only after an
@@ -89,7 +88,7 @@ type record struct {
 	// fixed when Next is staged: later settings do not shorten leases given out.
 	StagedTTL time.Duration `json:"staged_ttl,omitempty"`
 	// FallbackUntil is when the previous secret stops being served, by the clock of
-	// the node that rotated: see fallbackEnd. That it has passed is not written.
+	// the node that rotated: see fallbackEnd. It stays in storage after that time.
 	FallbackUntil time.Time `json:"fallback_until,omitzero"`
 	// FallbackFor is how long it is served, by whichever clock.
 	FallbackFor  time.Duration `json:"fallback_for,omitempty"`
@@ -113,19 +112,19 @@ type record struct {
 	// AttemptBulk is the number of the last bulk rotation when Auth0 was asked to
 	// make a secret.
 	AttemptBulk int `json:"attempt_bulk,omitempty"`
-	// Hidden: Auth0 has made a secret that it does not show. Nobody can log in until
-	// one of the engine's own is set.
+	// Hidden: Auth0 has made a secret that it does not show. No login works until one
+	// of the engine's own is set.
 	Hidden bool `json:"hidden,omitempty"`
 
 	// DriftedAt is when Current was found in Auth0, set by somebody else. Previous
 	// is ours then, and stays as a fallback until the next rotation.
 	DriftedAt time.Time `json:"drifted_at,omitzero"`
 
-	// LongestTTL is the longest lease that was given out under an earlier ttl;
-	// such leases live until LongestUntil at the latest. LongestKept: the ttl was
-	// lowered since the set last changed. Readers without a lease may go by the ttl
-	// that they were told first with the set, as the Vault Secrets Operator did before
-	// 1.4.0, so it counts until the next rotation is through.
+	// LongestTTL is the longest lease that was given out under an earlier ttl; such
+	// leases live until LongestUntil at the latest. LongestKept: the ttl was lowered
+	// since the set last changed. Then LongestTTL counts until the next rotation is
+	// through: readers without a lease may go by the ttl that they read first with the
+	// set, as the Vault Secrets Operator did before 1.4.0.
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 	LongestKept  bool          `json:"longest_kept,omitempty"`
@@ -157,13 +156,13 @@ func (r record) inBulk() bool { return r.Bulk > 0 && !r.madeSince(r.Bulk) }
 // forced says whether leases are not waited for.
 func (r record) forced() bool { return r.Force || (r.inBulk() && r.BulkForce && !r.BulkWaits) }
 
-// doubtful says whether a rejected secret may be what Auth0 accepts: none was set
-// since. Then the next one waits for no window.
+// doubtful says whether Auth0 may accept a rejected secret: none was set since. Then
+// the next one waits for no window.
 func (r record) doubtful() bool {
 	return slices.ContainsFunc(r.Rejected, func(v version) bool { return v.Number > r.number() })
 }
 
-// mayBeLive says whether an attempt may have taken effect without our knowing.
+// mayBeLive says whether an attempt may have taken effect without a record of it.
 func (r record) mayBeLive() bool { return r.Attempt != notBegun }
 
 // held says whether somebody may log in with a secret of the set, so that leases
@@ -203,8 +202,8 @@ func Imported(secret Secret, bulk int, now time.Time) State {
 	}}
 }
 
-// Unknown is the state of a target whose present secret is not known: it is to be
-// replaced at once.
+// Unknown is the state of a target whose present secret is not known, and is replaced
+// at once.
 func Unknown(now time.Time) State {
 	return State{record{Cause: byOperator, Force: true, ScheduledFrom: now}}
 }
@@ -313,17 +312,16 @@ func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool { return s.r.madeSince(bulk) }
 
-// unwanted is that nobody wants a rotation any more. Its failures go with it: no
-// attempt would ever end them.
+// unwanted takes back the wish for a rotation, and drops its failures, which no attempt
+// would ever end.
 func (r record) unwanted() record {
 	r.Cause, r.Failures, r.LastError, r.RetryAt = byNobody, 0, "", time.Time{}
 	return r
 }
 
-// CalledOff takes a bulk rotation back where nothing was sent to Auth0 for it. A
-// secret that was staged for it is dropped: that it was never sent is on record.
-// What was under way before goes on as if nothing had been asked. False: there is
-// nothing to take back.
+// CalledOff takes a bulk rotation back if no request was sent to Auth0 for it. It drops
+// a secret that was staged for it: by the record that was never sent. A rotation that
+// was under way before goes on. False: there is nothing to take back.
 func (s State) CalledOff(bulk int) (State, bool) {
 	r := s.r
 	if r.Bulk != bulk || !r.inBulk() || s.Unsettled() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// versions reads a single one, too, which was what format 1 had.
+// versions are read from a single one, too, as format 1 had it.
 type versions []version
 
 // UnmarshalJSON takes a list, or one object.
@@ -36,8 +36,8 @@ func (v *version) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// format1 is what format 1 had in place of who asked, how an attempt stands, and
-// the end of the fallback.
+// format1 are the fields that format 1 had in place of Cause, Attempt and
+// FallbackUntil.
 type format1 struct {
 	SettledAt time.Time `json:"settled_at"`
 	Requested bool      `json:"requested"`
@@ -49,8 +49,7 @@ type format1 struct {
 	OwnSecret bool      `json:"own_secret"`
 }
 
-// upgrade is the record with what format 1 said. Of a later one it changes
-// nothing.
+// upgrade is the record with the fields of format 1. It does not change a later one.
 func (f format1) upgrade(r record) record {
 	if !f.SettledAt.IsZero() {
 		r.FallbackUntil, r.FallbackFor = f.SettledAt, min(max(f.SettledAt.Sub(r.LastRotation), 0), MaxPropagationDelay)

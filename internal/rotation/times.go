@@ -23,14 +23,13 @@ const (
 	// MaxPropagationDelay is the longest time for which a previous secret is served.
 	MaxPropagationDelay = time.Hour
 
-	// clockSkew is how far apart the clocks of two nodes are thought to be. A time
-	// that another node has stored may be that much too early; one that lies ahead is
-	// never believed.
+	// clockSkew is how far apart the clocks of two nodes may be. A time that another
+	// node has stored may be that much too early; one that lies ahead is never believed.
 	clockSkew = time.Hour
 
-	// soon is the longest time that is told of a change that is overdue, and notAtOnce
-	// the shortest. The Vault Secrets Operator (since 1.3.0) takes two seconds or less
-	// for a change that is just about to come, and reports an error if it does not.
+	// A reader learns of a change that is overdue that it comes in notAtOnce to soon. The
+	// Vault Secrets Operator (since 1.3.0) takes two seconds or less for a change that is
+	// just about to come, and reports an error if it does not.
 	soon, notAtOnce = 10 * time.Second, 3 * time.Second
 )
 
@@ -47,8 +46,8 @@ func ahead(at, now time.Time) bool {
 	return at.Sub(now) > clockSkew || at.Round(0).Sub(now.Round(0)) > clockSkew
 }
 
-// pinned replaces times that lie ahead, which a node has stored whose clock was:
-// nothing waits for them, and nothing that they stood for is cut short.
+// pinned replaces times that lie ahead, because the clock of the node that stored them
+// was ahead: nothing waits for them, and no wait that they stood for is cut short.
 func (r record) pinned(clk Clock) record {
 	if r.fallbackAhead(clk) {
 		r.FallbackUntil = r.fallbackEnd(clk)
@@ -100,8 +99,8 @@ func (r record) fallbackAhead(clk Clock) bool {
 	return !r.FallbackUntil.IsZero() && r.FallbackUntil.Sub(clk.Now) > r.fallbackLasts()
 }
 
-// propagated drops the previous secret when its time has come. It need not be
-// written: it follows from what is stored.
+// propagated drops the previous secret when its time has come. That follows from the
+// stored times, and need not be written.
 func (r record) propagated(clk Clock) record {
 	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
 		r.Previous, r.FallbackUntil, r.FallbackFor = nil, time.Time{}, 0
@@ -113,8 +112,8 @@ func (r record) propagated(clk Clock) record {
 	return r
 }
 
-// due is when the next rotation has to begin: now for one that was asked for, else
-// early enough that it takes effect on schedule. False: never by itself.
+// due is when the next rotation has to begin: now if it was asked for, else early
+// enough that it takes effect on schedule. False: never by itself.
 func (r record) due(set Settings, now time.Time) (time.Time, bool) {
 	if r.asksNow() {
 		return now, true
@@ -192,7 +191,7 @@ func (r record) holdersTTL(set Settings, now time.Time) time.Duration {
 	return max(set.TTL, r.earlierTTL(now))
 }
 
-// earlierTTL is the longest earlier ttl that somebody may still go by.
+// earlierTTL is the longest earlier ttl that a reader may still go by.
 func (r record) earlierTTL(now time.Time) time.Duration {
 	if r.LongestKept || now.Before(r.LongestUntil.Add(clockSkew)) {
 		return r.LongestTTL

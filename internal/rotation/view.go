@@ -2,8 +2,7 @@ package rotation
 
 import "time"
 
-// View is what is to be seen of a state at a moment. Times that mean nothing then
-// are zero.
+// View is a state at a moment, as readers see it. Times that mean nothing then are zero.
 type View struct {
 	Phase   Phase
 	Version int      // of the current secret; 0: none yet
@@ -18,13 +17,13 @@ type View struct {
 	LastError string    // of the last attempt; "": it did not fail
 	Failures  int       // in a row
 	RetryAt   time.Time // of an attempt that failed: when the next is made, also by schedule
-	Overdue   bool      // a step is due and not done, be it that it failed
+	Overdue   bool      // a step is due and not done, perhaps because it failed
 
 	Forced   bool // no lease is waited for
 	UnderWay bool // something is asked for, staged, or at Auth0 without a clear answer
 }
 
-// View is what is to be seen of the state at clk.Now.
+// View is the state at clk.Now, as readers see it.
 func (s State) View(set Settings, clk Clock) View {
 	r := s.r.propagated(clk).pinned(clk)
 	v := View{
@@ -55,8 +54,8 @@ func (s State) View(set Settings, clk Clock) View {
 	return v
 }
 
-// Served is what is served at a moment, in the order in which an application tries
-// it, and until when the previous secret is among it; zero: nothing ends by itself.
+// Served are the secrets that are served at a moment, in the order in which an
+// application tries them, and until when the previous one is; zero: there is no end.
 func (s State) Served(clk Clock) (secrets []Secret, until time.Time) {
 	r := s.r.propagated(clk)
 	return r.served(), r.fallbackEnd(clk)
@@ -73,8 +72,8 @@ func (s State) UntilChange(set Settings, clk Clock) (time.Duration, bool) {
 // ScheduledFrom, since when the schedule counts.
 func (s State) LastRotation() time.Time { return s.r.LastRotation }
 
-// LastChange is when what is served changed last, or is going to by itself, as far as
-// the state says.
+// LastChange is when the served set changed last, or changes by itself, as far as the
+// state says.
 func (s State) LastChange() time.Time {
 	return later(later(s.r.StagedAt, s.r.LastRotation), later(s.r.DriftedAt, s.r.FallbackUntil))
 }

@@ -36,7 +36,7 @@ Look around:
   {{.Vault}} write auth0/rotate/shop force=true
   {{.Vault}} list -detailed auth0/applications
   {{.Vault}} path-help auth0
-  AUTH0_CLIENT_SECRET={{.EngineSecret}} {{.Plugin}} doctor -domain={{.Domain}} -client-id={{.EngineID}} -ca-cert=@{{.CA}}
+  AUTH0_CLIENT_SECRET={{.EngineSecret}} {{.Plugin}} doctor -domain={{.Domain}} -client_id={{.EngineID}} -ca_cert=@{{.CA}}
 
 It was configured with
 
