@@ -182,7 +182,7 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 		return nil, err
 	}
 	if config == nil {
-		return nil, notConfigured()
+		return nil, errNotConfigured
 	}
 	api, err := b.newAPI(b.clientSettings(config))
 	if err != nil {
@@ -205,20 +205,9 @@ func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
 // audience is the Management API's, the domain's own unless told otherwise.
 func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
 
-// errNotConfigured is in the chain of notConfigured.
-var errNotConfigured = errors.New("not configured")
-
-type notConfiguredError struct{ logical.HTTPCodedError }
-
-func (notConfiguredError) Is(target error) bool { return target == errNotConfigured }
-
-func notConfigured() error {
-	err := badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
-		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
-	var coded logical.HTTPCodedError
-	_ = errors.As(err, &coded)
-	return notConfiguredError{coded}
-}
+// errNotConfigured is the 400 of whatever needs a configuration while there is none.
+var errNotConfigured = badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+	fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
 
 // disconnect makes the next connect read the configuration anew. Calls under
 // way end on the client they have.
@@ -255,8 +244,7 @@ func (b *backend) rootClock() rotation.Clock {
 // sent, so its defaults serve.
 func (b *backend) loadMount(ctx context.Context, storage logical.Storage) (mountSettings, error) {
 	conn, err := b.connect(ctx, storage)
-	var coded logical.HTTPCodedError
-	if err != nil && !errors.As(err, &coded) {
+	if err != nil && !errors.Is(err, errNotConfigured) {
 		return mountSettings{}, err
 	}
 	settings := settingsBy(conn)

@@ -42,47 +42,55 @@ func (e *bulkEntry) concerns(state rotation.State) bool {
 	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
 }
 
-// startBulk stores a new rotation of all roles. One that is under way stays as it
-// is, but for becoming a forced one, and is not new; but roles that fail do not keep
-// the others from being rotated again.
-func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+// bulkChange is what an order of a rotation of all roles did.
+type bulkChange int
+
+const (
+	bulkGoesOn bulkChange = iota // one was under way, and stays as it is
+	bulkForced                   // one was under way, and is forced now
+	bulkBegun
+)
+
+// startBulk stores a new rotation of all roles, unless one is under way. One in which
+// every role is done or fails is not: roles that fail do not keep the others from
+// being rotated again.
+func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (*bulkEntry, bulkChange, error) {
 	over, err := b.bulkThatIsOver(ctx, storage)
 	if err != nil {
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
 	return b.storeBulk(ctx, storage, force, over)
 }
 
-// storeBulk is startBulk once it is known which rotation, if any, is over.
-func (b *backend) storeBulk(
-	ctx context.Context, storage logical.Storage, force bool, over int,
-) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+// storeBulk is startBulk once the number of the rotation that is over, if any, is
+// known.
+func (b *backend) storeBulk(ctx context.Context, storage logical.Storage, force bool, over int) (*bulkEntry, bulkChange, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	defer func() { b.due.Set(dueBulk, b.now()) }() // a write that failed may have taken effect
-	bulk, err = readBulk(ctx, storage)
+	bulk, err := readBulk(ctx, storage)
 	if err != nil {
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
-	isNew = !bulk.underWay() || bulk.Number == over
+	change := bulkBegun
 	switch {
-	case isNew:
+	case !bulk.underWay() || bulk.Number == over:
 		number := 1
 		if bulk != nil {
 			number = bulk.Number + 1
 		}
 		bulk = &bulkEntry{Number: number, StartedAt: b.now().UTC(), Force: force}
 	case force && !bulk.Force:
-		bulk.Force, bulk.AskedAt, forcedNow = true, time.Time{}, true
+		bulk.Force, bulk.AskedAt, change = true, time.Time{}, bulkForced
 	default:
-		return bulk, false, false, nil
+		return bulk, bulkGoesOn, nil
 	}
 	if err := writeBulk(ctx, storage, bulk); err != nil {
 		b.bulkNumber.Store(unknownBulkNumber) // it may have been stored all the same
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
 	b.bulkNumber.Store(int64(bulk.Number))
-	return bulk, isNew, forcedNow, nil
+	return bulk, change, nil
 }
 
 // bulkThatIsOver is the number of the rotation under way if it has done what it
@@ -140,18 +148,24 @@ func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *b
 		if !ok {
 			return nil
 		}
-		mount, err := b.loadMount(ctx, role.storage)
-		if err != nil {
-			return err
-		}
-		if err := b.saveRotation(ctx, role, mount, state); err != nil {
-			return err
-		}
 		count.Add(1)
-		b.due.Set(role.name, b.now()) // what the schedule says counts again
-		return nil
+		return b.changeRequest(ctx, role, state)
 	})
 	return int(count.Load()), err
+}
+
+// changeRequest stores that a role is asked for a rotation, or no longer asked, and
+// has it attended to.
+func (b *backend) changeRequest(ctx context.Context, role *ownedRole, state rotation.State) error {
+	mount, err := b.loadMount(ctx, role.storage)
+	if err != nil {
+		return err
+	}
+	if err := b.saveRotation(ctx, role, mount, state); err != nil {
+		return err
+	}
+	b.due.Set(role.name, b.now())
+	return nil
 }
 
 // attendBulk asks the roles that a rotation of all concerns, or takes that back, and
@@ -183,11 +197,8 @@ func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bul
 		if err != nil || present == nil || !present.underWay() || !present.concerns(role.entry.Rotation) {
 			return err
 		}
-		err = b.advance(ctx, role, rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force, OnRecord: true})
-		if err != nil && present.concerns(role.entry.Rotation) {
-			return err // it does not carry the request
-		}
-		return nil // that it makes no secret is the role's to show and to retry
+		ask := rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force}
+		return b.changeRequest(ctx, role, role.entry.Rotation.Asked(ask))
 	})
 	if err != nil {
 		return err

@@ -37,9 +37,8 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		fieldDomain: &config.Domain, fieldClientID: &config.ClientID,
 		fieldAudience: &config.Audience, fieldCACert: &config.CACert,
 	} {
-		if value, ok := sentString(d, field); ok {
-			*target = strings.TrimSpace(value)
-		}
+		take(d, field, target)
+		*target = strings.TrimSpace(*target)
 	}
 	config.Domain = strings.ToLower(config.Domain)
 	if err := config.applyCredential(stored, d, now); err != nil {
@@ -49,18 +48,13 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		fieldRequestTimeout: &config.RequestTimeout, fieldPropagationDelay: &config.PropagationDelay,
 		fieldDriftCheckPeriod: &config.DriftCheckPeriod,
 	} {
-		if value, ok := sentDuration(d, field); ok {
-			*target = value
-		}
+		take(d, field, target)
 	}
-	if value, ok := sentBool(d, fieldVerifyConnection); ok {
-		config.VerifyConnection = value
+	take(d, fieldVerifyConnection, &config.VerifyConnection)
+	if take(d, fieldAllowedApplications, &config.AllowedApplications) && config.AllowedApplications == nil {
+		config.AllowedApplications = []string{} // none; nil would be all
 	}
-	if value, ok := sentStrings(d, fieldAllowedApplications); ok {
-		config.AllowedApplications = append([]string{}, value...) // not nil: none, if there are none
-	}
-	plan := readSentPlan(d)
-	if err := plan.apply(&config.rotationPlan, &config.Rotation, now); err != nil {
+	if err := config.rotationPlan.take(d, &config.Rotation, now); err != nil {
 		return nil, err
 	}
 	if err := config.rotationPlan.check(minRootPeriod, "", now); err != nil {
@@ -73,9 +67,9 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 // there was. The present one, sent again for the same tenant and application,
 // changes nothing of its history; sent for others it brings nothing else with it.
 func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldData, now time.Time) error {
-	secret, secretSent := sentString(d, fieldClientSecret)
-	key, keySent := sentString(d, fieldPrivateKey)
-	algorithm, algorithmSent := sentString(d, fieldSigningAlgorithm)
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	key, keySent := sent[string](d, fieldPrivateKey)
+	algorithm, algorithmSent := sent[string](d, fieldSigningAlgorithm)
 	credential := rotation.Secret(secret + key)
 	same := stored != nil && stored.Domain == c.Domain && stored.ClientID == c.ClientID
 	switch {
@@ -150,8 +144,8 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 // whoever another CA vouches for, or for another API: who may write the
 // configuration may still not be one who may know them.
 func credentialsFitConnection(stored, config *configEntry, d *framework.FieldData) error {
-	_, secretSent := sentString(d, fieldClientSecret)
-	_, keySent := sentString(d, fieldPrivateKey)
+	_, secretSent := sent[string](d, fieldClientSecret)
+	_, keySent := sent[string](d, fieldPrivateKey)
 	if stored == nil || secretSent || keySent {
 		return nil
 	}

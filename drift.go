@@ -156,10 +156,9 @@ func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountS
 		return err
 	}
 	if after := state.DriftedAt(); !after.IsZero() && after != before {
-		view := role.view(mount, b.now())
 		b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
-			"role", role.name, "version", view.Version)
-		b.roleEvent(ctx, eventDrift, role, view)
+			"role", role.name, "version", state.Version())
+		b.roleEvent(ctx, eventDrift, role)
 	}
 	return nil
 }

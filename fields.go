@@ -1,7 +1,6 @@
 package auth0secrets
 
 import (
-	"fmt"
 	"maps"
 	"strconv"
 	"time"
@@ -177,53 +176,25 @@ func putTimes(data map[string]any, times map[string]time.Time) {
 	}
 }
 
-// sentString is a string field of a request. False: it was not sent.
-func sentString(d *framework.FieldData, field string) (string, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return "", false
-	}
-	return fmt.Sprint(value), true
-}
-
-// sentDuration is a duration field of a request. False: it was not sent.
-func sentDuration(d *framework.FieldData, field string) (time.Duration, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return 0, false
-	}
-	seconds, ok := value.(int)
-	return time.Duration(seconds) * time.Second, ok
-}
-
-// sentBool is a bool field of a request. False, false: it was not sent.
-func sentBool(d *framework.FieldData, field string) (value, sent bool) {
+// sent is a field of a request. False: it was not sent.
+func sent[T any](d *framework.FieldData, field string) (value T, ok bool) {
 	raw, ok := d.GetOk(field)
-	if !ok {
-		return false, false
+	if ok && d.Schema[field].Type == framework.TypeDurationSecond {
+		raw = time.Duration(raw.(int)) * time.Second
 	}
-	value, sent = raw.(bool)
-	return value, sent
+	if ok {
+		value, ok = raw.(T)
+	}
+	return value, ok
 }
 
-// sentInt is an int field of a request. False: it was not sent.
-func sentInt(d *framework.FieldData, field string) (int, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return 0, false
+// take puts a field of a request in the place of what there is, if it was sent.
+func take[T any](d *framework.FieldData, field string, target *T) (ok bool) {
+	value, ok := sent[T](d, field)
+	if ok {
+		*target = value
 	}
-	number, ok := value.(int)
-	return number, ok
-}
-
-// sentStrings is a list field of a request. False: it was not sent.
-func sentStrings(d *framework.FieldData, field string) ([]string, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return nil, false
-	}
-	list, ok := value.([]string)
-	return list, ok
+	return ok
 }
 
 func sensitiveField(description string) *framework.FieldSchema {

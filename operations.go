@@ -58,6 +58,14 @@ func noContent() map[int][]framework.Response {
 	}
 }
 
+// onlyWarnings answers with nothing but warnings, if there are any.
+func onlyWarnings(warnings []string, err error) (*logical.Response, error) {
+	if err != nil || len(warnings) == 0 {
+		return nil, err
+	}
+	return &logical.Response{Warnings: warnings}, nil
+}
+
 // named is how OpenAPI and user interfaces name a path's operations.
 func named(suffix string) *framework.DisplayAttributes {
 	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: suffix}

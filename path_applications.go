@@ -108,8 +108,8 @@ type applicationList struct {
 
 // listApplications gets the page that the request names, or all.
 func listApplications(ctx context.Context, api managementAPI, d *framework.FieldData) (applicationList, error) {
-	page, wantsPage := sentInt(d, fieldPage)
-	perPage, wantsSize := sentInt(d, fieldPerPage)
+	page, wantsPage := sent[int](d, fieldPage)
+	perPage, wantsSize := sent[int](d, fieldPerPage)
 	switch {
 	case wantsPage && page < 0:
 		return applicationList{}, badRequest("%s must not be negative", fieldPage)

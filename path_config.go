@@ -29,7 +29,7 @@ func (b *backend) pathConfig() []*framework.Path {
 		Description: "Configure the tenant with a machine-to-machine application.",
 		Data:        map[string]any{fieldDomain: exampleDomain, fieldClientID: exampleEngineID, fieldClientSecret: "..."},
 	})
-	patch := writes(b.configPatch, "Change the configuration that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.configWrite, "Change the configuration that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Rotate the engine's own secret every 30 days.",
 		Data:        map[string]any{fieldRotationPeriod: "720h"},
 	})
@@ -132,15 +132,8 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	return &logical.Response{Data: data}, nil
 }
 
+// configWrite creates the configuration, or changes it. A patch only changes it.
 func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(ctx, req, d, true)
-}
-
-func (b *backend) configPatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(ctx, req, d, false)
-}
-
-func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -151,8 +144,8 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 	if err != nil {
 		return nil, err
 	}
-	if stored == nil && !create {
-		return nil, notConfigured()
+	if stored == nil && req.Operation == logical.PatchOperation {
+		return nil, errNotConfigured
 	}
 	config, err := updatedConfig(stored, d, b.now())
 	if err != nil {
@@ -179,10 +172,7 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 		return nil, err
 	}
 	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
-	if len(warnings) == 0 {
-		return nil, nil
-	}
-	return &logical.Response{Warnings: warnings}, nil
+	return onlyWarnings(warnings, nil)
 }
 
 func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -208,9 +198,10 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, err
 	}
 	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
+	var warnings []string
 	if unreadable == nil && config != nil && (config.Rotation.Version() > 1 || config.Rotation.Unsettled()) {
-		return &logical.Response{Warnings: []string{"only Vault knew the credential of application " + config.ClientID +
-			", since " + pathRotateRootName + " had replaced it: set a new one in Auth0's dashboard before you configure the engine again"}}, nil
+		warnings = append(warnings, "only Vault knew the credential of application "+config.ClientID+
+			", since "+pathRotateRootName+" had replaced it: set a new one in Auth0's dashboard before you configure the engine again")
 	}
-	return nil, nil
+	return onlyWarnings(warnings, nil)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +50,7 @@ func (b *backend) pathRole() *framework.Path {
 		Description: "Rotate an application's secret every 30 days.",
 		Data:        map[string]any{fieldClientID: exampleAppID, fieldTTL: "15m", fieldRotationPeriod: "720h"},
 	})
-	patch := writes(b.rolePatch, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.roleWrite, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Rotate on the first day of each quarter, between 3 and 5 o'clock.",
 		Data:        map[string]any{fieldRotationPeriod: "0", fieldRotationSchedule: "0 3 1 1,4,7,10 *", fieldRotationWindow: "2h"},
 	})
@@ -152,37 +151,21 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	return resp, nil
 }
 
+// roleWrite creates a role, or changes one. A patch only changes one.
 func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeRole(ctx, req, d, true)
-}
-
-func (b *backend) rolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeRole(ctx, req, d, false)
-}
-
-func (b *backend) changeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
-	settings, err := b.sentRoleSettings(d)
-	if err != nil {
-		return nil, err
-	}
 	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
 	}
 	defer role.release()
-	var warnings []string
 	switch {
 	case role.entry != nil:
-		warnings, err = b.updateRole(ctx, role, settings)
-	case create:
-		warnings, err = b.createRole(ctx, role, settings, nil)
+		return onlyWarnings(b.updateRole(ctx, role, d))
+	case req.Operation == logical.PatchOperation:
+		return nil, unknownRole(role.name)
 	default:
-		err = unknownRole(role.name)
+		return onlyWarnings(b.createRole(ctx, role, d, nil))
 	}
-	if err != nil || len(warnings) == 0 {
-		return nil, err
-	}
-	return &logical.Response{Warnings: warnings}, nil
 }
 
 func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -203,38 +186,10 @@ func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *frame
 	if err := b.deleteRole(ctx, role); err != nil {
 		return nil, err
 	}
+	var warnings []string
 	if unsettled {
-		return &logical.Response{Warnings: []string{
-			"an attempt to set the next secret in Auth0 had no clear answer: the application may have either. " +
-				"Set a secret in Auth0 before you rely on it",
-		}}, nil
+		warnings = append(warnings, "an attempt to set the next secret in Auth0 had no clear answer: the application may have either. "+
+			"Set a secret in Auth0 before you rely on it")
 	}
-	return nil, nil
-}
-
-// sentRoleSettings takes in what a write of a role sent, and refuses what
-// cannot be right whatever is stored.
-func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
-	s := &sentRole{}
-	s.clientID, s.clientIDSent = sentString(d, fieldClientID)
-	s.ttl, s.ttlSent = sentDuration(d, fieldTTL)
-	s.plan = readSentPlan(d)
-	s.policy, s.policySent = sentString(d, fieldPasswordPolicy)
-	secret, secretSent := sentString(d, fieldClientSecret)
-	s.clientSecret, s.clientSecretSent = rotation.Secret(secret), secretSent
-	s.skipImport, _ = sentBool(d, fieldSkipImport)
-	if source, ok := sentString(d, fieldSecretSource); ok {
-		s.source = rotation.Source(source)
-		if !slices.Contains([]rotation.Source{rotation.Vault, rotation.Auth0}, s.source) {
-			return nil, badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, source, rotation.Vault, rotation.Auth0)
-		}
-	}
-	switch {
-	case s.clientSecretSent && s.clientSecret == "":
-		return nil, badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
-	case s.clientSecretSent && s.skipImport:
-		return nil, badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
-			fieldClientSecret, fieldSkipImport)
-	}
-	return s, nil
+	return onlyWarnings(warnings, nil)
 }

@@ -71,17 +71,14 @@ func (b *backend) rolesImport(ctx context.Context, req *logical.Request, d *fram
 	if err != nil {
 		return nil, err
 	}
-	settings, err := b.sentRoleSettings(d)
-	if err != nil {
-		return nil, err
-	}
-	prefix, _ := sentString(d, fieldRolePrefix)
-	dryRun, _ := sentBool(d, fieldDryRun)
-	report, warnings, err := b.importRoles(ctx, req.Storage, &roleImport{filter: filter, settings: settings, prefix: prefix, dryRun: dryRun})
+	order := &roleImport{filter: filter, settings: d}
+	take(d, fieldRolePrefix, &order.prefix)
+	take(d, fieldDryRun, &order.dryRun)
+	report, warnings, err := b.importRoles(ctx, req.Storage, order)
 	if err != nil {
 		return nil, err
 	}
 	return &logical.Response{Warnings: warnings, Data: map[string]any{
-		fieldImported: report.imported, fieldSkipped: report.skipped, fieldDryRun: dryRun,
+		fieldImported: report.imported, fieldSkipped: report.skipped, fieldDryRun: order.dryRun,
 	}}, nil
 }

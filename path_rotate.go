@@ -70,7 +70,7 @@ func (b *backend) pathRotate() []*framework.Path {
 
 func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
-	force, _ := sentBool(d, fieldForce)
+	force, _ := sent[bool](d, fieldForce)
 	role, err := b.own(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err

@@ -80,8 +80,8 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 	if _, err := b.connect(ctx, req.Storage); err != nil {
 		return nil, err
 	}
-	force, _ := sentBool(d, fieldForce)
-	bulk, isNew, forcedNow, err := b.startBulk(ctx, req.Storage, force)
+	force, _ := sent[bool](d, fieldForce)
+	bulk, change, err := b.startBulk(ctx, req.Storage, force)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +90,10 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	resp := &logical.Response{Data: count.data(bulk)}
-	switch {
-	case forcedNow:
+	switch change {
+	case bulkForced:
 		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " that is under way is forced now")
-	case !isNew:
+	case bulkGoesOn:
 		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " is still under way: this is how far it is, and no other was begun")
 	}
 	if bulk.Force {

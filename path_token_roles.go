@@ -39,7 +39,7 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 		Description: "Tokens that can read users, by the application of the role user-reader.",
 		Data:        map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"},
 	})
-	patch := writes(b.tokenRolePatch, "Change a token role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.tokenRoleWrite, "Change a token role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Have the tokens got by another application.",
 		Data:        map[string]any{fieldRole: "user-reader"},
 	})
@@ -102,15 +102,8 @@ func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *fr
 	return &logical.Response{Data: map[string]any{fieldScopes: role.Scopes, fieldRole: role.Role}}, nil
 }
 
+// tokenRoleWrite creates a token role, or changes one. A patch only changes one.
 func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeTokenRole(ctx, req, d, true)
-}
-
-func (b *backend) tokenRolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeTokenRole(ctx, req, d, false)
-}
-
-func (b *backend) changeTokenRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
 	unlock, err := b.lockTokenRole(ctx, name)
 	if err != nil {
@@ -121,25 +114,18 @@ func (b *backend) changeTokenRole(ctx context.Context, req *logical.Request, d *
 	switch {
 	case err != nil:
 		return nil, err
-	case role == nil && !create:
+	case role == nil && req.Operation == logical.PatchOperation:
 		return nil, unknownTokenRole(name)
 	case role == nil:
 		role = &tokenRoleEntry{}
 	}
-	if scopes, ok := sentStrings(d, fieldScopes); ok {
-		role.Scopes = scopes
-	}
-	if owner, ok := sentString(d, fieldRole); ok {
-		role.Role = owner
-	}
+	take(d, fieldScopes, &role.Scopes)
+	take(d, fieldRole, &role.Role)
 	warnings, err := b.checkTokenRole(ctx, req.Storage, role)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeTokenRole(ctx, req.Storage, name, role); err != nil || len(warnings) == 0 {
-		return nil, err
-	}
-	return &logical.Response{Warnings: warnings}, nil
+	return onlyWarnings(warnings, writeTokenRole(ctx, req.Storage, name, role))
 }
 
 func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {

@@ -7,27 +7,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
-
-// sentRole is what a write of a role carries.
-type sentRole struct {
-	clientID         string
-	clientIDSent     bool
-	ttl              time.Duration
-	ttlSent          bool
-	plan             sentPlan
-	source           rotation.Source // "": not sent
-	policy           string
-	policySent       bool
-	clientSecret     rotation.Secret
-	clientSecretSent bool
-	skipImport       bool
-}
 
 func checkClientID(clientID string) error {
 	if err := requirements.CheckClientID(clientID); err != nil {
@@ -36,30 +22,28 @@ func checkClientID(clientID string) error {
 	return nil
 }
 
-// apply changes a role's settings by what was sent, and refuses what does not
+// take changes a role's settings by what a request sent, and refuses what does not
 // fit together then.
-func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time) error {
-	if s.ttlSent {
-		role.TTL = s.ttl
+func (r *roleEntry) take(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
+	ttlSent := take(d, fieldTTL, &r.TTL)
+	take(d, fieldPasswordPolicy, &r.PasswordPolicy)
+	if source, ok := sent[string](d, fieldSecretSource); ok {
+		r.SecretSource = rotation.Source(source)
 	}
-	if s.source != "" {
-		role.SecretSource = s.source
-	}
-	if s.policySent {
-		role.PasswordPolicy = s.policy
-	}
-	if err := s.plan.apply(&role.rotationPlan, &role.Rotation, now); err != nil {
+	if err := r.rotationPlan.take(d, &r.Rotation, now); err != nil {
 		return err
 	}
 	switch {
-	case role.TTL < minLease:
+	case r.SecretSource != rotation.Vault && r.SecretSource != rotation.Auth0:
+		return badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, r.SecretSource, rotation.Vault, rotation.Auth0)
+	case r.TTL < minLease:
 		return badRequest("%s must be at least %s", fieldTTL, minLease)
-	case s.ttlSent && role.TTL > maxLease:
+	case ttlSent && r.TTL > maxLease:
 		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
-			fieldTTL, role.TTL, maxLease)
+			fieldTTL, r.TTL, maxLease)
 	}
 	// One rotation is through before the next is due.
-	return role.check(2*role.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
+	return r.check(2*r.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
 }
 
 // newRoleEntry is a role with nothing but defaults.
@@ -67,17 +51,17 @@ func newRoleEntry(maxLease time.Duration) *roleEntry {
 	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
 }
 
-// createRole makes a role of an application, which is read from Auth0 unless it
-// is given. The role's lock is held.
-func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) ([]string, error) {
-	made, err := b.prepareRole(ctx, role, sent, known)
+// createRole makes a role of an application, which is read from Auth0 unless it is
+// known. The role's lock is held.
+func (b *backend) createRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) ([]string, error) {
+	made, err := b.prepareRole(ctx, role, d, known)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.commitRole(ctx, role, made); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()))
+	b.roleEvent(ctx, eventRoleCreate, role)
 	more, err := b.firstRotation(ctx, role, made.imported != "")
 	return append(made.warnings, more...), err
 }
@@ -91,17 +75,18 @@ type newRole struct {
 }
 
 // prepareRole checks all that is to be checked of a new role, and changes nothing.
-func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) (*newRole, error) {
+func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) (*newRole, error) {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
-	if !sent.clientIDSent {
+	if known != nil {
+		entry.ClientID = known.ClientID
+	} else if !take(d, fieldClientID, &entry.ClientID) {
 		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
 	}
-	entry.ClientID = sent.clientID
 	if err := checkClientID(entry.ClientID); err != nil {
 		return nil, err
 	}
-	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+	if err := entry.take(d, maxLease, b.now()); err != nil {
 		return nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
@@ -110,7 +95,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 	}
 	entry.Domain = conn.config.Domain
 
-	if _, err := checkFree(ctx, role, entry, conn.config); err != nil {
+	if _, err := checkFree(ctx, role, entry.ClientID, conn.config); err != nil {
 		return nil, err // before Auth0 is asked
 	}
 	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
@@ -125,15 +110,14 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 		return nil, err
 	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
-	imported, importWarnings, err := importSecret(ctx, conn.api, app, sent)
+	made.imported, warnings, err = importSecret(ctx, conn.api, entry.ClientID, app, d)
 	if err != nil {
 		return nil, err
 	}
-	made.imported = imported
-	if imported == "" {
+	if made.imported == "" {
 		made.warnings = append(made.warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
-	made.warnings = append(made.warnings, importWarnings...)
+	made.warnings = append(made.warnings, warnings...)
 	return made, b.checkPolicy(ctx, entry)
 }
 
@@ -166,23 +150,30 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	return err
 }
 
-// importSecret is the application's present secret, as given or as read; "" if
-// it is to be replaced at once.
+// importSecret is the application's present secret, as sent or as read; "": it is to
+// be replaced at once.
 func importSecret(
-	ctx context.Context, api managementAPI, app *auth0.Application, sent *sentRole,
+	ctx context.Context, api managementAPI, clientID string, app *auth0.Application, d *framework.FieldData,
 ) (rotation.Secret, []string, error) {
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	skip, _ := sent[bool](d, fieldSkipImport)
 	readable := app != nil && app.ClientSecret != nil
 	switch {
-	case sent.skipImport:
+	case secretSent && secret == "":
+		return "", nil, badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
+	case secretSent && skip:
+		return "", nil, badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
+			fieldClientSecret, fieldSkipImport)
+	case skip:
 		return "", nil, nil
-	case sent.clientSecretSent && readable && subtle.ConstantTimeCompare([]byte(sent.clientSecret), []byte(*app.ClientSecret)) == 0:
+	case secretSent && readable && subtle.ConstantTimeCompare([]byte(secret), []byte(*app.ClientSecret)) == 0:
 		return "", nil, badRequest("%s is not the application's present secret; leave it out and the engine reads the secret itself",
 			fieldClientSecret)
 	case readable:
 		return rotation.Secret(*app.ClientSecret), nil, nil
-	case sent.clientSecretSent:
-		warnings, err := proveSecret(ctx, api, sent)
-		return sent.clientSecret, warnings, err
+	case secretSent:
+		warnings, err := proveSecret(ctx, api, clientID, secret)
+		return rotation.Secret(secret), warnings, err
 	case app != nil && !app.Hides(fieldClientSecret):
 		return "", nil, badRequest("Auth0 shows no client secret of the application, though the engine may read it. Two ways out: "+
 			"send it as %s; or set a new one at once with %s=true, which stops everything that uses another",
@@ -195,11 +186,11 @@ func importSecret(
 }
 
 // proveSecret refuses a secret with which Auth0 does not let the application log in,
-// and warns where it says neither yes nor no.
-func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]string, error) {
-	accepted, err := api.Accepts(ctx, sent.clientID, string(sent.clientSecret))
+// and warns where Auth0 says neither yes nor no.
+func proveSecret(ctx context.Context, api managementAPI, clientID, secret string) ([]string, error) {
+	accepted, err := api.Accepts(ctx, clientID, secret)
 	switch {
-	case err != nil && auth0.ClassOf(err) != auth0.Refused: // or whoever can make Auth0 limit logins could plant a secret
+	case err != nil && auth0.ClassOf(err) != auth0.Refused: // a warning would let a secret be planted by whoever can have logins limited
 		return nil, fmt.Errorf("%s could not be proven by a login: %w. Try again", fieldClientSecret, err)
 	case err != nil:
 		return []string{ //nolint:nilerr // a warning: it says neither yes nor no
@@ -214,24 +205,18 @@ func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]stri
 	return nil, nil
 }
 
-// checkFree refuses an application that cannot be this role's: the engine's own,
-// or another role's. leases are those of an earlier role for it.
-func checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *configEntry) (leases rotation.Leases, err error) {
-	if entry.ClientID == config.ClientID {
-		return leases, badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out",
-			entry.ClientID)
+// checkFree refuses an application that cannot be this role's: the engine's own, or
+// another role's. It returns the leases that a new role for it has to wait for.
+func checkFree(ctx context.Context, role *ownedRole, clientID string, config *configEntry) (rotation.Leases, error) {
+	owner, leases, err := owningRole(ctx, role.storage, clientID)
+	switch {
+	case err != nil:
+	case clientID == config.ClientID:
+		err = badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out", clientID)
+	case owner != "" && owner != role.name:
+		err = badRequest("application %q is under role %q already: one role per application", clientID, owner)
 	}
-	owner, reserved, err := owningRole(ctx, role.storage, entry.ClientID)
-	if err != nil {
-		return leases, err
-	}
-	if owner != "" && owner != role.name {
-		return leases, badRequest("application %q is under role %q already: one role per application", entry.ClientID, owner)
-	}
-	if reserved != nil {
-		leases = reserved.leases()
-	}
-	return leases, nil
+	return leases, err
 }
 
 // commitRole stores a new role, unless the configuration has become another
@@ -251,7 +236,7 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 	if err := checkAllowed(config, made); err != nil {
 		return err
 	}
-	leases, err := checkFree(ctx, role, entry, config)
+	leases, err := checkFree(ctx, role, entry.ClientID, config)
 	if err != nil {
 		return err
 	}
@@ -274,14 +259,12 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 // once; if Auth0 refuses that, there is no role, since nothing has changed. If
 // the answer is unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	err := b.advance(work, role, rotation.Ask{})
+	err := b.advance(ctx, role, rotation.Ask{})
 	if imported || err == nil {
 		return nil, err
 	}
 	if state := role.entry.Rotation; !state.Unsettled() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
-		if undo := b.deleteRole(work, role); undo != nil {
+		if undo := b.deleteRole(context.WithoutCancel(ctx), role); undo != nil {
 			return nil, undo
 		}
 		return nil, err
@@ -290,45 +273,45 @@ func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported b
 }
 
 // updateRole changes a role's settings. The role's lock is held.
-func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRole) ([]string, error) {
-	if sent.clientIDSent && sent.clientID != role.entry.ClientID {
+func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.FieldData) ([]string, error) {
+	if clientID, ok := sent[string](d, fieldClientID); ok && clientID != role.entry.ClientID {
 		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
-			fieldClientID, role.entry.ClientID, sent.clientID)
+			fieldClientID, role.entry.ClientID, clientID)
 	}
-	if sent.clientSecretSent {
+	if _, ok := sent[string](d, fieldClientSecret); ok {
 		return nil, badRequest("%s is taken only when a role is created. If the secret was changed outside Vault, "+
 			"rotate it: rotate/%s with %s=true", fieldClientSecret, role.name, fieldForce)
 	}
 	var warnings []string
-	if sent.skipImport {
+	if skip, _ := sent[bool](d, fieldSkipImport); skip {
 		warnings = append(warnings, fieldSkipImport+" has no effect on a role that exists: nothing was rotated")
 	}
-	entry := *role.entry
-	if err := sent.apply(&entry, b.askMaxLeaseTTL(), b.now()); err != nil {
+	before, entry := role.entry, *role.entry
+	if err := entry.take(d, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
-	if sent.policySent || sent.source != "" {
+	_, policySent := sent[string](d, fieldPasswordPolicy)
+	_, sourceSent := sent[string](d, fieldSecretSource)
+	if policySent || sourceSent {
 		if err := b.checkPolicy(ctx, &entry); err != nil {
 			return nil, err
 		}
 	}
-	if entry.TTL != role.entry.TTL {
-		entry.Rotation = entry.Rotation.TTLChanged(role.entry.TTL, b.now())
+	if entry.TTL != before.TTL {
+		entry.Rotation = entry.Rotation.TTLChanged(before.TTL, b.now())
 	}
-	if entry.SecretSource != role.entry.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
+	if entry.SecretSource != before.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
 		warnings = append(warnings, "Auth0 was asked for a secret and has not answered yet: that is settled first, and holders of credentials may fail until they read again")
 	}
-	if entry.TTL < role.entry.TTL {
+	if entry.TTL < before.TTL {
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
-			fieldTTL, role.entry.TTL))
+			fieldTTL, before.TTL))
 	}
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()))
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	if err := b.advance(work, role, rotation.Ask{}); err != nil {
+	b.roleEvent(ctx, eventRoleUpdate, role)
+	if err := b.advance(ctx, role, rotation.Ask{}); err != nil {
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil
@@ -342,13 +325,12 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	if err := writeApplication(ctx, role.storage, role.entry.ClientID, reservation(role.name, leases)); err != nil {
 		return err
 	}
-	view := role.view(b.mountInMemory(), b.now())
 	if err := role.storage.Delete(ctx, storageRoles+role.name); err != nil {
 		b.due.Set(role.name, b.now().Add(storageRetry)) // it may be gone all the same
 		return err
 	}
 	b.forgetRole(role.name)
-	b.roleEvent(ctx, eventRoleDelete, role, view)
+	b.roleEvent(ctx, eventRoleDelete, role)
 	return nil
 }
 

@@ -27,10 +27,10 @@ type applicationFilter struct {
 
 func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
 	var f applicationFilter
-	f.name, _ = sentString(d, fieldFilterName)
-	f.appTypes, _ = sentStrings(d, fieldFilterAppType)
-	f.clientIDs, _ = sentStrings(d, fieldClientIDs)
-	f.thirdParty, _ = sentBool(d, fieldThirdParty)
+	take(d, fieldFilterName, &f.name)
+	take(d, fieldFilterAppType, &f.appTypes)
+	take(d, fieldClientIDs, &f.clientIDs)
+	take(d, fieldThirdParty, &f.thirdParty)
 	if f.name == "" && len(f.appTypes) == 0 && len(f.clientIDs) == 0 {
 		return f, badRequest("say which applications: %s (* for all), %s or %s", fieldFilterName, fieldFilterAppType, fieldClientIDs)
 	}
@@ -46,7 +46,7 @@ func (f *applicationFilter) matches(app *auth0.Application) bool {
 // roleImport is an order to make roles of many applications.
 type roleImport struct {
 	filter   applicationFilter
-	settings *sentRole
+	settings *framework.FieldData
 	prefix   string
 	dryRun   bool
 }
@@ -123,10 +123,10 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 
 // checkImportSettings refuses settings that no role could have, before the
 // first is made.
-func (b *backend) checkImportSettings(ctx context.Context, sent *sentRole) error {
+func (b *backend) checkImportSettings(ctx context.Context, d *framework.FieldData) error {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
-	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+	if err := entry.take(d, maxLease, b.now()); err != nil {
 		return err
 	}
 	return b.checkPolicy(ctx, entry)
@@ -144,19 +144,17 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 		return err
 	}
 	defer role.release()
-	sent := *order.settings
-	sent.clientID, sent.clientIDSent = app.ClientID, true
 	var warnings []string
 	switch {
 	case order.dryRun:
 		var made *newRole
-		if made, err = b.prepareRole(ctx, role, &sent, app); err == nil {
+		if made, err = b.prepareRole(ctx, role, order.settings, app); err == nil {
 			warnings = made.warnings
 		}
 	case role.entry != nil:
 		err = badRequest("role %q was made meanwhile", name)
 	default:
-		warnings, err = b.createRole(ctx, role, &sent, app)
+		warnings, err = b.createRole(ctx, role, order.settings, app)
 	}
 	var coded logical.HTTPCodedError
 	switch err = edgeError(err); {

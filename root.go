@@ -69,7 +69,7 @@ func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask 
 	case err != nil:
 		return b.retryLater(ctx, dueRoot, err), err
 	case config == nil:
-		return time.Time{}, notConfigured()
+		return time.Time{}, errNotConfigured
 	}
 	ctx, done := b.detached(ctx, upstreamPatience+config.PropagationDelay)
 	defer done()

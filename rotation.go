@@ -142,11 +142,11 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	switch {
 	case found: // has an event of its own
 	case after.Version != before.Version:
-		b.roleEvent(ctx, eventRotate, role, after)
+		b.roleEvent(ctx, eventRotate, role)
 	case after.Phase == rotation.Staged && before.Phase != rotation.Staged:
-		b.roleEvent(ctx, eventRotateStaged, role, after)
+		b.roleEvent(ctx, eventRotateStaged, role)
 	case after.Failures > before.Failures:
-		b.roleEvent(ctx, eventRotateFail, role, after)
+		b.roleEvent(ctx, eventRotateFail, role)
 	}
 	return nil
 }
@@ -319,10 +319,12 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 // look at it again. The error of Auth0 that it returns is stored and will be
 // retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
+	work, done := b.detached(ctx, upstreamPatience)
+	defer done()
 	next := b.now().Add(storageRetry)             // after a panic
 	defer func() { b.due.Set(role.name, next) }() // while nobody else can
 	var err error
-	next, err = b.rotate(ctx, role, ask)
+	next, err = b.rotate(work, role, ask)
 	return err
 }
 
@@ -339,7 +341,7 @@ func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask)
 		b.drift.want(role.name, b.now())
 	}
 	if now := b.now(); role.set.untold(now) {
-		b.roleEvent(ctx, eventCredsChange, role, role.view(target.mount, now))
+		b.roleEvent(ctx, eventCredsChange, role)
 	}
 	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
 	return earliest(earliest(wake, check), role.set.changesAt(b.now())), err
@@ -399,17 +401,11 @@ func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (nex
 
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	err := b.advance(work, role, ask)
+	err := b.advance(ctx, role, ask)
 	if err == nil || !ask.Force {
 		return err
 	}
-	mount, loadErr := b.loadMount(work, role.storage)
-	if loadErr != nil {
-		return err
-	}
-	if view := role.view(mount, b.now()); view.Phase == rotation.Staged && !view.Forced {
+	if view := role.view(b.mountInMemory(), b.now()); view.Phase == rotation.Staged && !view.Forced {
 		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
 	}
 	return err
@@ -417,7 +413,8 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rota
 
 // roleEvent is an event about a role: its path and version are in it. Modified: what
 // is handed out is not what it was at the last one.
-func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, view rotation.View) {
+func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
+	view := role.view(b.mountInMemory(), b.now())
 	modified := b.served.tell(role) || kind == eventRoleDelete
 	b.event(ctx, kind, rolesPrefix+role.name,
 		logical.EventMetadataDataPath, "creds/"+role.name,

@@ -77,47 +77,20 @@ func (p *rotationPlan) answer(data map[string]any) {
 	data[fieldDisableRotation] = p.Disabled
 }
 
-// sentPlan is what a write carries of a plan.
-type sentPlan struct {
-	period       time.Duration
-	periodSent   bool
-	schedule     string
-	scheduleSent bool
-	window       time.Duration
-	windowSent   bool
-	disabled     bool
-	disabledSent bool
-}
-
-func readSentPlan(d *framework.FieldData) sentPlan {
-	var s sentPlan
-	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
-	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
-	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
-	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
-	return s
-}
-
-// apply changes a plan, and the rotation that goes by it, by what was sent. A new
+// take changes a plan, and the rotation that goes by it, by what was sent. A new
 // schedule counts from now: setting it never makes a rotation due.
-func (s *sentPlan) apply(p *rotationPlan, state *rotation.State, now time.Time) error {
-	if s.periodSent {
-		p.RotationPeriod = s.period
-	}
-	if s.disabledSent {
-		p.Disabled = s.disabled
-	}
-	if s.scheduleSent && s.schedule != p.RotationSchedule {
-		if err := p.setSchedule(s.schedule); err != nil {
+func (p *rotationPlan) take(d *framework.FieldData, state *rotation.State, now time.Time) error {
+	take(d, fieldRotationPeriod, &p.RotationPeriod)
+	take(d, fieldDisableRotation, &p.Disabled)
+	schedule, scheduleSent := sent[string](d, fieldRotationSchedule)
+	if scheduleSent && schedule != p.RotationSchedule {
+		if err := p.setSchedule(schedule); err != nil {
 			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
-				fieldRotationSchedule, s.schedule, err)
+				fieldRotationSchedule, schedule, err)
 		}
 		*state = state.Rescheduled(now)
 	}
-	if s.windowSent {
-		p.RotationWindow = s.window
-	}
-	if s.scheduleSent && s.schedule == "" && !s.windowSent {
+	if windowSent := take(d, fieldRotationWindow, &p.RotationWindow); !windowSent && scheduleSent && schedule == "" {
 		p.RotationWindow = 0 // nothing is left that it could be the window of
 	}
 	return nil

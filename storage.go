@@ -114,11 +114,6 @@ type applicationEntry struct {
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 }
 
-// leases are those that a role of the application has to wait for.
-func (a *applicationEntry) leases() rotation.Leases {
-	return rotation.Leases{TTL: a.LongestTTL, Until: a.LongestUntil}
-}
-
 func readEntry[T any](ctx context.Context, storage logical.Storage, key string, format func(*T) int) (*T, error) {
 	raw, err := storage.Get(ctx, key)
 	if err != nil || raw == nil {
@@ -244,20 +239,21 @@ func writeApplication(ctx context.Context, storage logical.Storage, clientID str
 	return writeEntry(ctx, storage, storageApplication+clientID, entry)
 }
 
-// owningRole is the name of the role that the application belongs to, "" if it
-// is free. An entry whose role is gone, or is for another application, is void:
-// it was left by a crash.
-func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, *applicationEntry, error) {
+// owningRole is the name of the role that the application belongs to, "" if it is
+// free, and the leases that a new role for it has to wait for. An entry whose role
+// is gone, or is for another application, is void: it was left by a crash.
+func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, rotation.Leases, error) {
 	entry, err := readApplication(ctx, storage, clientID)
-	if err != nil || entry == nil || entry.Role == "" {
-		return "", entry, err
+	if err != nil || entry == nil {
+		return "", rotation.Leases{}, err
+	}
+	leases := rotation.Leases{TTL: entry.LongestTTL, Until: entry.LongestUntil}
+	if entry.Role == "" {
+		return "", leases, nil
 	}
 	role, err := readRole(ctx, storage, entry.Role)
-	if err != nil {
-		return "", nil, err
+	if err != nil || role == nil || role.ClientID != clientID {
+		return "", leases, err
 	}
-	if role == nil || role.ClientID != clientID {
-		return "", entry, nil
-	}
-	return entry.Role, entry, nil
+	return entry.Role, leases, nil
 }
