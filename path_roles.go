@@ -153,6 +153,9 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 
 // roleWrite creates a role, or changes one. A patch only changes one.
 func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	if err := checkImport(d); err != nil {
+		return nil, err
+	}
 	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err

@@ -150,6 +150,20 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	return err
 }
 
+// checkImport refuses what says nothing of the present secret, or two things.
+func checkImport(d *framework.FieldData) error {
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	skip, _ := sent[bool](d, fieldSkipImport)
+	switch {
+	case secretSent && secret == "":
+		return badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
+	case secretSent && skip:
+		return badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
+			fieldClientSecret, fieldSkipImport)
+	}
+	return nil
+}
+
 // importSecret is the application's present secret, as sent or as read; "": it is to
 // be replaced at once.
 func importSecret(
@@ -159,11 +173,6 @@ func importSecret(
 	skip, _ := sent[bool](d, fieldSkipImport)
 	readable := app != nil && app.ClientSecret != nil
 	switch {
-	case secretSent && secret == "":
-		return "", nil, badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
-	case secretSent && skip:
-		return "", nil, badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
-			fieldClientSecret, fieldSkipImport)
 	case skip:
 		return "", nil, nil
 	case secretSent && readable && subtle.ConstantTimeCompare([]byte(secret), []byte(*app.ClientSecret)) == 0:
