@@ -262,7 +262,7 @@ func settingsBy(conn *connection) mountSettings {
 		return mountSettings{PropagationDelay: defaultPropagationDelay}
 	}
 	return mountSettings{
-		PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled,
+		Configured: true, PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled,
 		DriftCheckPeriod: conn.config.DriftCheckPeriod,
 	}
 }
@@ -288,12 +288,13 @@ func (b *backend) loadBulkNumber(ctx context.Context, storage logical.Storage) (
 // unknownBulkNumber: it is to be read from storage.
 const unknownBulkNumber = -1
 
-// maxLeaseTTL is the longest lease that the mount allows, at most a minute old:
-// a read of credentials does not wait for Vault to say it. If it was lowered
-// since, Vault itself caps the lease.
-func (b *backend) maxLeaseTTL() time.Duration {
-	if known := b.maxLease.Load(); known > 0 {
-		return time.Duration(known)
+// maxLeaseTTL is the longest lease that the mount allows, for a role's ttl. A read of
+// credentials does not wait for Vault to say it, unless the ttl is above what was
+// last said: that may have been raised. If it was lowered, Vault itself caps the
+// lease until periodic asks.
+func (b *backend) maxLeaseTTL(ttl time.Duration) time.Duration {
+	if known := time.Duration(b.maxLease.Load()); ttl <= known {
+		return known
 	}
 	return b.askMaxLeaseTTL()
 }

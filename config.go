@@ -134,7 +134,7 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 		return err
 	}
 	if len(roles) > 0 {
-		return badRequest("%s cannot be changed while roles exist (there are %d): they belong to the tenant at %q. "+
+		return badRequest("%s cannot be changed while roles exist (%d): they belong to the tenant at %q. "+
 			"Delete them first, or mount the engine once more for the other tenant", fieldDomain, len(roles), stored.Domain)
 	}
 	return nil
@@ -201,6 +201,14 @@ func concernsConnection(sent map[string]any) bool {
 	return len(sent) == 0
 }
 
+// ownCA says what to do about a certificate that is not trusted.
+func ownCA(err *auth0.Error) string {
+	if slices.Contains([]string{auth0.ReasonUnknownCA, auth0.ReasonCertificate, auth0.ReasonExpired}, err.Message) {
+		return ". If a proxy of yours terminates TLS, or the domain has a CA of its own, send that CA: " + fieldCACert + "=@ca.pem"
+	}
+	return ""
+}
+
 // verifyConfig gets a token with the configuration, and notes what it allows.
 func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]string, error) {
 	if !config.VerifyConnection {
@@ -217,7 +225,7 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	switch {
 	case err == nil:
 	case errors.As(err, &upstream) && upstream.Class == auth0.Refused && upstream.Status == 0:
-		return nil, badRequest("the tenant cannot be reached with this configuration, nothing was stored: %s", err)
+		return nil, badRequest("the tenant cannot be reached with this configuration, nothing was stored: %s%s", err, ownCA(upstream))
 	case auth0.ClassOf(err) == auth0.Refused:
 		return nil, badRequest("Auth0 does not accept these credentials, nothing was stored: %s", err)
 	default:

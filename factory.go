@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -105,7 +106,11 @@ func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request)
 		return nil, err
 	}
 	defer e.caught(func(failure error) { resp, err = nil, failure }, string(req.Operation)+" of "+req.Path)
-	return e.Backend.HandleRequest(ctx, req)
+	resp, err = e.Backend.HandleRequest(ctx, req)
+	if kind, name, _ := strings.Cut(req.Path, "/"); errors.Is(err, logical.ErrUnsupportedPath) && name != "" && e.Route(kind+"/name") != nil {
+		return nil, badRequest("%q is not a name: names are of letters, digits, _, - and ., and begin and end with a letter, a digit or _", name)
+	}
+	return resp, err
 }
 
 // initialize starts what goes on in the background. Vault calls it after unseal,

@@ -100,7 +100,9 @@ const (
 	descCredsSecret         = "The client secret to try first."
 	descFallback            = "The client secret to try if the first is refused. Empty when there is none."
 	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them."
-	descCredsRotationPeriod = "Seconds between rotations. Of a role that is rotated by hand only: its ttl, since its credentials may change at any time."
+	descCredsRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. 0: the role is rotated by hand only."
+
+	descStaticRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. The ttl of a role that is rotated by hand only."
 
 	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out)."
 	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."

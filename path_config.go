@@ -189,7 +189,7 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, err
 	}
 	if len(roles) > 0 {
-		return nil, badRequest("the configuration cannot be deleted while roles exist (there are %d): delete them first", len(roles))
+		return nil, badRequest("the configuration cannot be deleted while roles exist (%d): delete them first", len(roles))
 	}
 	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
 	err = req.Storage.Delete(ctx, storageConfig)

@@ -61,6 +61,7 @@ func credsPath(
 func credentialFields() fieldSchemas {
 	fields := staticCredentialFields()
 	fields[fieldRotationSchedule] = stringField(descRotationSchedule)
+	fields[fieldRotationPeriod] = required(intField(descCredsRotationPeriod))
 	return fields
 }
 
@@ -74,7 +75,7 @@ func staticCredentialFields() fieldSchemas {
 		fieldClientSecret:         required(sensitiveField(descCredsSecret)),
 		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
 		fieldClientSecrets:        required(listField(descClientSecrets)),
-		fieldRotationPeriod:       required(intField(descCredsRotationPeriod)),
+		fieldRotationPeriod:       required(intField(descStaticRotationPeriod)),
 		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
 		fieldTTL:                  required(intField(descCredsTTL)),
 	}
@@ -98,7 +99,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 		return nil, err
 	}
 	now := b.now()
-	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL()).Truncate(time.Second)
+	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL(set.role.TTL)).Truncate(time.Second)
 	resp := b.Secret(secretTypeCredentials).Response(set.answer(now, lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.reads.Add(1)
@@ -112,8 +113,11 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 		return nil, err
 	}
 	now := b.now()
-	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL()))
+	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL(set.role.TTL)))
 	delete(answer, fieldRotationSchedule)
+	if presentPeriod(set.role) == 0 { // which the Vault Secrets Operator takes for credentials that never change
+		answer[fieldRotationPeriod] = inSeconds(set.role.TTL)
+	}
 	b.counters.staticReads.Add(1)
 	return &logical.Response{Data: answer}, nil
 }

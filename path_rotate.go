@@ -109,14 +109,20 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 // rotateWarnings say what is surprising about the rotation that is asked for.
 func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string {
 	var warnings []string
+	happens := "staged"
 	if role.SecretSource == rotation.Auth0 {
+		happens = "set"
 		warnings = append(warnings, "with "+fieldSecretSource+"="+string(rotation.Auth0)+
 			" the next secret cannot be handed out before it is set: holders of credentials fail until they read again")
 	} else if force {
 		warnings = append(warnings, "the secret is set without waiting for leases: holders of older ones fail until they read again")
 	}
-	if !force && before.Phase == rotation.Propagating {
-		warnings = append(warnings, "the last rotation is still propagating: the next secret is staged at "+inRFC3339(before.FallbackUntil))
+	switch {
+	case force:
+	case before.Phase == rotation.Staged:
+		warnings = append(warnings, "a rotation is under way since "+inRFC3339(before.StagedAt)+", and no other was begun; "+fieldForce+"=true would set the next secret at once")
+	case before.Phase == rotation.Propagating:
+		warnings = append(warnings, "the last rotation is still propagating: the next secret is "+happens+" at "+inRFC3339(before.FallbackUntil))
 	}
 	return warnings
 }

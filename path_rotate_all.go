@@ -134,11 +134,12 @@ func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *
 	switch all := calledOff + count.total; {
 	case all == 0:
 		resp.AddWarning("no rotation of all roles is under way: nothing was called off")
-	case goOn > 0:
-		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated, and %d go on, since Auth0 may have their next secret already",
-			calledOff, all, count.done, goOn))
 	default:
-		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated", calledOff, all, count.done))
+		text := fmt.Sprintf("roles for which it was called off: %d of %d; rotated already: %d", calledOff, all, count.done)
+		if goOn > 0 {
+			text += fmt.Sprintf("; going on, since Auth0 may have their next secret: %d", goOn)
+		}
+		resp.AddWarning(text)
 	}
 	return resp, nil
 }

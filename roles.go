@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -44,6 +45,21 @@ func (r *roleEntry) take(d *framework.FieldData, maxLease time.Duration, now tim
 	}
 	// One rotation is through before the next is due.
 	return r.check(2*r.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
+}
+
+// tooClose warns of a schedule by which a rotation is due before the last one is
+// through: it has to propagate, and then leases are waited for.
+func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
+	takes := propagation
+	if r.SecretSource == rotation.Vault {
+		takes += r.TTL + rotation.HandOutMargin
+	}
+	gap := r.shortestGap(now)
+	if gap >= takes {
+		return nil
+	}
+	return []string{fmt.Sprintf("rotations take effect later than the schedule says: it has them %s apart, and one takes %s (%s, and %s where it is waited for)",
+		gap, takes, fieldPropagationDelay, fieldTTL)}
 }
 
 // newRoleEntry is a role with nothing but defaults.
@@ -117,7 +133,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	if made.imported == "" {
 		made.warnings = append(made.warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
-	made.warnings = append(made.warnings, warnings...)
+	made.warnings = slices.Concat(made.warnings, warnings, entry.tooClose(conn.config.PropagationDelay, b.now()))
 	return made, b.checkPolicy(ctx, entry)
 }
 
@@ -316,6 +332,11 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
 			fieldTTL, before.TTL))
 	}
+	mount, err := b.loadMount(ctx, role.storage)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}

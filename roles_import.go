@@ -108,7 +108,7 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	}
 	var warnings []string
 	if len(report.imported)+len(report.skipped) == 0 {
-		warnings = append(warnings, fmt.Sprintf("none of the tenant's %d applications matches", len(found.Applications)))
+		warnings = append(warnings, fmt.Sprintf("none of the tenant's applications (%d) matches", len(found.Applications)))
 	}
 	if found.cut {
 		warnings = append(warnings, fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists: name others by %s=roles/<name>", maxListed, fieldClientID))

@@ -122,20 +122,25 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 	if p.schedule.Next(now).IsZero() {
 		return badRequest("%s %q is never due: there is no such day", fieldRotationSchedule, p.RotationSchedule)
 	}
-	if gap := shortestGap(p.schedule, now); gap < apart {
+	if gap := p.shortestGap(now); gap < apart {
 		return badRequest("%s %q has rotations %s apart: that must be at least %s%s",
 			fieldRotationSchedule, p.RotationSchedule, gap, apart, why)
 	}
 	return nil
 }
 
-// shortestGap is the shortest time between two of the schedule's next times. It
-// has to have some.
-func shortestGap(s rotation.Schedule, now time.Time) time.Duration {
-	at := s.Next(now)
+// shortestGap is the shortest time between two rotations by schedule.
+func (p *rotationPlan) shortestGap(now time.Time) time.Duration {
 	shortest := time.Duration(math.MaxInt64)
+	if p.RotationPeriod > 0 {
+		return p.RotationPeriod
+	}
+	if p.schedule == nil {
+		return shortest
+	}
+	at := p.schedule.Next(now)
 	for range 400 { // more than a year of days
-		next := s.Next(at)
+		next := p.schedule.Next(at)
 		if next.IsZero() {
 			break
 		}

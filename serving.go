@@ -276,18 +276,14 @@ func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
 	return data
 }
 
-// presentPeriod is the time between rotations as readers are told. Of a role
-// that has a schedule it is the present interval; of one that is rotated by
-// hand its ttl, since its credentials may change at any time.
+// presentPeriod is the time between rotations as readers are told: of a role with a
+// cron schedule the present interval, 0 of one that is rotated by hand only.
 func presentPeriod(role *roleEntry) time.Duration {
-	if role.schedule != nil {
-		last := latest(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
-		return max(role.schedule.Next(last).Sub(last), time.Second)
-	}
-	if role.RotationPeriod > 0 {
+	if role.schedule == nil {
 		return role.RotationPeriod
 	}
-	return role.TTL
+	last := latest(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
+	return max(role.schedule.Next(last).Sub(last), time.Second)
 }
 
 // inClear are the values of secrets, to be handed out or to log in with.

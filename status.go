@@ -18,6 +18,7 @@ func (b *backend) status(ctx context.Context, storage logical.Storage) (map[stri
 		return nil, err
 	}
 	data := count.data()
+	data[fieldConfigured] = count.mount.Configured
 	data[fieldDisableRotation] = count.mount.Paused
 	data[fieldServingSince] = inRFC3339(b.served.servingSince)
 	data[fieldDriftDetection] = string(b.driftDetection())
@@ -49,6 +50,7 @@ type roleCount struct {
 	mount   mountSettings
 	total   int
 	phases  map[rotation.Phase]int
+	paused  int
 	overdue int
 	failing map[string]any
 	drifted map[string]any
@@ -66,6 +68,9 @@ func newRoleCount(now time.Time, mount mountSettings) *roleCount {
 func (c *roleCount) add(name string, set *servedSet) {
 	view := set.view(c.mount, c.now)
 	c.phases[view.Phase]++
+	if set.role.settings(c.mount).Paused {
+		c.paused++
+	}
 	if view.Overdue {
 		c.overdue++
 	}
@@ -88,7 +93,10 @@ func (c *roleCount) data() map[string]any {
 	for phase, number := range c.phases {
 		phases[string(phase)] = number
 	}
-	data := map[string]any{fieldRoles: c.total, fieldPhases: phases, fieldOverdue: c.overdue, fieldFailing: c.failing, fieldDrifted: c.drifted}
+	data := map[string]any{
+		fieldRoles: c.total, fieldPhases: phases, fieldPaused: c.paused, fieldOverdue: c.overdue,
+		fieldFailing: c.failing, fieldDrifted: c.drifted,
+	}
 	if !c.next.IsZero() {
 		data[fieldNextVaultRotation] = inRFC3339(c.next)
 	}

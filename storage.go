@@ -76,6 +76,7 @@ type roleEntry struct {
 
 // mountSettings is what the configuration of the mount says of all roles.
 type mountSettings struct {
+	Configured       bool
 	PropagationDelay time.Duration
 	Paused           bool
 	DriftCheckPeriod time.Duration // 0: never
