@@ -119,6 +119,8 @@ var apiCommon = []struct {
 	{"roles/shop", apiRefusal{When: "a field that is null", Sent: map[string]any{fieldTTL: nil}}},
 	{"roles/shop", apiRefusal{When: "a name that is not that of the path", Sent: map[string]any{fieldName: "other"}}},
 	{"roles/my shop", apiRefusal{When: "a name with other characters"}},
+	{"rotate", apiRefusal{When: "no name: an empty variable rotates nothing"}},
+	{"rotate-role/shop", apiRefusal{}},
 	{"config", apiRefusal{When: "a secret that is no string", Sent: map[string]any{fieldClientSecret: 1}}},
 	{"config", apiRefusal{When: "a secret as it comes from a file or from echo", Sent: map[string]any{fieldClientSecret: "...\n"}}},
 	{"roles/shop", apiRefusal{When: "no configuration yet", Sent: map[string]any{fieldClientID: exampleAppID}, Given: unconfigured}},

@@ -117,6 +117,8 @@ func driftSlot(clientID string, period time.Duration, now time.Time) time.Time {
 
 // checkDriftIfDue looks for drift when it is time to. The role's lock is held.
 func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
+	ctx, done := b.detached(ctx, upstreamPatience)
+	defer done()
 	mount, err := b.loadMount(ctx, role.storage)
 	if err != nil {
 		return err

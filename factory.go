@@ -13,6 +13,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/due"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Factory makes the backend of one mount.
@@ -71,7 +72,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 			b.pathStatus(),
 			b.pathMetrics(),
 		),
-		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
+		Secrets:        []*framework.Secret{leaseType(secretTypeCredentials), leaseType(secretTypeToken)},
 		InitializeFunc: e.initialize,
 		PeriodicFunc:   e.periodic,
 		Invalidate:     e.invalidate,
@@ -107,10 +108,26 @@ func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request)
 	}
 	defer e.caught(func(failure error) { resp, err = nil, failure }, string(req.Operation)+" of "+req.Path)
 	resp, err = e.Backend.HandleRequest(ctx, req)
-	if kind, name, _ := strings.Cut(req.Path, "/"); errors.Is(err, logical.ErrUnsupportedPath) && name != "" && e.Route(kind+"/name") != nil {
-		return nil, badRequest("%q is not a name: names are of letters, digits, _, - and ., and begin and end with a letter, a digit or _", name)
+	if errors.Is(err, logical.ErrUnsupportedPath) {
+		err = e.wrongPath(req.Path)
 	}
 	return resp, err
+}
+
+// wrongPath says what is wrong with a path that there is not, where that is known. Of
+// rotate/ the CLI strips the slash: an empty variable must not rotate everything.
+// rotate-role/ is what users of other engines type.
+func (e *pluginBackend) wrongPath(path string) error {
+	kind, name, _ := strings.Cut(path, "/")
+	switch {
+	case kind == "rotate" && name == "":
+		return badRequest("say which role: rotate/<name>. To rotate all of them, write to %s", pathRotateAllName)
+	case kind == "rotate-role":
+		return badRequest("roles are rotated at rotate/<name>, without -role")
+	case name != "" && e.Route(kind+"/name") != nil:
+		return badRequest("%q is not a name: names are of letters, digits, _, - and ., and begin and end with a letter, a digit or _", name)
+	}
+	return logical.ErrUnsupportedPath
 }
 
 // initialize starts what goes on in the background. Vault calls it after unseal,
@@ -154,7 +171,8 @@ func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time)
 	defer e.caught(func(error) { next = e.now().Add(panicRetry) }, "background work for "+key)
 	switch key {
 	case dueRoot:
-		return e.attendRoot(ctx, e.storage)
+		next, _ = e.rotateRoot(ctx, e.storage, rotation.Ask{}) // the error is stored, or logged
+		return next
 	case dueBulk:
 		return e.attendBulk(ctx, e.storage)
 	case storageRoles:

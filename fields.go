@@ -163,6 +163,24 @@ func required(field *framework.FieldSchema) *framework.FieldSchema {
 	return field
 }
 
+// answered is how settings stand in an answer: each is there, durations in seconds.
+func answered(settings fieldSchemas) fieldSchemas {
+	fields := fieldSchemas{}
+	for name, setting := range settings {
+		field := &framework.FieldSchema{Type: setting.Type, Description: setting.Description, Required: true}
+		switch setting.Type {
+		case framework.TypeDurationSecond:
+			field.Type, field.Description = framework.TypeInt, setting.Description+" In seconds."
+		case framework.TypeCommaStringSlice:
+			field.Type = framework.TypeStringSlice
+		case framework.TypeBool:
+			field.Default = setting.Default
+		}
+		fields[name] = field
+	}
+	return fields
+}
+
 // inSeconds is how durations stand in answers.
 func inSeconds(d time.Duration) int64 { return int64(d / time.Second) }
 

@@ -36,20 +36,10 @@ func (b *backend) pathConfig() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      storageConfig + "$",
 		DisplayAttrs: named("configuration"),
-		Fields: merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
-			fieldDomain:           stringField(descDomain),
-			fieldClientID:         stringField(descEngineClientID),
+		Fields: merged(configSettingFields(), fieldSchemas{
 			fieldClientSecret:     sensitiveField(descEngineSecret),
 			fieldPrivateKey:       sensitiveField(descPrivateKey),
 			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: signingAlgorithms()},
-			fieldAudience:         stringField(descAudience),
-			fieldCACert:           stringField(descCACert),
-			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
-			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
-			fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
-			fieldVerifyConnection: boolField(descVerifyConnection, true),
-
-			fieldAllowedApplications: {Type: framework.TypeCommaStringSlice, Description: descAllowedApplications, Default: []string{"*"}},
 		}),
 		ExistenceCheck: b.configExists,
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -70,21 +60,27 @@ const (
 	authMethodKey    = "private_key_jwt"
 )
 
+// configSettingFields are those of the settings that are shown.
+func configSettingFields() fieldSchemas {
+	return merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
+		fieldDomain:           stringField(descDomain),
+		fieldClientID:         stringField(descEngineClientID),
+		fieldAudience:         stringField(descAudience),
+		fieldCACert:           stringField(descCACert),
+		fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
+		fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
+		fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
+		fieldVerifyConnection: boolField(descVerifyConnection, true),
+
+		fieldAllowedApplications: {Type: framework.TypeCommaStringSlice, Description: descAllowedApplications, Default: []string{"*"}},
+	})
+}
+
 func configAnswerFields() fieldSchemas {
-	return merged(rootTimelineFields(), planAnswerFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
-		fieldDomain:           required(stringField(descDomain)),
-		fieldClientID:         required(stringField(descEngineClientID)),
+	return merged(rootTimelineFields(), answered(configSettingFields()), fieldSchemas{
 		fieldAuthMethod:       required(stringField(descAuthMethod)),
 		fieldSigningAlgorithm: stringField(descSigningAlgorithm),
-		fieldAudience:         required(stringField(descAudience)),
-		fieldCACert:           required(stringField(descCACert)),
-		fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
-		fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
-		fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
-		fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
 		fieldScopes:           required(listField(descScopes)),
-
-		fieldAllowedApplications: required(listField(descAllowedApplications)),
 	})
 }
 
@@ -110,7 +106,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	if scopes == nil {
 		scopes = []string{}
 	}
-	data := map[string]any{
+	data := merged(b.rootTimeline(config), config.answer(), map[string]any{
 		fieldDomain:           config.Domain,
 		fieldClientID:         config.ClientID,
 		fieldAuthMethod:       authMethodSecret,
@@ -123,12 +119,10 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldScopes:           scopes,
 
 		fieldAllowedApplications: config.allowedApplications(),
-	}
+	})
 	if config.SigningAlgorithm != "" {
 		data[fieldAuthMethod], data[fieldSigningAlgorithm] = authMethodKey, config.SigningAlgorithm
 	}
-	config.answer(data)
-	b.rootTimeline(config, data)
 	return &logical.Response{Data: data}, nil
 }
 

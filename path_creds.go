@@ -81,12 +81,12 @@ func staticCredentialFields() fieldSchemas {
 	}
 }
 
-// secretType is the lease of creds/. It cannot be renewed: Vault Agent would
-// renew it for ever and never see a rotation. Revoking it takes nothing back:
-// the secrets are the application's, not the lease's.
-func (b *backend) secretType() *framework.Secret {
+// leaseType is the kind of a path's leases. They cannot be renewed: Vault Agent would
+// renew them for ever and never see a rotation. Revoking one takes nothing back: the
+// secrets are the application's, and Auth0 cannot revoke tokens.
+func leaseType(name string) *framework.Secret {
 	return &framework.Secret{
-		Type: secretTypeCredentials,
+		Type: name,
 		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 			return nil, nil
 		},

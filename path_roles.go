@@ -91,12 +91,8 @@ func roleSettingFields() fieldSchemas {
 }
 
 func roleAnswerFields() fieldSchemas {
-	return merged(timelineFields(), planAnswerFields(descRotationPeriod, descDisableRotation), fieldSchemas{
-		fieldClientID:       required(stringField(descRoleClientID)),
-		fieldTTL:            required(intField(descTTL + " In seconds.")),
-		fieldSecretSource:   required(stringField(descSecretSource)),
-		fieldPasswordPolicy: required(stringField(descPasswordPolicy)),
-
+	return merged(timelineFields(), answered(roleSettingFields()), fieldSchemas{
+		fieldClientID:        required(stringField(descRoleClientID)),
 		fieldDriftDetection:  required(stringField(descDriftDetection)),
 		fieldDriftCheckedAt:  timeField(descDriftCheckedAt),
 		fieldDriftCheckError: stringField(descDriftCheckError),
@@ -138,12 +134,10 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 		return nil, err
 	}
 	entry, view := set.role, set.view(mount, b.now())
-	data := timeline(view)
-	data[fieldClientID] = entry.ClientID
-	data[fieldTTL] = inSeconds(entry.TTL)
-	entry.answer(data)
-	data[fieldPasswordPolicy] = entry.PasswordPolicy
-	data[fieldSecretSource] = string(entry.SecretSource)
+	data := merged(timeline(view), entry.answer(), map[string]any{
+		fieldClientID: entry.ClientID, fieldTTL: inSeconds(entry.TTL),
+		fieldPasswordPolicy: entry.PasswordPolicy, fieldSecretSource: string(entry.SecretSource),
+	})
 	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), view, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())

@@ -17,29 +17,7 @@ A write starts a rotation: the next secret is handed out at once and set in Auth
 at ready_at, when every lease without it has ended. Writing again meanwhile
 changes nothing. With force=true it is set at once; holders of older leases fail
 until they read again. A read says how far the rotation is.`
-
-	pathRotateNoNameSynopsis = "Refused: say which role at rotate/<name>, or rotate all at rotate-all."
-	pathRotateRoleSynopsis   = "Refused: roles are rotated at rotate/<name>."
 )
-
-// hintPath refuses writes to a path that somebody may take for another: of rotate/
-// the CLI strips the slash, so an empty variable must not rotate everything, and
-// rotate-role/ is what users of other engines type.
-func hintPath(pattern, suffix, synopsis, hint string, fields fieldSchemas) *framework.Path {
-	refuse := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
-		return nil, badRequest("%s", hint)
-	}
-	write := writes(refuse, synopsis, noContent(), framework.RequestExample{Description: "Always refused."})
-	read := reads(refuse, synopsis, noContent())
-	return &framework.Path{
-		Pattern:         pattern,
-		DisplayAttrs:    named(suffix),
-		Fields:          merged(fields, fieldSchemas{fieldForce: boolField(descForce, false)}),
-		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write, logical.ReadOperation: read},
-		HelpSynopsis:    synopsis,
-		HelpDescription: "Always refused: " + hint + ".",
-	}
-}
 
 func (b *backend) pathRotate() []*framework.Path {
 	answer := answersWith(timelineFields(), exampleTimeline)
@@ -48,11 +26,7 @@ func (b *backend) pathRotate() []*framework.Path {
 		Data:        map[string]any{fieldForce: true},
 	})
 	write.DisplayAttrs = namedVerb("rotate", "role")
-	return []*framework.Path{hintPath("rotate/?$", "rotation-without-name", pathRotateNoNameSynopsis,
-		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName, nil,
-	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", "rotation-of-role", pathRotateRoleSynopsis,
-		"roles are rotated at rotate/<name>, without -role", fieldSchemas{fieldName: nameField()},
-	), {
+	return []*framework.Path{{
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: named("rotation"),
 		Fields: fieldSchemas{

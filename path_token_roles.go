@@ -82,7 +82,7 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 }
 
 func (b *backend) tokenRoleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
-	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+d.Get(fieldName).(string))
 	return role != nil, err
 }
 
@@ -95,7 +95,7 @@ func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *f
 }
 
 func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+d.Get(fieldName).(string))
 	if err != nil || role == nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	defer unlock()
-	role, err := readTokenRole(ctx, req.Storage, name)
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+name)
 	switch {
 	case err != nil:
 		return nil, err
@@ -125,7 +125,7 @@ func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *f
 	if err != nil {
 		return nil, err
 	}
-	return onlyWarnings(warnings, writeTokenRole(ctx, req.Storage, name, role))
+	return onlyWarnings(warnings, writeEntry(ctx, req.Storage, storageTokenRoles+name, role))
 }
 
 func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {

@@ -284,7 +284,7 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 // once; if Auth0 refuses that, there is no role, since nothing has changed. If
 // the answer is unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
-	err := b.advance(ctx, role, rotation.Ask{})
+	_, err := b.advance(ctx, role, rotation.Ask{})
 	if imported || err == nil {
 		return nil, err
 	}
@@ -341,7 +341,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 		return nil, err
 	}
 	b.roleEvent(ctx, eventRoleUpdate, role)
-	if err := b.advance(ctx, role, rotation.Ask{}); err != nil {
+	if _, err := b.advance(ctx, role, rotation.Ask{}); err != nil {
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil

@@ -40,23 +40,9 @@ const (
 // refused, the current one: whatever crashes or gets lost, one of the two is
 // what Auth0 accepts.
 
-// rotateRoot rotates the engine's own secret, on request or if it is due, and sets
-// when to look again.
-func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) error {
-	_, err := b.advanceRoot(ctx, storage, ask)
-	return err
-}
-
-// attendRoot does what is due for the engine's own secret, and says when to look
-// at it again.
-func (b *backend) attendRoot(ctx context.Context, storage logical.Storage) (next time.Time) {
-	next, _ = b.advanceRoot(ctx, storage, rotation.Ask{}) // the error is stored, or logged
-	return next
-}
-
-// advanceRoot brings the engine's own secret forward as far as is due or asked for, and
-// sets when to look at it again, which it returns as well.
-func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
+// rotateRoot brings the engine's own secret forward as far as is due or asked for. It
+// returns when to look again, and sets that, too.
+func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return b.retryLater(ctx, dueRoot, err), err
@@ -223,22 +209,17 @@ func (t *rootTarget) login(ctx context.Context, secret rotation.Secret) error {
 
 // rootTimelineFields describe how the engine's own secret stands.
 func rootTimelineFields() fieldSchemas {
-	return fieldSchemas{
+	return merged(failureFields(), fieldSchemas{
 		fieldLastVaultRotation: required(timeField("When the engine's own client secret was rotated, or configured.")),
 		fieldNextVaultRotation: timeField("When it is rotated next by schedule. Absent when that is not planned."),
-		fieldLastError:         stringField("Why the last attempt to rotate it failed. Absent when it did not."),
-		fieldFailures:          required(intField("How many attempts to rotate it failed in a row.")),
-		fieldRetryAt:           timeField("When the next attempt is made."),
-	}
+	})
 }
 
 // rootTimeline says how the engine's own secret stands.
-func (b *backend) rootTimeline(config *configEntry, data map[string]any) {
+func (b *backend) rootTimeline(config *configEntry) map[string]any {
 	view := config.Rotation.View(config.settings(), b.rootClock())
+	data := failureData(view)
 	data[fieldLastVaultRotation] = inRFC3339(view.LastRotation)
-	data[fieldFailures] = view.Failures
-	if view.LastError != "" {
-		data[fieldLastError] = view.LastError
-	}
-	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt, fieldNextVaultRotation: view.NextRotation})
+	putTimes(data, map[string]time.Time{fieldNextVaultRotation: view.NextRotation})
+	return data
 }

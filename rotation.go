@@ -315,32 +315,24 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	return rotation.Secret(base64.RawURLEncoding.EncodeToString(random)), nil
 }
 
-// advance brings a role forward as far as is due or asked for, and sets when to
-// look at it again. The error of Auth0 that it returns is stored and will be
-// retried.
-func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	work, done := b.detached(ctx, upstreamPatience)
+// advance brings a role forward as far as is due or asked for. It returns when to look
+// again, and sets that, too. The error of Auth0 that it returns is stored and will
+// be retried.
+func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
+	ctx, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	next := b.now().Add(storageRetry)             // after a panic
+	next = b.now().Add(storageRetry)              // after a panic
 	defer func() { b.due.Set(role.name, next) }() // while nobody else can
-	var err error
-	next, err = b.rotate(work, role, ask)
-	return err
-}
-
-// rotate brings a role forward, and says when to look at it again.
-func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
 	target := &roleTarget{b: b, role: role}
 	staged := role.entry.Rotation.Next()
 	wake, err := rotation.Run(ctx, target, ask)
 	if err != nil && wake.IsZero() { // not even the failure could be stored
 		return b.retryLater(ctx, role.name, err), err
 	}
-	after := role.entry.Rotation
-	if after.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
+	if role.entry.Rotation.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
 		b.drift.want(role.name, b.now())
 	}
-	if now := b.now(); role.set.untold(now) {
+	if role.set.untold(b.now()) {
 		b.roleEvent(ctx, eventCredsChange, role)
 	}
 	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
@@ -378,12 +370,10 @@ func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name 
 		b.forgetRole(name)
 		return time.Time{}
 	}
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	if err := b.checkDriftIfDue(work, role); err != nil {
+	if err := b.checkDriftIfDue(ctx, role); err != nil {
 		return b.retryLater(ctx, name, err)
 	}
-	next, _ = b.rotate(work, role, rotation.Ask{}) // the error is stored
+	next, _ = b.advance(ctx, role, rotation.Ask{}) // the error is stored
 	return next
 }
 
@@ -401,7 +391,7 @@ func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (nex
 
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	err := b.advance(ctx, role, ask)
+	_, err := b.advance(ctx, role, ask)
 	if err == nil || !ask.Force {
 		return err
 	}
@@ -428,7 +418,7 @@ func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
 
 // timelineFields describe how far a role's rotation is.
 func timelineFields() fieldSchemas {
-	return fieldSchemas{
+	return merged(failureFields(), fieldSchemas{
 		fieldPhase:             required(stringField(descPhase)),
 		fieldVersion:           required(intField(descVersion)),
 		fieldStagedAt:          timeField(descStagedAt),
@@ -436,33 +426,34 @@ func timelineFields() fieldSchemas {
 		fieldFallbackUntil:     timeField(descFallbackUntil),
 		fieldLastVaultRotation: timeField(descLastVaultRotation),
 		fieldNextVaultRotation: timeField(descNextVaultRotation),
-		fieldLastError:         stringField(descLastError),
-		fieldFailures:          required(intField(descFailures)),
-		fieldRetryAt:           timeField(descRetryAt),
-	}
+	})
 }
 
 // timeline says how far a role's rotation is. Times that mean nothing at present
 // are left out.
 func timeline(view rotation.View) map[string]any {
-	data := map[string]any{
-		fieldPhase:    string(view.Phase),
-		fieldVersion:  view.Version,
-		fieldFailures: view.Failures,
-	}
+	data := failureData(view)
+	data[fieldPhase], data[fieldVersion] = string(view.Phase), view.Version
 	putTimes(data, map[string]time.Time{
 		fieldStagedAt: view.StagedAt, fieldReadyAt: view.ReadyAt, fieldFallbackUntil: view.FallbackUntil,
-		fieldLastVaultRotation: view.LastRotation, fieldNextVaultRotation: view.NextRotation, fieldRetryAt: view.RetryAt,
+		fieldLastVaultRotation: view.LastRotation, fieldNextVaultRotation: view.NextRotation,
 	})
-	if view.LastError != "" {
-		data[fieldLastError] = view.LastError
-	}
 	return data
 }
 
-// failureData is what is told of a failing role among others.
+// failureFields describe how the last attempt failed, if it did.
+func failureFields() fieldSchemas {
+	return fieldSchemas{
+		fieldLastError: stringField(descLastError), fieldFailures: required(intField(descFailures)), fieldRetryAt: timeField(descRetryAt),
+	}
+}
+
+// failureData says how the last attempt failed, if it did.
 func failureData(view rotation.View) map[string]any {
-	data := map[string]any{fieldLastError: view.LastError, fieldFailures: view.Failures}
+	data := map[string]any{fieldFailures: view.Failures}
+	if view.LastError != "" {
+		data[fieldLastError] = view.LastError
+	}
 	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt})
 	return data
 }

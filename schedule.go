@@ -59,22 +59,12 @@ func planFields(period, disable string) fieldSchemas {
 	}
 }
 
-// planAnswerFields are what an answer says of a plan.
-func planAnswerFields(period, disable string) fieldSchemas {
-	return fieldSchemas{
-		fieldRotationPeriod:   required(intField(period + " In seconds.")),
-		fieldRotationSchedule: required(stringField(descRotationSchedule)),
-		fieldRotationWindow:   required(intField(descRotationWindow + " In seconds.")),
-		fieldDisableRotation:  required(boolField(disable, false)),
+// answer is the plan as it is answered.
+func (p *rotationPlan) answer() map[string]any {
+	return map[string]any{
+		fieldRotationPeriod: inSeconds(p.RotationPeriod), fieldRotationSchedule: p.RotationSchedule,
+		fieldRotationWindow: inSeconds(p.RotationWindow), fieldDisableRotation: p.Disabled,
 	}
-}
-
-// answer adds the plan to an answer.
-func (p *rotationPlan) answer(data map[string]any) {
-	data[fieldRotationPeriod] = inSeconds(p.RotationPeriod)
-	data[fieldRotationSchedule] = p.RotationSchedule
-	data[fieldRotationWindow] = inSeconds(p.RotationWindow)
-	data[fieldDisableRotation] = p.Disabled
 }
 
 // take changes a plan, and the rotation that goes by it, by what was sent. A new

@@ -34,7 +34,7 @@ const (
 
 // configEntry is the stored configuration of the mount.
 type configEntry struct {
-	Format   int    `json:"format"`
+	stored
 	Domain   string `json:"domain"`
 	ClientID string `json:"client_id"`
 	// SigningAlgorithm is set if the engine authenticates by private_key_jwt:
@@ -62,7 +62,7 @@ type configEntry struct {
 
 // roleEntry is a stored role: its settings and its secrets.
 type roleEntry struct {
-	Format   int           `json:"format"`
+	stored
 	Domain   string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
 	ClientID string        `json:"client_id"`
 	TTL      time.Duration `json:"ttl"`
@@ -109,24 +109,34 @@ func (c *configEntry) settings() rotation.Settings {
 // is deleted, and remembers until when leases of that role may live: a new role
 // for the same application has to wait for them too.
 type applicationEntry struct {
-	Format       int           `json:"format"`
+	stored
 	Role         string        `json:"role,omitempty"`
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 }
 
-func readEntry[T any](ctx context.Context, storage logical.Storage, key string, format func(*T) int) (*T, error) {
+// stored is what every entry has.
+type stored struct {
+	Format int `json:"format"`
+}
+
+func (s *stored) format() *int { return &s.Format }
+
+func readEntry[T any, E interface {
+	*T
+	format() *int
+}](ctx context.Context, storage logical.Storage, key string) (E, error) {
 	raw, err := storage.Get(ctx, key)
 	if err != nil || raw == nil {
 		return nil, err
 	}
-	entry := new(T)
+	entry := E(new(T))
 	if err := raw.DecodeJSON(entry); err != nil {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q cannot be read", key)} // the cause would quote what is in it
 	}
-	if format(entry) > entryFormat {
+	if format := *entry.format(); format > entryFormat {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
-			key, format(entry), entryFormat)}
+			key, format, entryFormat)}
 	}
 	return entry, nil
 }
@@ -138,7 +148,8 @@ type unreadableError struct{ text string }
 // Error tells which entry and, as far as it can be told, why.
 func (e *unreadableError) Error() string { return e.text }
 
-func writeEntry(ctx context.Context, storage logical.Storage, key string, entry any) error {
+func writeEntry(ctx context.Context, storage logical.Storage, key string, entry interface{ format() *int }) error {
+	*entry.format() = entryFormat
 	raw, err := logical.StorageEntryJSON(key, entry)
 	if err != nil {
 		return fmt.Errorf("the entry %q cannot be encoded", key)
@@ -147,7 +158,7 @@ func writeEntry(ctx context.Context, storage logical.Storage, key string, entry 
 }
 
 func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, error) {
-	config, err := readEntry(ctx, storage, storageConfig, func(c *configEntry) int { return c.Format })
+	config, err := readEntry[configEntry](ctx, storage, storageConfig)
 	if err != nil || config == nil {
 		return nil, err
 	}
@@ -158,12 +169,11 @@ func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, err
 }
 
 func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageConfig, entry)
 }
 
 func readRole(ctx context.Context, storage logical.Storage, name string) (*roleEntry, error) {
-	role, err := readEntry(ctx, storage, storageRoles+name, func(r *roleEntry) int { return r.Format })
+	role, err := readEntry[roleEntry](ctx, storage, storageRoles+name)
 	if err != nil || role == nil {
 		return nil, err
 	}
@@ -174,7 +184,6 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 }
 
 func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageRoles+name, entry)
 }
 
@@ -201,7 +210,7 @@ func roleNames(keys []string) []string {
 // imported or found, so which roles are concerned, and which are done, follows from
 // their own states, whatever the clocks say.
 type bulkEntry struct {
-	Format    int       `json:"format"`
+	stored
 	Number    int       `json:"number"`
 	StartedAt time.Time `json:"started_at"`
 	Force     bool      `json:"force,omitempty"`
@@ -218,7 +227,7 @@ type bulkEntry struct {
 }
 
 func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	bulk, err := readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+	bulk, err := readEntry[bulkEntry](ctx, storage, storageBulk)
 	if bulk != nil && bulk.Format < 2 {
 		bulk.Unnumbered = true
 	}
@@ -226,17 +235,15 @@ func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) 
 }
 
 func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {
-	written := *entry
-	written.Format = entryFormat
+	written := *entry // whether it is of format 1 is seen of the one that was read
 	return writeEntry(ctx, storage, storageBulk, &written)
 }
 
 func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {
-	return readEntry(ctx, storage, storageApplication+clientID, func(a *applicationEntry) int { return a.Format })
+	return readEntry[applicationEntry](ctx, storage, storageApplication+clientID)
 }
 
 func writeApplication(ctx context.Context, storage logical.Storage, clientID string, entry *applicationEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageApplication+clientID, entry)
 }
 

@@ -18,18 +18,9 @@ const storageTokenRoles = "token-role/"
 
 // tokenRoleEntry is a stored token role.
 type tokenRoleEntry struct {
-	Format int      `json:"format"`
+	stored
 	Scopes []string `json:"scopes"`
 	Role   string   `json:"role,omitempty"` // by whose application tokens are got; "": the engine's own
-}
-
-func readTokenRole(ctx context.Context, storage logical.Storage, name string) (*tokenRoleEntry, error) {
-	return readEntry(ctx, storage, storageTokenRoles+name, func(r *tokenRoleEntry) int { return r.Format })
-}
-
-func writeTokenRole(ctx context.Context, storage logical.Storage, name string, entry *tokenRoleEntry) error {
-	entry.Format = entryFormat
-	return writeEntry(ctx, storage, storageTokenRoles+name, entry)
 }
 
 // scopePattern is a scope as in RFC 6749.
