@@ -35,6 +35,7 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -120,12 +121,10 @@ type backend struct {
 	readEvents *readEvents
 	counters   counters
 
-	// roleLocks serialise what changes a role, and configLock what changes the
-	// configuration; they are held across calls to Auth0. commitLock is held while
-	// something is stored on which roles and configuration have to agree, and never
-	// across a call to Auth0.
-	roleLocks  *keyedLocks
-	configLock *keyedLocks
+	// locks serialise what changes a role, a token role or the configuration. They are
+	// held across calls to Auth0. commitLock is never held across one: it is held
+	// while something is stored on which roles and the configuration have to agree.
+	locks      *keyedLocks
 	commitLock sync.Mutex
 
 	// connection is the client of the stored configuration, nil until needed
@@ -193,13 +192,20 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 	return conn, nil
 }
 
-// lockConfig is configLock's lock, as a caller is told if it cannot be had.
-func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			"the configuration is being changed by another request, which waits for Auth0: try again")
+// lock takes the lock of what is to be changed, by what a caller is told that it is.
+func (b *backend) lock(ctx context.Context, what string) (unlock func(), err error) {
+	if unlock, err = b.locks.lock(ctx, what); err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable, what+" is being changed by another request, which waits for Auth0: try again")
 	}
 	return unlock, nil
+}
+
+func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
+	return b.lock(ctx, "the configuration")
+}
+
+func (b *backend) lockRole(ctx context.Context, name string) (unlock func(), err error) {
+	return b.lock(ctx, fmt.Sprintf("role %q", name))
 }
 
 // audience is the Management API's, the domain's own unless told otherwise.

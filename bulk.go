@@ -108,20 +108,9 @@ func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (
 	return bulk.Number, nil
 }
 
-// callOffBulk calls off what has not begun: a role whose next secret Auth0 may have
-// goes on. It says for how many roles. What it cannot reach is done in the
-// background. Nil: nothing is under way.
-func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bulk *bulkEntry, roles int, err error) {
-	bulk, err = b.storeCallOff(ctx, storage)
-	if err != nil || bulk == nil {
-		return nil, 0, err
-	}
-	roles, err = b.takeBack(ctx, storage, bulk)
-	return bulk, roles, err
-}
-
-// storeCallOff has no role asked any more. Nil: there is nothing to call off.
-func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+// callOffBulk has no role asked any more. What was asked already is taken back by
+// takeBack. Nil: there is nothing to call off.
+func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	defer func() { b.due.Set(dueBulk, b.now().Add(bulkLockPatience)) }() // for what the request does not reach
@@ -137,7 +126,7 @@ func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*b
 }
 
 // takeBack takes the request back from each role that has not begun, and says from
-// how many.
+// how many. One whose next secret Auth0 may have goes on.
 func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (roles int, err error) {
 	var count atomic.Int64
 	err = b.eachOfBulk(ctx, storage, func(state rotation.State) bool {

@@ -615,6 +615,6 @@ func TestNothingGrowsWithRolesThatAreGone(t *testing.T) {
 		assert.Empty(t, env.b.served.roles)
 		assert.Empty(t, env.b.served.loading)
 		assert.Empty(t, env.b.drift.roles)
-		assert.Empty(t, env.b.roleLocks.locks)
+		assert.Empty(t, env.b.locks.locks)
 	})
 }

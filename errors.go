@@ -156,24 +156,13 @@ func edgeError(err error) error {
 		return logical.ErrReadOnly
 	case errors.As(err, &coded):
 		return logical.CodedError(coded.Code(), err.Error())
-	case errors.As(err, &upstream):
-		return logical.CodedError(upstreamStatus(upstream), err.Error())
-	case errors.As(err, &unfinished):
+	case errors.As(err, &upstream) && upstream.Class == auth0.Refused: // which the caller can mend, as opposed to the rest
+		return logical.CodedError(http.StatusBadRequest, err.Error())
+	case errors.As(err, &upstream) && upstream.Class == auth0.Limited:
+		return logical.CodedError(http.StatusTooManyRequests, err.Error())
+	case errors.As(err, &upstream), errors.As(err, &unfinished):
 		return logical.CodedError(http.StatusBadGateway, err.Error())
 	default:
 		return err
-	}
-}
-
-// upstreamStatus is the status with which an error of Auth0 reaches the caller:
-// the refusal is his to mend, the rest is not.
-func upstreamStatus(err *auth0.Error) int {
-	switch err.Class {
-	case auth0.Refused:
-		return http.StatusBadRequest
-	case auth0.Limited:
-		return http.StatusTooManyRequests
-	default:
-		return http.StatusBadGateway
 	}
 }

@@ -42,8 +42,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		served:     newServedSets(now),
 		drift:      newDriftWatch(),
 		readEvents: newReadEvents(),
-		roleLocks:  newKeyedLocks(),
-		configLock: newKeyedLocks(),
+		locks:      newKeyedLocks(),
 	}
 	b.bulkNumber.Store(unknownBulkNumber)
 	b.abandoned, b.abandon = context.WithCancel(context.Background()) //nolint:gosec // clean calls it

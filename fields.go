@@ -239,3 +239,12 @@ func mapField(description string) *framework.FieldSchema {
 func listField(description string) *framework.FieldSchema {
 	return &framework.FieldSchema{Type: framework.TypeStringSlice, Description: description}
 }
+
+// values are what a field may be.
+func values[T any](allowed []T) []any {
+	all := make([]any, len(allowed))
+	for i, value := range allowed {
+		all[i] = value
+	}
+	return all
+}

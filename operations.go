@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -41,6 +42,16 @@ func deletes(callback framework.OperationFunc, summary string) *framework.PathOp
 	return &framework.PathOperation{
 		Callback: handled(callback), Summary: summary, Responses: noContent(),
 		ForwardPerformanceSecondary: true, ForwardPerformanceStandby: true,
+	}
+}
+
+// exists is the existence check of an entry that is stored under a key, or under a
+// folder by its name.
+func exists(key string) framework.ExistenceFunc {
+	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
+		name, _ := sent[string](d, fieldName)
+		entry, err := req.Storage.Get(ctx, key+name)
+		return entry != nil, err
 	}
 }
 

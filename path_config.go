@@ -39,9 +39,9 @@ func (b *backend) pathConfig() []*framework.Path {
 		Fields: merged(configSettingFields(), fieldSchemas{
 			fieldClientSecret:     sensitiveField(descEngineSecret),
 			fieldPrivateKey:       sensitiveField(descPrivateKey),
-			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: signingAlgorithms()},
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: values(auth0.SigningAlgorithms)},
 		}),
-		ExistenceCheck: b.configExists,
+		ExistenceCheck: exists(storageConfig),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
@@ -82,19 +82,6 @@ func configAnswerFields() fieldSchemas {
 		fieldSigningAlgorithm: stringField(descSigningAlgorithm),
 		fieldScopes:           required(listField(descScopes)),
 	})
-}
-
-func signingAlgorithms() []any {
-	all := make([]any, 0, len(auth0.SigningAlgorithms))
-	for _, algorithm := range auth0.SigningAlgorithms {
-		all = append(all, algorithm)
-	}
-	return all
-}
-
-func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
-	config, err := readConfig(ctx, req.Storage)
-	return config != nil, err
 }
 
 func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

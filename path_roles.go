@@ -65,7 +65,7 @@ func (b *backend) pathRole() *framework.Path {
 			fieldClientSecret: sensitiveField(descImportSecret),
 			fieldSkipImport:   boolField(descSkipImport, false),
 		}),
-		ExistenceCheck: b.roleExists,
+		ExistenceCheck: exists(storageRoles),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
@@ -98,11 +98,6 @@ func roleAnswerFields() fieldSchemas {
 		fieldDriftCheckError: stringField(descDriftCheckError),
 		fieldDriftDetectedAt: timeField(descDriftDetectedAt),
 	})
-}
-
-func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
-	role, err := readRole(ctx, req.Storage, d.Get(fieldName).(string))
-	return role != nil, err
 }
 
 func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {

@@ -120,12 +120,16 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 }
 
 func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	bulk, calledOff, err := b.callOffBulk(ctx, req.Storage)
+	bulk, err := b.callOffBulk(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
+	var calledOff int
 	var count bulkCount
 	if bulk != nil {
+		if calledOff, err = b.takeBack(ctx, req.Storage, bulk); err != nil {
+			return nil, err
+		}
 		if count, err = b.countBulk(ctx, req.Storage, bulk); err != nil {
 			return nil, err
 		}

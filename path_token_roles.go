@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -64,7 +63,7 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 				fieldScopes: {Type: framework.TypeCommaStringSlice, Description: descTokenRoleScopes},
 				fieldRole:   stringField(descTokenRoleRole),
 			},
-			ExistenceCheck: b.tokenRoleExists,
+			ExistenceCheck: exists(storageTokenRoles),
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.CreateOperation: write,
 				logical.UpdateOperation: write,
@@ -79,11 +78,6 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 			HelpDescription: strings.TrimSpace(pathTokenRolesDescription),
 		},
 	}
-}
-
-func (b *backend) tokenRoleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
-	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+d.Get(fieldName).(string))
-	return role != nil, err
 }
 
 func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -138,13 +132,8 @@ func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *
 	return nil, req.Storage.Delete(ctx, storageTokenRoles+name)
 }
 
-// lockTokenRole is the token role's lock, as a caller is told if it cannot be had.
 func (b *backend) lockTokenRole(ctx context.Context, name string) (unlock func(), err error) {
-	if unlock, err = b.roleLocks.lock(ctx, tokenRolesPrefix+name); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			fmt.Sprintf("token role %q is being changed by another request, which waits for Auth0: try again", name))
-	}
-	return unlock, nil
+	return b.lock(ctx, fmt.Sprintf("token role %q", name))
 }
 
 func unknownTokenRole(name string) error {

@@ -375,7 +375,7 @@ func (b *backend) forgetRole(name string) {
 // deleteUnreadable forgets a role whose entry cannot be read. What it reserved
 // is void without it.
 func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage, name string) error {
-	unlock, err := b.roleLocks.lock(ctx, name)
+	unlock, err := b.lockRole(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,7 @@ func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotatio
 func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.storage)
 	if err != nil {
-		return notSent(err)
+		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx = upstreamContext(ctx, request)
 	if t.config.SigningAlgorithm == "" {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -56,10 +55,9 @@ type ownedRole struct {
 // own takes the role's lock and reads the role. The lock may be held by a rotation
 // that waits for Auth0; waiting ends with the context.
 func (b *backend) own(ctx context.Context, storage logical.Storage, name string) (*ownedRole, error) {
-	release, err := b.roleLocks.lock(ctx, name)
+	release, err := b.lockRole(ctx, name)
 	if err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			fmt.Sprintf("role %q is being changed by another request, which waits for Auth0: try again", name))
+		return nil, err
 	}
 	owned := false
 	defer func() { // also after a panic
@@ -91,17 +89,13 @@ func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	if err != nil {
 		return err
 	}
-	if !sameEntry(stored, role.set.role) {
+	first, errFirst := json.Marshal(stored)
+	second, errSecond := json.Marshal(role.set.role)
+	if errFirst != nil || errSecond != nil || !bytes.Equal(first, second) {
 		role.set = b.served.publish(role.name, stored)
 	}
 	role.entry = role.set.role // its times go by the monotonic clock, too, if this process has set them
 	return nil
-}
-
-func sameEntry(a, b *roleEntry) bool {
-	first, errFirst := json.Marshal(a)
-	second, errSecond := json.Marshal(b)
-	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
 }
 
 // save makes a changed role durable, and only then serves it. A write that failed may
@@ -205,7 +199,7 @@ func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotatio
 func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.role.storage)
 	if err != nil {
-		return notSent(err)
+		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx, clientID := upstreamContext(ctx, request), t.role.entry.ClientID
 	if request.Kind == rotation.Set {
@@ -274,11 +268,6 @@ func failedAttempt(err error) rotation.Outcome {
 		o.Result = rotation.Refused
 	}
 	return o
-}
-
-// notSent is an attempt that failed before anything was sent.
-func notSent(err error) rotation.Outcome {
-	return rotation.Outcome{Result: rotation.NotSent, Err: err}
 }
 
 // shortPolicyError is that a password policy makes secrets that could be guessed.
