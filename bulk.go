@@ -17,24 +17,24 @@ const (
 	// pathRotateAllName is the path of the rotation of all roles.
 	pathRotateAllName = "rotate-all"
 
-	// dueBulk is the rotation of all roles among what is due. No role can have this
-	// name.
+	// dueBulk is the key of the rotation of all roles. No role can have this name.
 	dueBulk = "rotate-all/"
 
-	// bulkConcurrency is how many roles are asked at a time. The client holds to the
-	// tenant's rate limit.
+	// bulkConcurrency is how many roles are asked at a time. The client keeps to the
+	// rate limit.
 	bulkConcurrency = 32
-	// bulkPause is how long after a role is done it is looked whether all are.
+	// bulkPause is how long after a role's rotation the engine checks whether all are
+	// done.
 	bulkPause = time.Second
 )
 
-// underWay says whether there is something to do, or to wait for.
+// underWay reports whether the rotation is neither finished nor called off.
 func (e *bulkEntry) underWay() bool {
 	return e != nil && e.FinishedAt.IsZero() && e.CalledOffAt.IsZero()
 }
 
-// concerns says whether a role is to be asked. What format 1 ordered does not
-// concern secrets that are newer by the clock: it did not number imports.
+// concerns reports whether a role has to be asked. Format 1 did not number imports:
+// there, secrets that are newer by the clock are not concerned.
 func (e *bulkEntry) concerns(state rotation.State) bool {
 	if e.Unnumbered && state.KnownSince().After(e.StartedAt) {
 		return false
@@ -42,7 +42,7 @@ func (e *bulkEntry) concerns(state rotation.State) bool {
 	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
 }
 
-// bulkChange is what an order of a rotation of all roles did.
+// bulkChange is the effect of an order to rotate all roles.
 type bulkChange int
 
 const (
@@ -51,9 +51,9 @@ const (
 	bulkBegun
 )
 
-// startBulk stores a new rotation of all roles, unless one is under way. One in which
-// every role is done or fails is not: roles that fail do not keep the others from
-// being rotated again.
+// startBulk stores a new rotation of all roles, unless one is under way. If every
+// role of that one is done or fails, a new one begins: failing roles do not keep the
+// others from being rotated again.
 func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (*bulkEntry, bulkChange, error) {
 	over, err := b.bulkThatIsOver(ctx, storage)
 	if err != nil {
@@ -62,8 +62,7 @@ func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force 
 	return b.storeBulk(ctx, storage, force, over)
 }
 
-// storeBulk is startBulk once the number of the rotation that is over, if any, is
-// known.
+// storeBulk is startBulk, given the number of the rotation that may be replaced.
 func (b *backend) storeBulk(ctx context.Context, storage logical.Storage, force bool, over int) (*bulkEntry, bulkChange, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -93,9 +92,8 @@ func (b *backend) storeBulk(ctx context.Context, storage logical.Storage, force 
 	return bulk, change, nil
 }
 
-// bulkThatIsOver is the number of the rotation under way if it has done what it
-// could, 0 if not: each role is done, or fails. By the time that it is known another
-// may have been ordered.
+// bulkThatIsOver returns the number of the rotation under way if each of its roles is
+// done or fails, else 0.
 func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (int, error) {
 	bulk, err := readBulk(ctx, storage)
 	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
@@ -108,8 +106,8 @@ func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (
 	return bulk.Number, nil
 }
 
-// callOffBulk has no role asked any more. What was asked already is taken back by
-// takeBack. Nil: there is nothing to call off.
+// callOffBulk stores that no more roles are to be asked. takeBack does the rest. Nil:
+// there is nothing to call off.
 func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -125,8 +123,8 @@ func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bu
 	return bulk, writeBulk(ctx, storage, bulk)
 }
 
-// takeBack takes the request back from each role that has not begun, and says from
-// how many. One whose next secret Auth0 may have goes on.
+// takeBack takes the request back from each role that has not begun, and returns how
+// many. A role whose next secret Auth0 may have goes on.
 func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (roles int, err error) {
 	var count atomic.Int64
 	err = b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
@@ -143,8 +141,8 @@ func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *b
 	return int(count.Load()), err
 }
 
-// changeRequest stores that a role is asked for a rotation, or no longer asked, and
-// has it attended to.
+// changeRequest stores a role's state after it was asked for a rotation, or no longer
+// is, and schedules the role.
 func (b *backend) changeRequest(ctx context.Context, role *ownedRole, state rotation.State) error {
 	mount, err := b.loadMount(ctx, role.storage)
 	if err != nil {
@@ -157,8 +155,8 @@ func (b *backend) changeRequest(ctx context.Context, role *ownedRole, state rota
 	return nil
 }
 
-// attendBulk asks the roles that a rotation of all concerns, or takes that back, and
-// notes when they are done. It says when to look again: what roles do sets it, too.
+// attendBulk carries the stored rotation of all roles on: it asks roles, takes
+// requests back, or notes that all are done. It returns when to retry after an error.
 func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next time.Time) {
 	bulk, err := readBulk(ctx, storage)
 	switch {
@@ -178,8 +176,8 @@ func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next
 	return time.Time{}
 }
 
-// askAll has every role that is concerned carry the request, and notes that they do.
-// They go on by themselves: none waits for another.
+// askAll stores the request in every role that it concerns, then notes that all were
+// asked. Each role goes on by itself: none waits for another.
 func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
 	err := b.eachOfBulk(ctx, storage, bulk.concerns, func(role *ownedRole) error {
 		present, err := readBulk(ctx, storage) // it may have been called off, or forced
@@ -195,11 +193,11 @@ func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bul
 	return b.updateBulk(ctx, storage, bulk, func(stored *bulkEntry) { stored.AskedAt = b.now().UTC() })
 }
 
-// bulkLockPatience is how long a role that somebody else is busy with is waited for.
+// bulkLockPatience is how long to wait for a role that another request is changing.
 const bulkLockPatience = 10 * time.Second
 
-// eachOfBulk does something to each role whose state calls for it. One whose entry
-// cannot be read is passed over: it cannot be rotated either.
+// eachOfBulk calls do for each role whose state is wanted. It skips entries that
+// cannot be read: they cannot be rotated either.
 func (b *backend) eachOfBulk(
 	ctx context.Context, storage logical.Storage, wanted func(rotation.State) bool, do func(*ownedRole) error,
 ) error {
@@ -227,7 +225,7 @@ func (b *backend) eachOfBulk(
 	return errors.Join(err, group.Wait())
 }
 
-// finishBulk notes that all roles are done, if they are.
+// finishBulk stores that all roles are done, once they are.
 func (b *backend) finishBulk(ctx context.Context, storage logical.Storage) error {
 	bulk, err := readBulk(ctx, storage)
 	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
@@ -247,8 +245,8 @@ func (b *backend) finishBulk(ctx context.Context, storage logical.Storage) error
 	return err
 }
 
-// updateBulk changes the stored rotation, unless another one or another force was
-// ordered meanwhile. bulk is what is stored then.
+// updateBulk changes the stored rotation, unless another order replaced it or forced
+// it meanwhile. bulk becomes what is stored.
 func (b *backend) updateBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry, change func(stored *bulkEntry)) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -264,14 +262,14 @@ func (b *backend) updateBulk(ctx context.Context, storage logical.Storage, bulk 
 	return err
 }
 
-// bulkCount is how far a rotation of all roles is.
+// bulkCount is the progress of a rotation of all roles.
 type bulkCount struct {
 	total, done, waiting int
 	failed               map[string]any // by role
 	left                 time.Duration
 }
 
-// countBulk counts how far a rotation is that is under way.
+// countBulk counts the progress of a rotation that is under way.
 func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (bulkCount, error) {
 	count := bulkCount{failed: map[string]any{}}
 	mount, err := b.loadMount(ctx, storage)
@@ -307,11 +305,11 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 	return count, nil
 }
 
-// lowestRate is the lowest rate limit that Auth0 has, in requests a second.
+// lowestRate is Auth0's lowest rate limit, in requests a second.
 const lowestRate = 2
 
-// timeAtPace is how long so many rotations take at the pace so far, or at the
-// lowest rate limit that Auth0 has if that says nothing yet.
+// timeAtPace estimates how long so many rotations take: at the pace so far, at worst
+// at Auth0's lowest rate limit.
 func timeAtPace(rotations, done int, since time.Duration) time.Duration {
 	each := time.Second / lowestRate
 	if since > 0 && done > 0 {

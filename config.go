@@ -22,7 +22,7 @@ const (
 	minRootPeriod = 20 * time.Second
 )
 
-// updatedConfig is what is stored, changed by what was sent and nothing else.
+// updatedConfig returns the stored configuration with the fields that were sent.
 func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (*configEntry, error) {
 	config := configEntry{
 		RequestTimeout:   defaultRequestTimeout,
@@ -63,9 +63,9 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	return &config, config.check()
 }
 
-// applyCredential takes in a client secret or a private key, in place of what
-// there was. The present one, sent again for the same tenant and application,
-// changes nothing of its history; sent for others it brings nothing else with it.
+// applyCredential replaces the client secret or private key. The present one, sent
+// again for the same tenant and application, keeps its history. Sent for others, it
+// starts a new one.
 func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldData, now time.Time) error {
 	secret, secretSent := sent[string](d, fieldClientSecret)
 	key, keySent := sent[string](d, fieldPrivateKey)
@@ -98,7 +98,7 @@ func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldDat
 	return nil
 }
 
-// check refuses what cannot work, before anybody is asked.
+// check refuses settings that cannot work. It asks nobody.
 func (c *configEntry) check() error {
 	connection := requirements.Connection{
 		Domain: c.Domain, ClientID: c.ClientID, SigningAlgorithm: c.SigningAlgorithm,
@@ -140,9 +140,9 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 	return nil
 }
 
-// credentialsFitConnection refuses to send stored credentials to another domain, to
-// whoever another CA vouches for, or for another API: who may write the
-// configuration may still not be one who may know them.
+// credentialsFitConnection refuses to send the stored credential to another domain,
+// to a server that another CA vouches for, or for another API. Who may write the
+// configuration need not be allowed to know it.
 func credentialsFitConnection(stored, config *configEntry, d *framework.FieldData) error {
 	_, secretSent := sent[string](d, fieldClientSecret)
 	_, keySent := sent[string](d, fieldPrivateKey)
@@ -162,9 +162,9 @@ func credentialsFitConnection(stored, config *configEntry, d *framework.FieldDat
 	return nil
 }
 
-// allows says whether an application may become a role. What has no * is a client
-// ID, and never matches a name, which somebody could choose to be that. name is ""
-// where the engine may not read it.
+// allows reports whether an application may become a role. A pattern without * is a
+// client ID. It never matches a name, which anybody could choose to be that ID. name
+// is "" where the engine may not read it.
 func (c *configEntry) allows(clientID, name string) bool {
 	return slices.ContainsFunc(c.allowedApplications(), func(pattern string) bool {
 		switch {
@@ -178,7 +178,7 @@ func (c *configEntry) allows(clientID, name string) bool {
 	})
 }
 
-// allowedApplications is AllowedApplications, with its default.
+// allowedApplications returns AllowedApplications or its default.
 func (c *configEntry) allowedApplications() []string {
 	if c.AllowedApplications == nil {
 		return []string{"*"}
@@ -186,8 +186,8 @@ func (c *configEntry) allowedApplications() []string {
 	return c.AllowedApplications
 }
 
-// concernsConnection says whether a write has to be verified. Rotation can be paused
-// while Auth0 is down.
+// concernsConnection reports whether a write has to be verified with Auth0. Others
+// work while Auth0 is down, such as pausing rotation.
 func concernsConnection(sent map[string]any) bool {
 	others := []string{
 		fieldRotationPeriod, fieldRotationSchedule, fieldRotationWindow, fieldDisableRotation, fieldPropagationDelay, fieldDriftCheckPeriod,
@@ -209,7 +209,7 @@ func ownCA(err *auth0.Error) string {
 	return ""
 }
 
-// verifyConfig gets a token with the configuration, and notes what it allows.
+// verifyConfig gets a token with the configuration, and notes the granted scopes.
 func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]string, error) {
 	if !config.VerifyConnection {
 		config.Scopes = nil
@@ -243,9 +243,8 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	return requirements.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
 }
 
-// commitConfig stores a configuration, unless roles contradict it by now, and has
-// everything that depends on it looked at again.
-// A write that failed may have taken effect.
+// commitConfig stores a configuration, unless roles contradict it by now, and
+// schedules what depends on it. A write that failed may have taken effect.
 func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()

@@ -56,7 +56,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{storageConfig, storageRoles},
 		},
-		// Paths are matched in this order: what is read most comes first.
+		// Paths are matched in this order: the most frequent reads come first.
 		Paths: framework.PathAppend(
 			b.pathCreds(),
 			b.pathConfig(),
@@ -80,7 +80,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 	return e
 }
 
-// waitFor lets time pass, unless the context ends.
+// waitFor waits, unless the context ends.
 func waitFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -90,8 +90,8 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// HandleExistenceCheck and HandleRequest refuse secrets of another type than
-// string before the SDK does: its error quotes the value, and Vault logs it.
+// HandleExistenceCheck and HandleRequest refuse secrets that are not strings before
+// the SDK does: its error quotes the value, and Vault logs it.
 func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return false, false, errutil.UserError{Err: err.Error()}
@@ -100,7 +100,7 @@ func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.R
 	return e.Backend.HandleExistenceCheck(ctx, req)
 }
 
-// HandleRequest is explained at HandleExistenceCheck.
+// HandleRequest: see HandleExistenceCheck.
 func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request)
 	return resp, err
 }
 
-// wrongPath says what is wrong with a path that there is not, where that is known. Of
-// rotate/ the CLI strips the slash: an empty variable must not rotate everything.
-// rotate-role/ is what users of other engines type.
+// wrongPath explains a path that does not exist, where it can. The CLI strips the
+// slash of rotate/: an empty variable must not rotate everything. Users of other
+// engines type rotate-role/.
 func (e *pluginBackend) wrongPath(path string) error {
 	kind, name, _ := strings.Cut(path, "/")
 	switch {
@@ -129,16 +129,15 @@ func (e *pluginBackend) wrongPath(path string) error {
 	return logical.ErrUnsupportedPath
 }
 
-// initialize starts what goes on in the background. Vault calls it after unseal,
-// mount and reload.
+// initialize starts the background work. Vault calls it after unseal, mount and
+// reload.
 func (e *pluginBackend) initialize(_ context.Context, req *logical.InitializationRequest) error {
 	e.start(req.Storage)
 	return nil
 }
 
-// periodic runs every minute. It starts what initialize could not, looks at the
-// clock, and refreshes what is remembered of the mount's tuning. Vault also calls
-// it while it takes the mount away.
+// periodic runs every minute. It starts what initialize could not, checks the clock,
+// and asks for the mount's longest lease. Vault calls it at unmount, too.
 func (e *pluginBackend) periodic(_ context.Context, req *logical.Request) error {
 	if e.System().Tainted() {
 		return nil
@@ -151,7 +150,7 @@ func (e *pluginBackend) periodic(_ context.Context, req *logical.Request) error 
 	return nil
 }
 
-// start has everything attended to that may be due, where storage can be written.
+// start schedules everything, where storage can be written.
 func (e *pluginBackend) start(storage logical.Storage) {
 	e.commitLock.Lock()
 	defer e.commitLock.Unlock()
@@ -165,7 +164,7 @@ func (e *pluginBackend) start(storage logical.Storage) {
 	e.index.Start()
 }
 
-// attend does what is due for one key, and says when to come back.
+// attend does what is due for one key, and returns when to come back.
 func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time) {
 	defer e.caught(func(error) { next = e.now().Add(panicRetry) }, "background work for "+key)
 	switch key {
@@ -181,7 +180,7 @@ func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time)
 	}
 }
 
-// invalidate drops what is in memory of an entry that another node has written.
+// invalidate forgets an entry that another node has written.
 func (e *pluginBackend) invalidate(_ context.Context, key string) {
 	switch name, isRole := strings.CutPrefix(key, storageRoles); {
 	case isRole:
@@ -193,7 +192,7 @@ func (e *pluginBackend) invalidate(_ context.Context, key string) {
 	}
 }
 
-// clean stops the background work and waits for it. What goes on beyond its request
+// clean stops the background work and waits for it. Work that outlives its request
 // ends soon.
 func (e *pluginBackend) clean(context.Context) {
 	time.AfterFunc(stopPatience, e.abandon)

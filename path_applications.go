@@ -35,7 +35,7 @@ Without page all are listed, up to 1000; with page, that page of Auth0's list.`
 
 	defaultPerPage = 50
 	maxPerPage     = 100
-	// maxListed is how far Auth0 lets anybody page.
+	// maxListed is how many applications Auth0 lists at most.
 	maxListed = 1000
 )
 
@@ -100,13 +100,13 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	return resp, nil
 }
 
-// applicationList is what was listed of the tenant's applications.
+// applicationList is a list of the tenant's applications.
 type applicationList struct {
 	auth0.ApplicationPage
 	cut bool // there are more
 }
 
-// listApplications gets the page that the request names, or all.
+// listApplications gets the requested page, or all pages.
 func listApplications(ctx context.Context, api managementAPI, d *framework.FieldData) (applicationList, error) {
 	page, wantsPage := sent[int](d, fieldPage)
 	perPage, wantsSize := sent[int](d, fieldPerPage)
@@ -126,7 +126,7 @@ func listApplications(ctx context.Context, api managementAPI, d *framework.Field
 	return applicationList{ApplicationPage: found}, listError(err)
 }
 
-// allApplications gets page after page.
+// allApplications gets all pages.
 func allApplications(ctx context.Context, api managementAPI) (applicationList, error) {
 	all := applicationList{ApplicationPage: auth0.ApplicationPage{Total: -1}}
 	for page := range maxListed / maxPerPage {
@@ -150,7 +150,7 @@ func listError(err error) error {
 	return err
 }
 
-// rolesByApplication names the role of each application that has one.
+// rolesByApplication maps client IDs to their roles.
 func (b *backend) rolesByApplication(ctx context.Context, storage logical.Storage) (map[string]string, error) {
 	roles := map[string]string{}
 	_, _, err := b.eachRole(ctx, storage, func(name string, set *servedSet) { roles[set.role.ClientID] = name })

@@ -54,13 +54,13 @@ func (b *backend) pathConfig() []*framework.Path {
 	}}
 }
 
-// How an application authenticates, as Auth0 names it.
+// How an application authenticates, in Auth0's words.
 const (
 	authMethodSecret = "client_secret_post"
 	authMethodKey    = "private_key_jwt"
 )
 
-// configSettingFields are those of the settings that are shown.
+// configSettingFields are the settings that a read shows.
 func configSettingFields() fieldSchemas {
 	return merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
 		fieldDomain:           stringField(descDomain),

@@ -30,7 +30,7 @@ that go by ttl, such as the Vault Secrets Operator and consul-template. Read aga
 after ttl seconds. It is at most half of the role's ttl: the other half is for the
 way to the application.`
 
-	// secretTypeCredentials marks the leases of creds/.
+	// secretTypeCredentials is the type of the leases of creds/.
 	secretTypeCredentials = "auth0_client_secrets"
 )
 
@@ -65,9 +65,9 @@ func credentialFields() fieldSchemas {
 	return fields
 }
 
-// staticCredentialFields are without the schedule. The Vault Secrets Operator
-// takes credentials that say one for such as change at its times only, and fails
-// to sync them where ttl ends before.
+// staticCredentialFields have no schedule: the Vault Secrets Operator takes
+// credentials with a schedule to change only at its times, and fails to sync if ttl
+// ends before.
 func staticCredentialFields() fieldSchemas {
 	return fieldSchemas{
 		fieldDomain:               required(stringField(descDomain)),
@@ -81,9 +81,9 @@ func staticCredentialFields() fieldSchemas {
 	}
 }
 
-// leaseType is the kind of a path's leases. They cannot be renewed: Vault Agent would
-// renew them for ever and never see a rotation. Revoking one takes nothing back: the
-// secrets are the application's, and Auth0 cannot revoke tokens.
+// leaseType is a type of leases. They cannot be renewed: Vault Agent would renew them
+// for ever and never see a rotation. Revoking one takes nothing back: the secrets are
+// the application's, and Auth0 cannot revoke tokens.
 func leaseType(name string) *framework.Secret {
 	return &framework.Secret{
 		Type: name,
@@ -122,7 +122,7 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	return &logical.Response{Data: answer}, nil
 }
 
-// servedSet is what the named role hands out now.
+// servedSet returns what the named role serves now.
 func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
 	name := d.Get(fieldName).(string)
 	set, err := b.look(ctx, storage, name)

@@ -78,7 +78,7 @@ func (b *backend) pathRole() *framework.Path {
 	}
 }
 
-// roleSettingFields are those of a role's settings that many roles can share.
+// roleSettingFields are the settings that many roles can share.
 func roleSettingFields() fieldSchemas {
 	return merged(planFields(descRotationPeriod, descDisableRotation), fieldSchemas{
 		fieldTTL: durationField(descTTL, defaultTTL),

@@ -80,7 +80,7 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 	return &logical.Response{Data: timeline(set.view(mount, b.now()))}, nil
 }
 
-// rotateWarnings say what is surprising about the rotation that is asked for.
+// rotateWarnings warn of the less obvious effects of a request to rotate.
 func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string {
 	var warnings []string
 	happens := "staged"

@@ -13,16 +13,16 @@ import (
 const (
 	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
 	pathRotateAllDescription = `
-A write has every role rotated whose secret was made, imported or found before it,
-and no other, and answers at once. The work goes on in the background, at the rate
-that Auth0 allows, also after a restart of Vault. With force=true (after a breach)
-no lease is waited for. Each role carries the request itself: one that fails is
-tried again and holds up no other.
+A write rotates every role whose secret was made, imported or found before it, and
+no other. It answers at once. The work goes on in the background, at the rate that
+Auth0 allows, also after a restart of Vault. With force=true (after a breach) it
+waits for no lease. Each role carries the request itself: one that fails is tried
+again and holds up no other.
 
-Writing again meanwhile changes nothing, but force=true forces the rotation that
-is under way; once each role is done or fails, it is another one. A read says how
-far it is. A delete calls off what has not begun: a secret that was handed out but
-never sent to Auth0 is dropped.`
+Writing again meanwhile changes nothing, except that force=true forces the rotation
+under way. Once each role is done or fails, a write begins another one. A read shows
+the progress. A delete calls off what has not begun: it drops secrets that were
+handed out but never sent to Auth0.`
 
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
@@ -148,7 +148,7 @@ func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *
 	return resp, nil
 }
 
-// data is how a count is answered.
+// data is the answer.
 func (c bulkCount) data(bulk *bulkEntry) map[string]any {
 	data := map[string]any{
 		fieldTotal: c.total, fieldDone: c.done, fieldWaiting: c.total - c.done - len(c.failed), fieldFailed: len(c.failed),

@@ -32,7 +32,7 @@ const (
 	fieldRateReset     = "rate_limit_reset"
 
 	descConfigured    = "Whether the mount is configured. While it is not, nothing is rotated."
-	descPaused        = "How many roles rest: disable_automated_rotation is set for them, or for the whole mount."
+	descPaused        = "How many roles are paused: disable_automated_rotation is set for them, or for the whole mount."
 	descRoles         = "How many roles there are."
 	descPhases        = "How many roles are in each phase."
 	descOverdue       = "How many roles have a step of a rotation that is due and not done."

@@ -19,7 +19,7 @@ renewed: read again.
 Auth0 cannot revoke an access token: revoking the lease only makes Vault forget
 it, and the token stays valid until expires_at.`
 
-	// secretTypeToken marks the leases of tokens/.
+	// secretTypeToken is the type of the leases of tokens/.
 	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"

@@ -23,8 +23,8 @@ func checkClientID(clientID string) error {
 	return nil
 }
 
-// take changes a role's settings by what a request sent, and refuses what does not
-// fit together then.
+// take changes a role's settings by what a request sent. It refuses settings that do
+// not fit together.
 func (r *roleEntry) take(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
 	ttlSent := take(d, fieldTTL, &r.TTL)
 	take(d, fieldPasswordPolicy, &r.PasswordPolicy)
@@ -48,7 +48,7 @@ func (r *roleEntry) take(d *framework.FieldData, maxLease time.Duration, now tim
 }
 
 // tooClose warns of a schedule by which a rotation is due before the last one is
-// through: it has to propagate, and then leases are waited for.
+// through: a rotation waits until the last one has propagated, then for leases.
 func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
 	takes := propagation
 	if r.SecretSource == rotation.Vault {
@@ -62,13 +62,13 @@ func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string 
 		gap, takes, fieldPropagationDelay, fieldTTL)}
 }
 
-// newRoleEntry is a role with nothing but defaults.
+// newRoleEntry returns a role with default settings.
 func newRoleEntry(maxLease time.Duration) *roleEntry {
 	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
 }
 
-// createRole makes a role of an application, which is read from Auth0 unless it is
-// known. The role's lock is held.
+// createRole makes a role. It reads the application from Auth0 unless it is known.
+// The caller holds the role's lock.
 func (b *backend) createRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) ([]string, error) {
 	made, err := b.prepareRole(ctx, role, d, known)
 	if err != nil {
@@ -82,7 +82,7 @@ func (b *backend) createRole(ctx context.Context, role *ownedRole, d *framework.
 	return append(made.warnings, more...), err
 }
 
-// newRole is a role that is to be made.
+// newRole is a role that is not stored yet.
 type newRole struct {
 	entry    *roleEntry
 	name     string          // of the application; "": the engine may not read it
@@ -90,7 +90,7 @@ type newRole struct {
 	warnings []string
 }
 
-// prepareRole checks all that is to be checked of a new role, and changes nothing.
+// prepareRole checks a new role. It changes nothing.
 func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) (*newRole, error) {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
@@ -137,7 +137,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	return made, b.checkPolicy(ctx, entry)
 }
 
-// checkAllowed refuses an application that the configuration does not let become a
+// checkAllowed refuses an application that allowed_applications does not let become a
 // role.
 func checkAllowed(config *configEntry, made *newRole) error {
 	switch {
@@ -152,8 +152,8 @@ func checkAllowed(config *configEntry, made *newRole) error {
 	}
 }
 
-// checkPolicy refuses a password policy that makes no secret, before a rotation
-// is the first to find out.
+// checkPolicy refuses a password policy that makes no secret. Otherwise a rotation
+// would be the first to find out.
 func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	switch {
 	case role.PasswordPolicy == "":
@@ -166,7 +166,7 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	return err
 }
 
-// checkImport refuses what says nothing of the present secret, or two things.
+// checkImport refuses an empty secret, and a secret beside skip_import.
 func checkImport(d *framework.FieldData) error {
 	secret, secretSent := sent[string](d, fieldClientSecret)
 	skip, _ := sent[bool](d, fieldSkipImport)
@@ -180,8 +180,8 @@ func checkImport(d *framework.FieldData) error {
 	return nil
 }
 
-// importSecret is the application's present secret, as sent or as read; "": it is to
-// be replaced at once.
+// importSecret returns the application's present secret, as sent or as read. "": it
+// is to be replaced at once.
 func importSecret(
 	ctx context.Context, api managementAPI, clientID string, app *auth0.Application, d *framework.FieldData,
 ) (rotation.Secret, []string, error) {
@@ -210,12 +210,12 @@ func importSecret(
 	}
 }
 
-// proveSecret refuses a secret with which Auth0 does not let the application log in,
-// and warns where Auth0 says neither yes nor no.
+// proveSecret refuses a secret with which Auth0 does not let the application log in.
+// It warns where Auth0 says neither yes nor no.
 func proveSecret(ctx context.Context, api managementAPI, clientID, secret string) ([]string, error) {
 	accepted, err := api.Accepts(ctx, clientID, secret)
 	switch {
-	case err != nil && auth0.ClassOf(err) != auth0.Refused: // a warning would let a secret be planted by whoever can have logins limited
+	case err != nil && auth0.ClassOf(err) != auth0.Refused: // or an attacker who gets logins limited could plant a secret
 		return nil, fmt.Errorf("%s could not be proven by a login: %w. Try again", fieldClientSecret, err)
 	case err != nil:
 		return []string{ //nolint:nilerr // a warning: it says neither yes nor no
@@ -230,8 +230,8 @@ func proveSecret(ctx context.Context, api managementAPI, clientID, secret string
 	return nil, nil
 }
 
-// checkFree refuses an application that cannot be this role's: the engine's own, or
-// another role's. It returns the leases that a new role for it has to wait for.
+// checkFree refuses the engine's own application and that of another role. It returns
+// the leases that a new role of the application has to wait for.
 func checkFree(ctx context.Context, role *ownedRole, clientID string, config *configEntry) (rotation.Leases, error) {
 	owner, leases, err := owningRole(ctx, role.storage, clientID)
 	switch {
@@ -244,9 +244,9 @@ func checkFree(ctx context.Context, role *ownedRole, clientID string, config *co
 	return leases, err
 }
 
-// commitRole stores a new role, unless the configuration has become another
-// one since it was looked at. A rotation of all roles that is ordered later
-// concerns it, an earlier one does not.
+// commitRole stores a new role, unless the configuration has changed since
+// prepareRole. A later rotation of all roles concerns the role, an earlier one does
+// not.
 func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole) error {
 	entry := made.entry
 	b.commitLock.Lock()
@@ -280,9 +280,9 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 	return b.save(ctx, role, entry)
 }
 
-// firstRotation schedules a new role. One that was not imported is rotated at
-// once; if Auth0 refuses that, there is no role, since nothing has changed. If
-// the answer is unclear the role stays: its secret may be live.
+// firstRotation schedules a new role. One that was not imported is rotated at once.
+// If Auth0 refuses that, nothing has changed, and the role goes. If the answer is
+// unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
 	_, err := b.advance(ctx, role, rotation.Ask{})
 	if imported || err == nil {
@@ -297,7 +297,7 @@ func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported b
 	return []string{"the first rotation is not confirmed yet and will be tried again; until then the role has no credentials: " + err.Error()}, nil
 }
 
-// updateRole changes a role's settings. The role's lock is held.
+// updateRole changes a role's settings. The caller holds the role's lock.
 func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.FieldData) ([]string, error) {
 	if clientID, ok := sent[string](d, fieldClientID); ok && clientID != role.entry.ClientID {
 		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
@@ -347,7 +347,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 	return warnings, nil
 }
 
-// deleteRole forgets a role, but not how long its leases may live.
+// deleteRole deletes a role. It keeps on record how long the role's leases may live.
 func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -364,7 +364,7 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
-// forgetRole drops what is in memory of a role that is gone.
+// forgetRole drops a deleted role from memory.
 func (b *backend) forgetRole(name string) {
 	b.served.forget(name)
 	b.drift.forget(name)
@@ -372,8 +372,8 @@ func (b *backend) forgetRole(name string) {
 	b.due.Set(dueBulk, b.now().Add(bulkPause)) // it may have been the last that was left
 }
 
-// deleteUnreadable forgets a role whose entry cannot be read. What it reserved
-// is void without it.
+// deleteUnreadable deletes a role whose entry cannot be read. Its reservation is void
+// without it.
 func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage, name string) error {
 	unlock, err := b.lockRole(ctx, name)
 	if err != nil {
@@ -387,13 +387,13 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 	return nil
 }
 
-// reservation is what is stored of an application apart from its role.
+// reservation is the entry that reserves an application for a role.
 func reservation(role string, leases rotation.Leases) *applicationEntry {
 	return &applicationEntry{Role: role, LongestTTL: leases.TTL, LongestUntil: leases.Until}
 }
 
-// eachRole visits all roles, as they are served. One whose entry cannot be read
-// does not hide the others: it is in the returned map, with the reason.
+// eachRole visits all roles as they are served. Roles whose entry cannot be read are
+// in the returned map, with the reason: they do not hide the others.
 func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit func(name string, set *servedSet)) (names []string, unreadable map[string]any, err error) {
 	if names, err = storage.List(ctx, storageRoles); err != nil {
 		return nil, nil, err
@@ -414,8 +414,8 @@ func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit f
 	return names, unreadable, nil
 }
 
-// look is a role as it is served, without its lock, which a rotation may hold
-// for as long as Auth0 takes. Nil: no such role.
+// look returns a role as it is served, without its lock, which a rotation may hold
+// while Auth0 answers. Nil: no such role.
 func (b *backend) look(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
 	return b.served.get(ctx, name, func(ctx context.Context) (*roleEntry, error) { return readRole(ctx, storage, name) })
 }

@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
-// applicationFilter says which applications are meant.
+// applicationFilter selects applications.
 type applicationFilter struct {
 	name      string // with *; "": any
 	appTypes  []string
@@ -43,7 +43,7 @@ func (f *applicationFilter) matches(app *auth0.Application) bool {
 		(len(f.clientIDs) == 0 || slices.Contains(f.clientIDs, app.ClientID))
 }
 
-// roleImport is an order to make roles of many applications.
+// roleImport is a request to make roles of many applications.
 type roleImport struct {
 	filter   applicationFilter
 	settings *framework.FieldData
@@ -51,7 +51,7 @@ type roleImport struct {
 	dryRun   bool
 }
 
-// importReport is what came of it, as it is answered.
+// importReport is the result of an import, as it is answered.
 type importReport struct {
 	imported map[string]any // by role
 	skipped  map[string]any // by client ID
@@ -69,8 +69,8 @@ func (r *importReport) take(role string, app *auth0.Application, warnings []stri
 	r.imported[role] = about
 }
 
-// importRoles makes roles of the applications that the filter lets through.
-// Those that were made stay, whatever happens to the others.
+// importRoles makes roles of the selected applications. A failure leaves those that
+// were made.
 func (b *backend) importRoles(ctx context.Context, storage logical.Storage, order *roleImport) (*importReport, []string, error) {
 	conn, err := b.connect(ctx, storage)
 	if err != nil {
@@ -121,8 +121,8 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	return report, warnings, nil
 }
 
-// checkImportSettings refuses settings that no role could have, before the
-// first is made.
+// checkImportSettings refuses settings that no role can have, before any role is
+// made.
 func (b *backend) checkImportSettings(ctx context.Context, d *framework.FieldData) error {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
@@ -132,8 +132,8 @@ func (b *backend) checkImportSettings(ctx context.Context, d *framework.FieldDat
 	return b.checkPolicy(ctx, entry)
 }
 
-// importRole makes one role, or notes why not. An error is one that the others
-// would meet, too.
+// importRole makes one role, or notes why not. It returns an error only if the other
+// applications would meet it, too.
 func (b *backend) importRole(ctx context.Context, storage logical.Storage, order *roleImport, name string, app *auth0.Application, report *importReport) error {
 	if ctx.Err() != nil {
 		report.skip(app, "time ran out: send the request again")
@@ -170,17 +170,17 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 
 var validPrefix = regexp.MustCompile(`^(\w[\w.-]*)?$`)
 
-// notInNames is what a role's name made of an application's cannot have.
+// notInNames are the characters of applications' names that names of roles do not
+// get.
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// inName is text in the form in which it can be part of a role's name, between
-// word characters.
+// inName turns text into a part of a role's name.
 func inName(text string) string {
 	return strings.Trim(notInNames.ReplaceAllString(strings.ToLower(text), "-"), "-")
 }
 
-// roleName makes a role's name of an application's: one that is not taken, as far
-// as that goes.
+// roleName makes a role's name of an application's. It avoids taken names as far as
+// it can.
 func roleName(prefix string, app *auth0.Application, taken []string) string {
 	base, id := inName(app.Name), inName(app.ClientID)
 	if base == "" {

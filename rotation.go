@@ -19,31 +19,30 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// Roles as targets of rotation: how one is held, stored, served, and sent to Auth0.
-// What is decided about it is in internal/rotation.
+// Roles as targets of rotation: how they are locked, stored, served and sent to
+// Auth0. internal/rotation decides about them.
 
-// secretBytes of randomness make a client secret: 64 characters in base64. Its
-// alphabet is that of URLs, so it is valid also where Auth0 takes the secret as
-// base64-encoded.
+// secretBytes of randomness make a client secret: 64 characters of URL-safe base64.
+// That is valid also where Auth0 decodes the secret.
 const secretBytes = 48
 
-// minSecretLength is how many characters a password policy has to make: shorter
-// secrets could be guessed by who may write roles.
+// minSecretLength is the least number of characters that a password policy has to
+// make. Who may write roles could guess shorter secrets.
 const minSecretLength = 32
 
 // rolesPrefix begins the paths of roles.
 const rolesPrefix = "roles/"
 
 // storageRetry is the wait after an error that could not be stored, such as one of
-// storage itself; unreadableRetry, after an entry that cannot be read, which will
-// not change by itself.
+// storage itself. unreadableRetry is the wait after an entry that cannot be read:
+// that does not change by itself.
 const (
 	storageRetry    = 10 * time.Second
 	unreadableRetry = time.Hour
 	panicRetry      = time.Minute
 )
 
-// ownedRole is a role whose lock is held: what may be changed.
+// ownedRole is a role whose lock is held, to be changed.
 type ownedRole struct {
 	name    string
 	storage logical.Storage
@@ -52,8 +51,8 @@ type ownedRole struct {
 	release func()
 }
 
-// own takes the role's lock and reads the role. The lock may be held by a rotation
-// that waits for Auth0; waiting ends with the context.
+// own locks a role and reads it. A rotation that waits for Auth0 may hold the lock;
+// waiting ends with the context.
 func (b *backend) own(ctx context.Context, storage logical.Storage, name string) (*ownedRole, error) {
 	release, err := b.lockRole(ctx, name)
 	if err != nil {
@@ -73,9 +72,8 @@ func (b *backend) own(ctx context.Context, storage logical.Storage, name string)
 	return role, nil
 }
 
-// refresh reads the role from storage, and has what is served agree with it. They
-// differ only after a write that was answered with an error, but took effect all
-// the same.
+// refresh reads the role from storage. If what is served differs, a write was
+// answered with an error but took effect: then the stored role is served.
 func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	stored, err := readRole(ctx, role.storage, role.name)
 	if err != nil {
@@ -98,8 +96,8 @@ func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
-// save makes a changed role durable, and only then serves it. A write that failed may
-// have taken effect: then the role is looked at again.
+// save stores a changed role, then serves it. A write that failed may have taken
+// effect: the role is looked at again.
 func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) error {
 	if err := writeRole(ctx, role.storage, role.name, entry); err != nil {
 		b.due.Set(role.name, b.now().Add(storageRetry))
@@ -109,7 +107,7 @@ func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) e
 	return nil
 }
 
-// saveRotation is save for a new state of the rotation. It tells of what has
+// saveRotation saves a new state of the rotation. It logs, counts and sends what has
 // changed.
 func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mountSettings, next rotation.State) error {
 	before := role.view(mount, b.now())
@@ -145,12 +143,13 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	return nil
 }
 
-// view is what is to be seen of the role now.
+// view is the role's rotation as seen now.
 func (role *ownedRole) view(mount mountSettings, now time.Time) rotation.View {
 	return role.set.view(mount, now)
 }
 
-// roleTarget is a role's client secret as a target of rotation. Its lock is held.
+// roleTarget is a role's client secret as a target of rotation. The caller holds the
+// role's lock.
 type roleTarget struct {
 	b     *backend
 	role  *ownedRole
@@ -159,14 +158,14 @@ type roleTarget struct {
 
 var _ rotation.Target = (*roleTarget)(nil)
 
-// Load is what holds of the role and the mount now.
+// Load returns the role's settings and state.
 func (t *roleTarget) Load(ctx context.Context) (rotation.Settings, rotation.State, error) {
 	var err error
 	t.mount, err = t.b.loadMount(ctx, t.role.storage)
 	return t.role.entry.settings(t.mount), t.role.entry.Rotation, err
 }
 
-// Clock is the time, and since when the role's set is served here.
+// Clock returns the time, and since when the role's set is served here.
 func (t *roleTarget) Clock() rotation.Clock {
 	clock := t.role.set.clock(t.b.now())
 	clock.Jitter = t.b.jitter()
@@ -229,10 +228,9 @@ func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotatio
 	}
 }
 
-// readBack looks for the outcome of a rotate-secret request that had no clear
-// answer: the secret it made. "": it cannot be read, or is still the one from
-// before, in which case the request may yet take effect; another one settles
-// both.
+// readBack looks for the secret that an earlier request without a clear answer made.
+// "": it cannot be read, or Auth0 still has the one from before. Then the request may
+// yet take effect; another request settles both.
 func readBack(ctx context.Context, api managementAPI, clientID string, before rotation.Secret) (rotation.Secret, error) {
 	app, err := api.Application(ctx, clientID)
 	if err != nil {
@@ -247,9 +245,8 @@ func readBack(ctx context.Context, api managementAPI, clientID string, before ro
 	return rotation.Secret(*app.ClientSecret), nil
 }
 
-// failedAttempt is an error of Auth0 as the machine takes it. What is not known to
-// be a refusal is unclear; but where the configuration is missing, nothing was
-// sent.
+// failedAttempt turns an error of Auth0 into an outcome. Only what is known to be a
+// refusal is not unclear. Without a configuration nothing was sent.
 func failedAttempt(err error) rotation.Outcome {
 	o := rotation.Outcome{Result: rotation.Unclear, Err: err}
 	var coded logical.HTTPCodedError
@@ -270,14 +267,14 @@ func failedAttempt(err error) rotation.Outcome {
 	return o
 }
 
-// shortPolicyError is that a password policy makes secrets that could be guessed.
+// shortPolicyError: a password policy makes secrets that could be guessed.
 type shortPolicyError struct{ error }
 
 // Unwrap gives the refusal.
 func (e shortPolicyError) Unwrap() error { return e.error }
 
-// generateSecret makes a client secret, by the role's password policy if it has
-// one. Where Auth0 takes the secret as base64-encoded, the policy's is encoded.
+// generateSecret makes a client secret, by the role's password policy if it has one.
+// It encodes the policy's where Auth0 decodes the secret.
 func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation.Secret, error) {
 	if role.PasswordPolicy != "" {
 		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
@@ -304,9 +301,8 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	return rotation.Secret(base64.RawURLEncoding.EncodeToString(random)), nil
 }
 
-// advance brings a role forward as far as is due or asked for. It returns when to look
-// again, and sets that, too. The error of Auth0 that it returns is stored and will
-// be retried.
+// advance does what is due or asked for with a role. It returns and sets when to look
+// again. An error of Auth0 is stored as well, and retried.
 func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
 	ctx, done := b.detached(ctx, upstreamPatience)
 	defer done()
@@ -328,7 +324,7 @@ func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask
 	return earliest(earliest(wake, check), role.set.changesAt(b.now())), err
 }
 
-// earliest is the earlier of two times; zero: there is none.
+// earliest returns the earlier of two times. Zero: there is none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b
@@ -336,7 +332,7 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// retryLater is when to look again at what cannot go on.
+// retryLater returns when to look again at what cannot go on.
 func (b *backend) retryLater(ctx context.Context, key string, err error) time.Time {
 	if ctx.Err() == nil {
 		b.Logger().Error("rotation cannot go on", "role", key, "error", err)
@@ -348,7 +344,7 @@ func (b *backend) retryLater(ctx context.Context, key string, err error) time.Ti
 	return b.now().Add(storageRetry)
 }
 
-// attendRole does what is due for one role, and says when to look at it again.
+// attendRole does what is due for one role, and returns when to look again.
 func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name string) (next time.Time) {
 	role, err := b.own(ctx, storage, name)
 	if err != nil {
@@ -366,7 +362,7 @@ func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name 
 	return next
 }
 
-// attendRoles has every stored role attended to. Reads do not wait for it.
+// attendRoles schedules every stored role. Reads do not wait for it.
 func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (next time.Time) {
 	names, err := storage.List(ctx, storageRoles)
 	if err != nil {
@@ -390,8 +386,8 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rota
 	return err
 }
 
-// roleEvent is an event about a role: its path and version are in it. Modified: what
-// is handed out is not what it was at the last one.
+// roleEvent sends an event about a role. modified: the served secrets changed since
+// the last event.
 func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
 	view := role.view(b.mountInMemory(), b.now())
 	modified := b.served.tell(role) || kind == eventRoleDelete
@@ -405,7 +401,7 @@ func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
 	)
 }
 
-// timelineFields describe how far a role's rotation is.
+// timelineFields declare the progress of a role's rotation.
 func timelineFields() fieldSchemas {
 	return merged(failureFields(), fieldSchemas{
 		fieldPhase:             required(stringField(descPhase)),
@@ -418,8 +414,8 @@ func timelineFields() fieldSchemas {
 	})
 }
 
-// timeline says how far a role's rotation is. Times that mean nothing at present
-// are left out.
+// timeline is the progress of a role's rotation. It leaves out times that mean
+// nothing at present.
 func timeline(view rotation.View) map[string]any {
 	data := failureData(view)
 	data[fieldPhase], data[fieldVersion] = string(view.Phase), view.Version
@@ -430,14 +426,14 @@ func timeline(view rotation.View) map[string]any {
 	return data
 }
 
-// failureFields describe how the last attempt failed, if it did.
+// failureFields declare the failure of the last attempt.
 func failureFields() fieldSchemas {
 	return fieldSchemas{
 		fieldLastError: stringField(descLastError), fieldFailures: required(intField(descFailures)), fieldRetryAt: timeField(descRetryAt),
 	}
 }
 
-// failureData says how the last attempt failed, if it did.
+// failureData is the failure of the last attempt, if it failed.
 func failureData(view rotation.View) map[string]any {
 	data := map[string]any{fieldFailures: view.Failures}
 	if view.LastError != "" {

@@ -12,11 +12,11 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// maxRotationPeriod is more than anybody should want.
+// maxRotationPeriod is the longest period that is accepted.
 const maxRotationPeriod = 10 * 365 * 24 * time.Hour
 
-// rotationPlan says when something rotates by itself: a role's secret, or the
-// engine's own. It is part of their stored entries.
+// rotationPlan is when a role's secret or the engine's own rotates by itself. It is
+// part of their stored entries.
 type rotationPlan struct {
 	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
 	// RotationSchedule is a cron expression, taken in UTC.
@@ -24,13 +24,13 @@ type rotationPlan struct {
 	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
 	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
 
-	// Format1From is since when the schedule counts, which format 1 had here.
+	// Format1From is since when the schedule counts, in entries of format 1.
 	Format1From time.Time `json:"scheduled_from,omitzero"`
 
 	schedule rotation.Schedule // RotationSchedule, parsed; nil: none
 }
 
-// setSchedule takes a cron expression; "" is none.
+// setSchedule sets a cron expression. "": none.
 func (p *rotationPlan) setSchedule(expression string) error {
 	p.RotationSchedule, p.schedule = expression, nil
 	if expression == "" {
@@ -49,7 +49,7 @@ func (p *rotationPlan) setSchedule(expression string) error {
 	return nil
 }
 
-// planFields are what a write may carry of a plan.
+// planFields are the fields of a plan.
 func planFields(period, disable string) fieldSchemas {
 	return fieldSchemas{
 		fieldRotationPeriod:   durationField(period, 0),
@@ -59,7 +59,7 @@ func planFields(period, disable string) fieldSchemas {
 	}
 }
 
-// answer is the plan as it is answered.
+// answer is the plan in an answer.
 func (p *rotationPlan) answer() map[string]any {
 	return map[string]any{
 		fieldRotationPeriod: inSeconds(p.RotationPeriod), fieldRotationSchedule: p.RotationSchedule,
@@ -67,8 +67,8 @@ func (p *rotationPlan) answer() map[string]any {
 	}
 }
 
-// take changes a plan, and the rotation that goes by it, by what was sent. A new
-// schedule counts from now: setting it never makes a rotation due.
+// take changes a plan by what a request sent. A new schedule counts from now: setting
+// it never makes a rotation due.
 func (p *rotationPlan) take(d *framework.FieldData, state *rotation.State, now time.Time) error {
 	take(d, fieldRotationPeriod, &p.RotationPeriod)
 	take(d, fieldDisableRotation, &p.Disabled)
@@ -86,8 +86,8 @@ func (p *rotationPlan) take(d *framework.FieldData, state *rotation.State, now t
 	return nil
 }
 
-// check judges what is to be stored, however it came about. Rotations must be
-// at least so far apart; why is what an error says of that.
+// check refuses a plan that cannot work. Rotations must be at least apart from each
+// other; why explains that in the error.
 func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) error {
 	switch {
 	case p.RotationSchedule != "" && p.RotationPeriod != 0:

@@ -10,8 +10,8 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// status is how the rotations of the whole mount are doing, from memory as far as
-// it is loaded.
+// status sums up the rotations of the mount. It reads storage only for roles that are
+// not loaded yet.
 func (b *backend) status(ctx context.Context, storage logical.Storage) (map[string]any, error) {
 	count, err := b.countRoles(ctx, storage)
 	if err != nil {

@@ -23,7 +23,7 @@ type tokenRoleEntry struct {
 	Role   string   `json:"role,omitempty"` // by whose application tokens are got; "": the engine's own
 }
 
-// scopePattern is a scope as in RFC 6749.
+// scopePattern is a scope by RFC 6749.
 var scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 
 // checkTokenRole refuses a token role for which Auth0 would not grant a token.
@@ -53,7 +53,7 @@ func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, r
 	return warnings, nil
 }
 
-// newToken gets a token of its own for the token role.
+// newToken gets a new token for the token role.
 func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (auth0.AccessToken, error) {
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
@@ -92,7 +92,7 @@ func (r *tokenRoleEntry) grantee() string {
 	return "the application of role " + r.Role
 }
 
-// fitsTokenRole refuses a token that carries other scopes than the token role's.
+// fitsTokenRole refuses a token with other scopes than the token role's.
 func fitsTokenRole(role *tokenRoleEntry, token auth0.AccessToken) error {
 	if token.Scopes == nil {
 		return badRequest("Auth0 did not say which scopes the token carries, so it was not handed out")
