@@ -54,7 +54,7 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	if take(d, fieldAllowedApplications, &config.AllowedApplications) && config.AllowedApplications == nil {
 		config.AllowedApplications = []string{} // none; nil would be all
 	}
-	if err := config.rotationPlan.take(d, &config.Rotation, now); err != nil {
+	if err := config.changePlan(d, &config.Rotation, now); err != nil {
 		return nil, err
 	}
 	if err := config.rotationPlan.check(minRootPeriod, "", now); err != nil {

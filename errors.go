@@ -72,9 +72,9 @@ func checkSecretForm(req *logical.Request) error {
 		return nil
 	}
 	for _, field := range []string{fieldClientSecret, fieldPrivateKey} {
-		value, sent := req.Data[field]
+		value, ok := req.Data[field]
 		text, isString := value.(string)
-		if sent && value != nil && !isString {
+		if ok && value != nil && !isString {
 			return badRequest("%s must be a string", field)
 		}
 		if field == fieldClientSecret && text != strings.TrimSpace(text) {

@@ -199,8 +199,8 @@ func putTimes(data map[string]any, times map[string]time.Time) {
 // sent returns a field of a request. False: the request does not have it.
 func sent[T any](d *framework.FieldData, field string) (value T, ok bool) {
 	raw, ok := d.GetOk(field)
-	if ok && d.Schema[field].Type == framework.TypeDurationSecond {
-		raw = time.Duration(raw.(int)) * time.Second
+	if seconds, isInt := raw.(int); isInt && d.Schema[field].Type == framework.TypeDurationSecond {
+		raw = time.Duration(seconds) * time.Second
 	}
 	if ok {
 		value, ok = raw.(T)
@@ -240,8 +240,8 @@ func listField(description string) *framework.FieldSchema {
 	return &framework.FieldSchema{Type: framework.TypeStringSlice, Description: description}
 }
 
-// values are the values that a field may have.
-func values[T any](allowed []T) []any {
+// allowedValues are the values that a field may have.
+func allowedValues[T any](allowed []T) []any {
 	all := make([]any, len(allowed))
 	for i, value := range allowed {
 		all[i] = value

@@ -39,7 +39,7 @@ func (b *backend) pathConfig() []*framework.Path {
 		Fields: merged(configSettingFields(), fieldSchemas{
 			fieldClientSecret:     sensitiveField(descEngineSecret),
 			fieldPrivateKey:       sensitiveField(descPrivateKey),
-			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: values(auth0.SigningAlgorithms)},
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: allowedValues(auth0.SigningAlgorithms)},
 		}),
 		ExistenceCheck: exists(storageConfig),
 		Operations: map[logical.Operation]framework.OperationHandler{

@@ -134,18 +134,15 @@ func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *
 			return nil, err
 		}
 	}
-	resp, goOn := &logical.Response{}, count.total-count.done
-	switch all := calledOff + count.total; {
-	case all == 0:
-		resp.AddWarning("no rotation of all roles is under way: nothing was called off")
-	default:
-		text := fmt.Sprintf("roles for which it was called off: %d of %d; rotated already: %d", calledOff, all, count.done)
-		if goOn > 0 {
-			text += fmt.Sprintf("; going on, since Auth0 may have their next secret: %d", goOn)
-		}
-		resp.AddWarning(text)
+	all, goOn := calledOff+count.total, count.total-count.done
+	if all == 0 {
+		return onlyWarnings([]string{"no rotation of all roles is under way: nothing was called off"}, nil)
 	}
-	return resp, nil
+	text := fmt.Sprintf("roles for which it was called off: %d of %d; rotated already: %d", calledOff, all, count.done)
+	if goOn > 0 {
+		text += fmt.Sprintf("; going on, since Auth0 may have their next secret: %d", goOn)
+	}
+	return onlyWarnings([]string{text}, nil)
 }
 
 // data is the answer.

@@ -23,15 +23,15 @@ func checkClientID(clientID string) error {
 	return nil
 }
 
-// take changes a role's settings by what a request sent. It refuses settings that do
+// change changes a role's settings by what a request sent. It refuses settings that do
 // not fit together.
-func (r *roleEntry) take(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
+func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
 	ttlSent := take(d, fieldTTL, &r.TTL)
 	take(d, fieldPasswordPolicy, &r.PasswordPolicy)
 	if source, ok := sent[string](d, fieldSecretSource); ok {
 		r.SecretSource = rotation.Source(source)
 	}
-	if err := r.rotationPlan.take(d, &r.Rotation, now); err != nil {
+	if err := r.changePlan(d, &r.Rotation, now); err != nil {
 		return err
 	}
 	switch {
@@ -102,7 +102,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	if err := checkClientID(entry.ClientID); err != nil {
 		return nil, err
 	}
-	if err := entry.take(d, maxLease, b.now()); err != nil {
+	if err := entry.change(d, maxLease, b.now()); err != nil {
 		return nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
@@ -312,7 +312,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 		warnings = append(warnings, fieldSkipImport+" has no effect on a role that exists: nothing was rotated")
 	}
 	before, entry := role.entry, *role.entry
-	if err := entry.take(d, b.askMaxLeaseTTL(), b.now()); err != nil {
+	if err := entry.change(d, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
 	_, policySent := sent[string](d, fieldPasswordPolicy)

@@ -126,7 +126,7 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 func (b *backend) checkImportSettings(ctx context.Context, d *framework.FieldData) error {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
-	if err := entry.take(d, maxLease, b.now()); err != nil {
+	if err := entry.change(d, maxLease, b.now()); err != nil {
 		return err
 	}
 	return b.checkPolicy(ctx, entry)

@@ -67,9 +67,9 @@ func (p *rotationPlan) answer() map[string]any {
 	}
 }
 
-// take changes a plan by what a request sent. A new schedule counts from now: setting
+// changePlan changes a plan by what a request sent. A new schedule counts from now: setting
 // it never makes a rotation due.
-func (p *rotationPlan) take(d *framework.FieldData, state *rotation.State, now time.Time) error {
+func (p *rotationPlan) changePlan(d *framework.FieldData, state *rotation.State, now time.Time) error {
 	take(d, fieldRotationPeriod, &p.RotationPeriod)
 	take(d, fieldDisableRotation, &p.Disabled)
 	schedule, scheduleSent := sent[string](d, fieldRotationSchedule)

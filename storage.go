@@ -33,7 +33,7 @@ const (
 
 // configEntry is the stored configuration of the mount.
 type configEntry struct {
-	stored
+	storedFormat
 	Domain   string `json:"domain"`
 	ClientID string `json:"client_id"`
 	// SigningAlgorithm is set if the engine authenticates by private_key_jwt:
@@ -61,7 +61,7 @@ type configEntry struct {
 
 // roleEntry is a stored role: settings and secrets.
 type roleEntry struct {
-	stored
+	storedFormat
 	Domain   string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
 	ClientID string        `json:"client_id"`
 	TTL      time.Duration `json:"ttl"`
@@ -108,18 +108,18 @@ func (c *configEntry) settings() rotation.Settings {
 // remembers how long its leases may live: a new role of the application waits for
 // them, too.
 type applicationEntry struct {
-	stored
+	storedFormat
 	Role         string        `json:"role,omitempty"`
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 }
 
-// stored is part of every entry.
-type stored struct {
+// storedFormat is part of every entry.
+type storedFormat struct {
 	Format int `json:"format"`
 }
 
-func (s *stored) format() *int { return &s.Format }
+func (s *storedFormat) format() *int { return &s.Format }
 
 func readEntry[T any, E interface {
 	*T
@@ -208,7 +208,7 @@ func roleNames(keys []string) []string {
 // concerned, and which are done, follows from their own states, whatever the clocks
 // say.
 type bulkEntry struct {
-	stored
+	storedFormat
 	Number    int       `json:"number"`
 	StartedAt time.Time `json:"started_at"`
 	Force     bool      `json:"force,omitempty"`

@@ -18,7 +18,7 @@ const storageTokenRoles = "token-role/"
 
 // tokenRoleEntry is a stored token role.
 type tokenRoleEntry struct {
-	stored
+	storedFormat
 	Scopes []string `json:"scopes"`
 	Role   string   `json:"role,omitempty"` // by whose application tokens are got; "": the engine's own
 }
