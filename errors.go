@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -85,16 +85,10 @@ func checkSecretForm(req *logical.Request) error {
 }
 
 func knownFields(d *framework.FieldData) string {
-	known := make([]string, 0, len(d.Schema))
-	for field := range d.Schema {
-		if field != fieldName {
-			known = append(known, field)
-		}
-	}
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(d.Schema)), func(field string) bool { return field == fieldName })
 	if len(known) == 0 {
 		return "none"
 	}
-	sort.Strings(known)
 	return strings.Join(known, ", ")
 }
 

@@ -59,8 +59,6 @@ type readEvents struct {
 	work   sync.WaitGroup
 }
 
-func newReadEvents() *readEvents { return &readEvents{slots: make(chan struct{}, eventSlots)} }
-
 // readEvent sends an event about a read in the background.
 func (b *backend) readEvent(ctx context.Context, kind, path string, more ...string) {
 	ctx = context.WithoutCancel(ctx)

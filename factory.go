@@ -41,7 +41,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		drift:      newDriftWatch(),
-		readEvents: newReadEvents(),
+		readEvents: &readEvents{slots: make(chan struct{}, eventSlots)},
 		locks:      newKeyedLocks(),
 	}
 	b.bulkNumber.Store(unknownBulkNumber)

@@ -37,7 +37,10 @@ way to the application.`
 func (b *backend) pathCreds() []*framework.Path {
 	return []*framework.Path{
 		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead,
-			answersWith(credentialFields(), exampleCredentials)),
+			answersWith(merged(staticCredentialFields(), fieldSchemas{
+				fieldRotationSchedule: stringField(descRotationSchedule),
+				fieldRotationPeriod:   required(intField(descCredsRotationPeriod)),
+			}), exampleCredentials)),
 		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
 			answersWith(staticCredentialFields(), exampleStaticCredentials)),
 	}
@@ -56,13 +59,6 @@ func credsPath(
 		HelpSynopsis:    synopsis,
 		HelpDescription: strings.TrimSpace(description),
 	}
-}
-
-func credentialFields() fieldSchemas {
-	fields := staticCredentialFields()
-	fields[fieldRotationSchedule] = stringField(descRotationSchedule)
-	fields[fieldRotationPeriod] = required(intField(descCredsRotationPeriod))
-	return fields
 }
 
 // staticCredentialFields have no schedule: the Vault Secrets Operator takes
@@ -94,7 +90,7 @@ func leaseType(name string) *framework.Secret {
 }
 
 func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedSet(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +104,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 }
 
 func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedSet(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d)
 	if err != nil {
 		return nil, err
 	}
@@ -122,15 +118,13 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 	return &logical.Response{Data: answer}, nil
 }
 
-// servedSet returns what the named role serves now.
-func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
+// servedNow returns what the named role serves now.
+func (b *backend) servedNow(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
 	name := d.Get(fieldName).(string)
-	set, err := b.look(ctx, storage, name)
+	set, err := b.lookUp(ctx, storage, name)
 	switch {
 	case err != nil:
 		return nil, err
-	case set == nil:
-		return nil, unknownRole(name)
 	case set.role.Rotation.Current() == "":
 		return nil, logical.CodedError(http.StatusServiceUnavailable, "role "+name+
 			" has no credentials yet: its first rotation has not been confirmed by Auth0. Its last error is in roles/"+name)

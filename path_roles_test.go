@@ -399,7 +399,7 @@ func TestAnApplicationIsReservedBeforeItsRoleIsStored(t *testing.T) {
 		if key != storageRoles+"app" {
 			return nil
 		}
-		reserved, err := readApplication(t.Context(), env.storage, testAppID)
+		reserved, err := readEntry[applicationEntry](t.Context(), env.storage, storageApplication+testAppID)
 		require.NoError(t, err)
 		require.NotNil(t, reserved)
 		return errors.New("storage fails")

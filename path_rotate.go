@@ -65,13 +65,9 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 }
 
 func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	name := d.Get(fieldName).(string)
-	set, err := b.look(ctx, req.Storage, name)
+	set, err := b.lookUp(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
-	}
-	if set == nil {
-		return nil, unknownRole(name)
 	}
 	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {

@@ -16,13 +16,6 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-func checkClientID(clientID string) error {
-	if err := requirements.CheckClientID(clientID); err != nil {
-		return badRequest("%s", err)
-	}
-	return nil
-}
-
 // change changes a role's settings by what a request sent. It refuses settings that do
 // not fit together.
 func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
@@ -99,8 +92,8 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	} else if !take(d, fieldClientID, &entry.ClientID) {
 		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
 	}
-	if err := checkClientID(entry.ClientID); err != nil {
-		return nil, err
+	if err := requirements.CheckClientID(entry.ClientID); err != nil {
+		return nil, badRequest("%s", err)
 	}
 	if err := entry.change(d, maxLease, b.now()); err != nil {
 		return nil, err
@@ -412,6 +405,15 @@ func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit f
 		}
 	}
 	return names, unreadable, nil
+}
+
+// lookUp is look for a role that has to exist.
+func (b *backend) lookUp(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
+	set, err := b.look(ctx, storage, name)
+	if err == nil && set == nil {
+		err = unknownRole(name)
+	}
+	return set, err
 }
 
 // look returns a role as it is served, without its lock, which a rotation may hold

@@ -110,7 +110,7 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	if len(report.imported)+len(report.skipped) == 0 {
 		warnings = append(warnings, fmt.Sprintf("none of the tenant's applications (%d) matches", len(found.Applications)))
 	}
-	if found.cut {
+	if isCut(found) {
 		warnings = append(warnings, fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists: name others by %s=roles/<name>", maxListed, fieldClientID))
 	}
 	for _, id := range order.filter.clientIDs {

@@ -85,7 +85,7 @@ func (s *servedSets) get(ctx context.Context, name string, load func(context.Con
 	if err != nil || role == nil {
 		return nil, err
 	}
-	set = s.newSet(role, nil)
+	set = newServedSet(role, latest(s.servingSince, s.invalidated), s.now())
 	if unchanged {
 		s.roles[name] = set
 	}
@@ -98,13 +98,18 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	var set *servedSet
-	if before := s.roles[name]; before == nil && role.Rotation.Next() != "" {
-		set = s.newSetSince(role, s.now()) // another node's change came in between
-	} else {
-		set = s.newSet(role, before)
+	before, next := s.roles[name], role.Rotation.Next()
+	// Only a newly staged secret starts the wait for holders again; changed settings do
+	// not. It begins at the earliest when another node last changed a role, perhaps
+	// this one.
+	since := latest(s.servingSince, s.invalidated)
+	if next != "" && (before == nil || next != before.role.Rotation.Next()) {
+		since = s.now()
+	} else if before != nil {
+		since = before.since
 	}
-	if before := s.roles[name]; before != nil {
+	set := newServedSet(role, since, s.now())
+	if before != nil {
 		set.told = before.told
 	}
 	s.roles[name] = set
@@ -127,23 +132,9 @@ func (s *servedSets) tell(role *ownedRole) (changed bool) {
 	return changed
 }
 
-// newSet decides since when the role's secrets are served here. Only a newly staged
-// secret starts the wait again; changed settings do not. The wait begins at the
-// earliest when another node last changed a role, perhaps this one.
-func (s *servedSets) newSet(role *roleEntry, before *servedSet) *servedSet {
-	since := latest(s.servingSince, s.invalidated)
-	if before != nil {
-		since = before.since
-		if next := role.Rotation.Next(); next != "" && next != before.role.Rotation.Next() {
-			since = s.now()
-		}
-	}
-	return s.newSetSince(role, since)
-}
-
-func (s *servedSets) newSetSince(role *roleEntry, since time.Time) *servedSet {
+func newServedSet(role *roleEntry, since, now time.Time) *servedSet {
 	set := &servedSet{role: role, since: since}
-	clock := set.clock(s.now())
+	clock := set.clock(now)
 	served, until := role.Rotation.Served(clock)
 	set.data = credentials(role, served)
 	if !until.IsZero() {

@@ -237,10 +237,6 @@ func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) e
 	return writeEntry(ctx, storage, storageBulk, &written)
 }
 
-func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {
-	return readEntry[applicationEntry](ctx, storage, storageApplication+clientID)
-}
-
 func writeApplication(ctx context.Context, storage logical.Storage, clientID string, entry *applicationEntry) error {
 	return writeEntry(ctx, storage, storageApplication+clientID, entry)
 }
@@ -249,7 +245,7 @@ func writeApplication(ctx context.Context, storage logical.Storage, clientID str
 // the leases that a new role of it has to wait for. An entry whose role is gone, or
 // has another application, was left by a crash: it is void.
 func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, rotation.Leases, error) {
-	entry, err := readApplication(ctx, storage, clientID)
+	entry, err := readEntry[applicationEntry](ctx, storage, storageApplication+clientID)
 	if err != nil || entry == nil {
 		return "", rotation.Leases{}, err
 	}

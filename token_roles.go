@@ -58,12 +58,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
-	set, err := b.look(ctx, storage, role.Role)
-	switch {
-	case err != nil:
+	set, err := b.lookUp(ctx, storage, role.Role)
+	if err != nil {
 		return auth0.AccessToken{}, err
-	case set == nil:
-		return auth0.AccessToken{}, unknownRole(role.Role)
 	}
 	served, _ := set.role.Rotation.Served(set.clock(b.now()))
 	settings := b.clientSettings(conn.config)
@@ -81,15 +78,11 @@ func lacksScopes(role *tokenRoleEntry, token auth0.AccessToken) error {
 	if token.Scopes == nil || len(missing) == 0 {
 		return nil
 	}
-	return badRequest("the grant of %s lacks %s: grant it in Auth0, or leave it out of %s",
-		role.grantee(), strings.Join(missing, ", "), fieldScopes)
-}
-
-func (r *tokenRoleEntry) grantee() string {
-	if r.Role == "" {
-		return "the engine's application"
+	grantee := "the engine's application"
+	if role.Role != "" {
+		grantee = "the application of role " + role.Role
 	}
-	return "the application of role " + r.Role
+	return badRequest("the grant of %s lacks %s: grant it in Auth0, or leave it out of %s", grantee, strings.Join(missing, ", "), fieldScopes)
 }
 
 // fitsTokenRole refuses a token with other scopes than the token role's.
