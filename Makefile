@@ -75,7 +75,7 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 # the least, but for tests that are about a scope. So all of it runs on both servers, and no
 # test is left out of either for taking long. Where no OpenBao can be had, Vault takes its place.
 .PHONY: integration
-integration: export BAO_BIN :=
+integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (two to three minutes; each test reports when it is through))
 	$(suite)

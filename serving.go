@@ -110,7 +110,7 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	}
 	set := newServedSet(role, since, s.now())
 	if before != nil {
-		set.told = before.told
+		set.told = before.toldBy(s.now())
 	}
 	s.roles[name] = set
 	return set
@@ -236,6 +236,19 @@ func (set *servedSet) untold(now time.Time) bool {
 		return now.Sub(set.role.Rotation.LastChange()) < untoldFor
 	}
 	return !reflect.DeepEqual(set.told, set.present(now))
+}
+
+// toldBy returns what the set after this one takes over as told. If this process has
+// sent no event yet, that is the present data, unless an event is still due.
+func (set *servedSet) toldBy(now time.Time) map[string]any {
+	switch {
+	case set.told != nil:
+		return set.told
+	case set.untold(now):
+		return map[string]any{} // like nothing that is handed out
+	default:
+		return set.present(now)
+	}
 }
 
 // credentials is the part of an answer that every read of the same set has.
