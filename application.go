@@ -8,17 +8,16 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// Scopes of the Management API that the engine uses. What for: see requirements.Scopes.
+// Scopes of the Management API that the engine uses: see requirements.Scopes.
 const (
 	scopeUpdateClientKeys = auth0.ScopeUpdateClientKeys
 	scopeReadClients      = auth0.ScopeReadClients
 	scopeReadClientKeys   = auth0.ScopeReadClientKeys
 )
 
-// examineApplication reads the application that a role is to be made of, and
-// says whether it can be one. What could not be seen is in the warnings, never
-// taken for a no. The application is nil if the token may not read any. One
-// that is known already is not read again.
+// examineApplication reads the application of a new role, unless it is known, and
+// refuses one that cannot be a role. It warns of what it could not see: absent never
+// means no. It returns nil if the token may not read applications.
 func examineApplication(
 	ctx context.Context, api managementAPI, clientID string, source rotation.Source, known *auth0.Application,
 ) (*auth0.Application, []string, error) {

@@ -35,6 +35,7 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -56,42 +57,42 @@ var Version = "v0.0.0-dev"
 const userAgent = "vault-plugin-secrets-auth0"
 
 const (
-	// upstreamPatience bounds work that goes on beyond its request: the requests
-	// to Auth0 that an attempt consists of at most, with a token for each.
+	// upstreamPatience bounds work that outlives its request: an attempt makes at
+	// most so many requests to Auth0, each with its token.
 	upstreamPatience = 4 * requirements.MaxRequestTimeout
-	// stopPatience is how long such work may go on when the engine stops.
+	// stopPatience is how long such work may last once the engine stops.
 	stopPatience = 5 * time.Second
 )
 
-// managementAPI is what the engine needs of Auth0. Errors are *auth0.Error,
-// whose class says whether a request took effect.
+// managementAPI is the part of Auth0 that the engine uses. Errors are *auth0.Error;
+// their class says whether a request took effect.
 type managementAPI interface {
-	// Grant gets a Management API token, unless a valid one is at hand, and
-	// says what it allows.
+	// Grant returns what the Management API token allows. It gets one unless a valid
+	// one is at hand.
 	Grant(ctx context.Context) (auth0.Grant, error)
-	// Application reads an application. What the token's scopes do not cover is
-	// hidden.
+	// Application reads an application. It hides what the token's scopes do not
+	// cover.
 	Application(ctx context.Context, clientID string) (*auth0.Application, error)
 	// SetSecret sets an application's client secret.
 	SetSecret(ctx context.Context, clientID, secret string) error
-	// Applications lists the tenant's applications, a page of them.
+	// Applications lists one page of the tenant's applications.
 	Applications(ctx context.Context, page, perPage int) (auth0.ApplicationPage, error)
-	// NewToken gets a Management API token to hand out, and asks for scopes.
+	// NewToken gets a Management API token with scopes, to hand it out.
 	NewToken(ctx context.Context, scopes []string) (auth0.AccessToken, error)
-	// EnableKey registers and enables a key of an application; RetireKey disables
-	// and removes one. Others stay as they are.
+	// EnableKey registers and enables a key of an application. RetireKey disables and
+	// removes one. They leave other keys alone.
 	EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error
 	RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error)
-	// Accepts says whether Auth0 accepts a client secret as an application's.
+	// Accepts reports whether Auth0 lets the application log in with the secret.
 	Accepts(ctx context.Context, clientID, secret string) (bool, error)
-	// RotateSecret has Auth0 make a new client secret. It is empty if Auth0 did
-	// not show it.
+	// RotateSecret has Auth0 make a new client secret. It returns "" if Auth0 does
+	// not show the secret.
 	RotateSecret(ctx context.Context, clientID string) (string, error)
-	// TokenExpiresAt is when the token at hand expires; zero: there is none.
+	// TokenExpiresAt returns when the token at hand expires. Zero: there is no token.
 	TokenExpiresAt() time.Time
-	// RateLimit is the rate limit as last seen.
+	// RateLimit returns the rate limit as last seen.
 	RateLimit() auth0.RateLimit
-	// Close gives back idle connections.
+	// Close closes idle connections.
 	Close()
 }
 
@@ -113,45 +114,43 @@ type backend struct {
 
 	served *servedSets
 	drift  *driftWatch
-	// due has the roles, the engine's own secret and the rotation of all roles
-	// attended to when it is time: see attend.
+	// due schedules the roles, the engine's own secret and the rotation of all roles:
+	// see attend.
 	due dueTimes
 
 	readEvents *readEvents
 	counters   counters
 
-	// roleLocks serialise what changes a role, and configLock what changes the
-	// configuration; they are held across calls to Auth0. commitLock is held while
-	// something is stored on which roles and configuration have to agree, and never
-	// across a call to Auth0.
-	roleLocks  *keyedLocks
-	configLock *keyedLocks
+	// locks serialise changes of a role, a token role or the configuration. They are
+	// held across calls to Auth0. commitLock is never held across calls to Auth0: it
+	// keeps roles and configuration consistent while one of them is stored.
+	locks      *keyedLocks
 	commitLock sync.Mutex
 
-	// connection is the client of the stored configuration, nil until needed
-	// and after the configuration has changed.
+	// connection is the client for the stored configuration. Nil: not needed yet, or
+	// the configuration has changed.
 	connectionLock sync.Mutex
 	connection     atomic.Pointer[connection]
 
-	// abandoned ends some time after the engine is cleaned up.
+	// abandoned ends some time after Clean.
 	abandoned context.Context // the engine's lifetime, not a call's
 	abandon   context.CancelFunc
 
-	// limits is what is known of each domain's rate limit, whichever client has
-	// learned it: domain to *auth0.Limits.
+	// limits maps a domain to its *auth0.Limits. All clients of a domain share what
+	// they learn of its rate limit.
 	limits sync.Map
 
-	// bulkNumber is that of the last rotation of all roles. Negative: not read yet.
+	// bulkNumber is the number of the last rotation of all roles.
 	bulkNumber atomic.Int64
 
-	// maxLease is the mount's longest lease, as last asked: asking is a call
-	// to Vault.
+	// maxLease is the mount's longest lease as Vault last said. Asking is a call to
+	// Vault.
 	maxLease atomic.Int64
 }
 
-// dueTimes is what the engine tells of when it is to look at something.
+// dueTimes schedules keys.
 type dueTimes interface {
-	// Set sets when the key is attended to next; zero: not by itself.
+	// Set sets when the key is attended to. Zero: not by itself.
 	Set(key string, at time.Time)
 	// Forget drops a key.
 	Forget(key string)
@@ -161,13 +160,13 @@ type dueTimes interface {
 
 var _ dueTimes = (*due.Index)(nil)
 
-// connection is a configuration and its client.
+// connection is a configuration with its client.
 type connection struct {
 	config *configEntry
 	api    managementAPI
 }
 
-// connect is the stored configuration and the client for it.
+// connect returns the stored configuration and its client.
 func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connection, error) {
 	if conn := b.connection.Load(); conn != nil {
 		return conn, nil
@@ -182,7 +181,7 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 		return nil, err
 	}
 	if config == nil {
-		return nil, notConfigured()
+		return nil, errNotConfigured
 	}
 	api, err := b.newAPI(b.clientSettings(config))
 	if err != nil {
@@ -193,35 +192,31 @@ func (b *backend) connect(ctx context.Context, storage logical.Storage) (*connec
 	return conn, nil
 }
 
-// lockConfig is configLock's lock, as a caller is told if it cannot be had.
-func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = b.configLock.lock(ctx, storageConfig); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			"the configuration is being changed by another request, which waits for Auth0: try again")
+// lock locks what is to be changed. what is how the caller is told of it.
+func (b *backend) lock(ctx context.Context, what string) (unlock func(), err error) {
+	if unlock, err = b.locks.lock(ctx, what); err != nil {
+		return nil, logical.CodedError(http.StatusServiceUnavailable, what+" is being changed by another request, which waits for Auth0: try again")
 	}
 	return unlock, nil
 }
 
-// audience is the Management API's, the domain's own unless told otherwise.
-func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
-
-// errNotConfigured is in the chain of notConfigured.
-var errNotConfigured = errors.New("not configured")
-
-type notConfiguredError struct{ logical.HTTPCodedError }
-
-func (notConfiguredError) Is(target error) bool { return target == errNotConfigured }
-
-func notConfigured() error {
-	err := badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
-		fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
-	var coded logical.HTTPCodedError
-	_ = errors.As(err, &coded)
-	return notConfiguredError{coded}
+func (b *backend) lockConfig(ctx context.Context) (unlock func(), err error) {
+	return b.lock(ctx, "the configuration")
 }
 
-// disconnect makes the next connect read the configuration anew. Calls under
-// way end on the client they have.
+func (b *backend) lockRole(ctx context.Context, name string) (unlock func(), err error) {
+	return b.lock(ctx, fmt.Sprintf("role %q", name))
+}
+
+// audience is the audience of the Management API: the domain's own unless configured.
+func (c *configEntry) audience() string { return requirements.Audience(c.Domain, c.Audience) }
+
+// errNotConfigured is a 400: the request needs a configuration, and there is none.
+var errNotConfigured = badRequest("this mount is not configured yet: write %s, %s and %s to its path %q first",
+	fieldDomain, fieldClientID, fieldClientSecret, storageConfig)
+
+// disconnect makes the next connect read the configuration again. Calls under way
+// keep the client that they have.
 func (b *backend) disconnect() {
 	b.connectionLock.Lock()
 	defer b.connectionLock.Unlock()
@@ -230,7 +225,7 @@ func (b *backend) disconnect() {
 	}
 }
 
-// clientSettings are those of the client for a configuration.
+// clientSettings returns the client's settings for a configuration.
 func (b *backend) clientSettings(c *configEntry) auth0.Config {
 	return auth0.Config{
 		Domain: c.Domain, ClientID: c.ClientID, Secrets: inClear(c.Rotation.Logins(b.rootClock())), SigningAlgorithm: c.SigningAlgorithm,
@@ -239,24 +234,22 @@ func (b *backend) clientSettings(c *configEntry) auth0.Config {
 	}
 }
 
-// limitsOf is what is known of a domain's rate limit.
+// limitsOf returns what is known of a domain's rate limit.
 func (b *backend) limitsOf(domain string) *auth0.Limits {
 	limits, _ := b.limits.LoadOrStore(domain, &auth0.Limits{})
 	return limits.(*auth0.Limits) //nolint:forcetypeassert // nothing else is stored
 }
 
-// rootClock is the rotation's view of time for the engine's own secret, which nobody
-// else is served.
+// rootClock is the clock for the engine's own secret, which is served to nobody.
 func (b *backend) rootClock() rotation.Clock {
 	return rotation.Clock{Now: b.now(), Since: b.served.servingSince, Jitter: b.jitter()}
 }
 
-// loadMount is what the mount's configuration says. Without one no secret can be
-// sent, so its defaults serve.
+// loadMount returns the mount's settings. Without a configuration no secret can be
+// sent, so the defaults do.
 func (b *backend) loadMount(ctx context.Context, storage logical.Storage) (mountSettings, error) {
 	conn, err := b.connect(ctx, storage)
-	var coded logical.HTTPCodedError
-	if err != nil && !errors.As(err, &coded) {
+	if err != nil && !errors.Is(err, errNotConfigured) {
 		return mountSettings{}, err
 	}
 	settings := settingsBy(conn)
@@ -264,9 +257,8 @@ func (b *backend) loadMount(ctx context.Context, storage logical.Storage) (mount
 	return settings, err
 }
 
-// mountInMemory is loadMount without storage, for reads of credentials. A reader
-// that comes before anything has loaded the configuration is told of schedules as
-// if none were paused.
+// mountInMemory is loadMount without storage, for reads of credentials. Until the
+// configuration is loaded it reports schedules as not paused.
 func (b *backend) mountInMemory() mountSettings { return settingsBy(b.connection.Load()) }
 
 func settingsBy(conn *connection) mountSettings {
@@ -274,13 +266,13 @@ func settingsBy(conn *connection) mountSettings {
 		return mountSettings{PropagationDelay: defaultPropagationDelay}
 	}
 	return mountSettings{
-		PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled,
+		Configured: true, PropagationDelay: conn.config.PropagationDelay, Paused: conn.config.Disabled,
 		DriftCheckPeriod: conn.config.DriftCheckPeriod,
 	}
 }
 
-// loadBulkNumber is the number of the last rotation of all roles. It is read once:
-// who orders one sets it.
+// loadBulkNumber returns the number of the last rotation of all roles. It reads
+// storage once; startBulk keeps it up to date.
 func (b *backend) loadBulkNumber(ctx context.Context, storage logical.Storage) (int, error) {
 	if known := b.bulkNumber.Load(); known >= 0 {
 		return int(known), nil
@@ -297,15 +289,15 @@ func (b *backend) loadBulkNumber(ctx context.Context, storage logical.Storage) (
 	return number, nil
 }
 
-// unknownBulkNumber: it is to be read from storage.
+// unknownBulkNumber means: read it from storage.
 const unknownBulkNumber = -1
 
-// maxLeaseTTL is the longest lease that the mount allows, at most a minute old:
-// a read of credentials does not wait for Vault to say it. If it was lowered
-// since, Vault itself caps the lease.
-func (b *backend) maxLeaseTTL() time.Duration {
-	if known := b.maxLease.Load(); known > 0 {
-		return time.Duration(known)
+// maxLeaseTTL returns the longest lease that the mount allows. A read of credentials
+// asks Vault only if ttl is above the last answer, which may have been raised since.
+// If it was lowered, Vault caps the lease until periodic asks.
+func (b *backend) maxLeaseTTL(ttl time.Duration) time.Duration {
+	if known := time.Duration(b.maxLease.Load()); ttl <= known {
+		return known
 	}
 	return b.askMaxLeaseTTL()
 }
@@ -316,8 +308,8 @@ func (b *backend) askMaxLeaseTTL() time.Duration {
 	return asked
 }
 
-// upstreamContext is a context for requests to Auth0. Where the operator has asked
-// not to wait, one is sent though the rate limit holds requests back.
+// upstreamContext is for requests to Auth0. A forced one is sent even if the rate
+// limit holds others back.
 func upstreamContext(ctx context.Context, request rotation.Request) context.Context {
 	if request.Force {
 		return auth0.Urgent(ctx)
@@ -325,9 +317,8 @@ func upstreamContext(ctx context.Context, request rotation.Request) context.Cont
 	return ctx
 }
 
-// detached is a context for work that goes on even if the caller has gone: an
-// answer of Auth0 that nobody waits for is an unclear one. It ends soon after the
-// engine stops.
+// detached returns a context that outlives the request: if nobody waits for Auth0's
+// answer, the outcome is unclear. It ends soon after the engine stops.
 func (b *backend) detached(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	ended := context.AfterFunc(b.abandoned, cancel)

@@ -17,24 +17,24 @@ const (
 	// pathRotateAllName is the path of the rotation of all roles.
 	pathRotateAllName = "rotate-all"
 
-	// dueBulk is the rotation of all roles among what is due. No role can have this
-	// name.
+	// dueBulk is the key of the rotation of all roles. No role can have this name.
 	dueBulk = "rotate-all/"
 
-	// bulkConcurrency is how many roles are asked at a time. The client holds to the
-	// tenant's rate limit.
+	// bulkConcurrency is how many roles are asked at a time. The client keeps to the
+	// rate limit.
 	bulkConcurrency = 32
-	// bulkPause is how long after a role is done it is looked whether all are.
+	// bulkPause is how long after a role's rotation the engine checks whether all are
+	// done.
 	bulkPause = time.Second
 )
 
-// underWay says whether there is something to do, or to wait for.
+// underWay reports whether the rotation is neither finished nor called off.
 func (e *bulkEntry) underWay() bool {
 	return e != nil && e.FinishedAt.IsZero() && e.CalledOffAt.IsZero()
 }
 
-// concerns says whether a role is to be asked. What format 1 ordered does not
-// concern secrets that are newer by the clock: it did not number imports.
+// concerns reports whether a role has to be asked. Format 1 did not number imports:
+// there, secrets that are newer by the clock are not concerned.
 func (e *bulkEntry) concerns(state rotation.State) bool {
 	if e.Unnumbered && state.KnownSince().After(e.StartedAt) {
 		return false
@@ -42,52 +42,58 @@ func (e *bulkEntry) concerns(state rotation.State) bool {
 	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
 }
 
-// startBulk stores a new rotation of all roles. One that is under way stays as it
-// is, but for becoming a forced one, and is not new; but roles that fail do not keep
-// the others from being rotated again.
-func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+// bulkChange is the effect of an order to rotate all roles.
+type bulkChange int
+
+const (
+	bulkGoesOn bulkChange = iota // one was under way, and stays as it is
+	bulkForced                   // one was under way, and is forced now
+	bulkBegun
+)
+
+// startBulk stores a new rotation of all roles, unless one is under way. If every
+// role of that one is done or fails, a new one begins: failing roles do not keep the
+// others from being rotated again.
+func (b *backend) startBulk(ctx context.Context, storage logical.Storage, force bool) (*bulkEntry, bulkChange, error) {
 	over, err := b.bulkThatIsOver(ctx, storage)
 	if err != nil {
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
 	return b.storeBulk(ctx, storage, force, over)
 }
 
-// storeBulk is startBulk once it is known which rotation, if any, is over.
-func (b *backend) storeBulk(
-	ctx context.Context, storage logical.Storage, force bool, over int,
-) (bulk *bulkEntry, isNew, forcedNow bool, err error) {
+// storeBulk is startBulk, given the number of the rotation that may be replaced.
+func (b *backend) storeBulk(ctx context.Context, storage logical.Storage, force bool, over int) (*bulkEntry, bulkChange, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	defer func() { b.due.Set(dueBulk, b.now()) }() // a write that failed may have taken effect
-	bulk, err = readBulk(ctx, storage)
+	bulk, err := readBulk(ctx, storage)
 	if err != nil {
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
-	isNew = !bulk.underWay() || bulk.Number == over
+	change := bulkBegun
 	switch {
-	case isNew:
+	case !bulk.underWay() || bulk.Number == over:
 		number := 1
 		if bulk != nil {
 			number = bulk.Number + 1
 		}
 		bulk = &bulkEntry{Number: number, StartedAt: b.now().UTC(), Force: force}
 	case force && !bulk.Force:
-		bulk.Force, bulk.AskedAt, forcedNow = true, time.Time{}, true
+		bulk.Force, bulk.AskedAt, change = true, time.Time{}, bulkForced
 	default:
-		return bulk, false, false, nil
+		return bulk, bulkGoesOn, nil
 	}
 	if err := writeBulk(ctx, storage, bulk); err != nil {
 		b.bulkNumber.Store(unknownBulkNumber) // it may have been stored all the same
-		return nil, false, false, err
+		return nil, bulkGoesOn, err
 	}
 	b.bulkNumber.Store(int64(bulk.Number))
-	return bulk, isNew, forcedNow, nil
+	return bulk, change, nil
 }
 
-// bulkThatIsOver is the number of the rotation under way if it has done what it
-// could, 0 if not: each role is done, or fails. By the time that it is known another
-// may have been ordered.
+// bulkThatIsOver returns the number of the rotation under way if each of its roles is
+// done or fails, else 0.
 func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (int, error) {
 	bulk, err := readBulk(ctx, storage)
 	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
@@ -100,20 +106,9 @@ func (b *backend) bulkThatIsOver(ctx context.Context, storage logical.Storage) (
 	return bulk.Number, nil
 }
 
-// callOffBulk calls off what has not begun: a role whose next secret Auth0 may have
-// goes on. It says for how many roles. What it cannot reach is done in the
-// background. Nil: nothing is under way.
-func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (bulk *bulkEntry, roles int, err error) {
-	bulk, err = b.storeCallOff(ctx, storage)
-	if err != nil || bulk == nil {
-		return nil, 0, err
-	}
-	roles, err = b.takeBack(ctx, storage, bulk)
-	return bulk, roles, err
-}
-
-// storeCallOff has no role asked any more. Nil: there is nothing to call off.
-func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
+// callOffBulk stores that no more roles are to be asked. takeBack does the rest. Nil:
+// there is nothing to call off.
+func (b *backend) callOffBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
 	defer func() { b.due.Set(dueBulk, b.now().Add(bulkLockPatience)) }() // for what the request does not reach
@@ -128,8 +123,8 @@ func (b *backend) storeCallOff(ctx context.Context, storage logical.Storage) (*b
 	return bulk, writeBulk(ctx, storage, bulk)
 }
 
-// takeBack takes the request back from each role that has not begun, and says from
-// how many.
+// takeBack takes the request back from each role that has not begun, and returns how
+// many. A role whose next secret Auth0 may have goes on.
 func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (roles int, err error) {
 	var count atomic.Int64
 	err = b.eachOfBulk(ctx, storage, func(state rotation.State) bool {
@@ -140,22 +135,28 @@ func (b *backend) takeBack(ctx context.Context, storage logical.Storage, bulk *b
 		if !ok {
 			return nil
 		}
-		mount, err := b.loadMount(ctx, role.storage)
-		if err != nil {
-			return err
-		}
-		if err := b.saveRotation(ctx, role, mount, state); err != nil {
-			return err
-		}
 		count.Add(1)
-		b.due.Set(role.name, b.now()) // what the schedule says counts again
-		return nil
+		return b.changeRequest(ctx, role, state)
 	})
 	return int(count.Load()), err
 }
 
-// attendBulk asks the roles that a rotation of all concerns, or takes that back, and
-// notes when they are done. It says when to look again: what roles do sets it, too.
+// changeRequest stores a role's state after it was asked for a rotation, or no longer
+// is, and schedules the role.
+func (b *backend) changeRequest(ctx context.Context, role *ownedRole, state rotation.State) error {
+	mount, err := b.loadMount(ctx, role.storage)
+	if err != nil {
+		return err
+	}
+	if err := b.saveRotation(ctx, role, mount, state); err != nil {
+		return err
+	}
+	b.due.Set(role.name, b.now())
+	return nil
+}
+
+// attendBulk carries the stored rotation of all roles on: it asks roles, takes
+// requests back, or notes that all are done. It returns when to retry after an error.
 func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next time.Time) {
 	bulk, err := readBulk(ctx, storage)
 	switch {
@@ -175,19 +176,16 @@ func (b *backend) attendBulk(ctx context.Context, storage logical.Storage) (next
 	return time.Time{}
 }
 
-// askAll has every role that is concerned carry the request, and notes that they do.
-// They go on by themselves: none waits for another.
+// askAll stores the request in every role that it concerns, then notes that all were
+// asked. Each role goes on by itself: none waits for another.
 func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bulkEntry) error {
 	err := b.eachOfBulk(ctx, storage, bulk.concerns, func(role *ownedRole) error {
 		present, err := readBulk(ctx, storage) // it may have been called off, or forced
 		if err != nil || present == nil || !present.underWay() || !present.concerns(role.entry.Rotation) {
 			return err
 		}
-		err = b.advance(ctx, role, rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force, OnRecord: true})
-		if err != nil && present.concerns(role.entry.Rotation) {
-			return err // it does not carry the request
-		}
-		return nil // that it makes no secret is the role's to show and to retry
+		ask := rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force}
+		return b.changeRequest(ctx, role, role.entry.Rotation.Asked(ask))
 	})
 	if err != nil {
 		return err
@@ -195,11 +193,11 @@ func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bul
 	return b.updateBulk(ctx, storage, bulk, func(stored *bulkEntry) { stored.AskedAt = b.now().UTC() })
 }
 
-// bulkLockPatience is how long a role that somebody else is busy with is waited for.
+// bulkLockPatience is how long to wait for a role that another request is changing.
 const bulkLockPatience = 10 * time.Second
 
-// eachOfBulk does something to each role whose state calls for it. One whose entry
-// cannot be read is passed over: it cannot be rotated either.
+// eachOfBulk calls do for each role whose state is wanted. It skips entries that
+// cannot be read: they cannot be rotated either.
 func (b *backend) eachOfBulk(
 	ctx context.Context, storage logical.Storage, wanted func(rotation.State) bool, do func(*ownedRole) error,
 ) error {
@@ -227,7 +225,7 @@ func (b *backend) eachOfBulk(
 	return errors.Join(err, group.Wait())
 }
 
-// finishBulk notes that all roles are done, if they are.
+// finishBulk stores that all roles are done, once they are.
 func (b *backend) finishBulk(ctx context.Context, storage logical.Storage) error {
 	bulk, err := readBulk(ctx, storage)
 	if err != nil || !bulk.underWay() || bulk.AskedAt.IsZero() {
@@ -247,8 +245,8 @@ func (b *backend) finishBulk(ctx context.Context, storage logical.Storage) error
 	return err
 }
 
-// updateBulk changes the stored rotation, unless another one or another force was
-// ordered meanwhile. bulk is what is stored then.
+// updateBulk changes the stored rotation, unless another order replaced it or forced
+// it meanwhile. bulk becomes what is stored.
 func (b *backend) updateBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry, change func(stored *bulkEntry)) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -264,14 +262,14 @@ func (b *backend) updateBulk(ctx context.Context, storage logical.Storage, bulk 
 	return err
 }
 
-// bulkCount is how far a rotation of all roles is.
+// bulkCount is the progress of a rotation of all roles.
 type bulkCount struct {
 	total, done, waiting int
 	failed               map[string]any // by role
 	left                 time.Duration
 }
 
-// countBulk counts how far a rotation is that is under way.
+// countBulk counts the progress of a rotation that is under way.
 func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *bulkEntry) (bulkCount, error) {
 	count := bulkCount{failed: map[string]any{}}
 	mount, err := b.loadMount(ctx, storage)
@@ -307,11 +305,11 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 	return count, nil
 }
 
-// lowestRate is the lowest rate limit that Auth0 has, in requests a second.
+// lowestRate is Auth0's lowest rate limit, in requests a second.
 const lowestRate = 2
 
-// timeAtPace is how long so many rotations take at the pace so far, or at the
-// lowest rate limit that Auth0 has if that says nothing yet.
+// timeAtPace estimates how long so many rotations take: at the pace so far, at worst
+// at Auth0's lowest rate limit.
 func timeAtPace(rotations, done int, since time.Duration) time.Duration {
 	each := time.Second / lowestRate
 	if since > 0 && done > 0 {

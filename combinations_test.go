@@ -538,7 +538,7 @@ func TestABulkRotationCanBeCalledOff(t *testing.T) {
 		require.Equal(t, "staged", env.read("roles/r1")[fieldPhase])
 		resp := env.must(logical.DeleteOperation, "rotate-all", nil)
 		require.NotNil(t, resp)
-		assert.Contains(t, resp.Warnings[0], "called off for 2 of 3 roles; 0 are rotated, and 1 go on")
+		assert.Contains(t, resp.Warnings[0], "called off: 2 of 3; rotated already: 0; going on, since Auth0 may have their next secret: 1")
 		assert.Equal(t, "steady", env.read("roles/r1")[fieldPhase])
 		env.auth0.interfereWith(nil)
 		first := env.auth0.secret("r0")
@@ -615,6 +615,6 @@ func TestNothingGrowsWithRolesThatAreGone(t *testing.T) {
 		assert.Empty(t, env.b.served.roles)
 		assert.Empty(t, env.b.served.loading)
 		assert.Empty(t, env.b.drift.roles)
-		assert.Empty(t, env.b.roleLocks.locks)
+		assert.Empty(t, env.b.locks.locks)
 	})
 }

@@ -22,7 +22,7 @@ const (
 	minRootPeriod = 20 * time.Second
 )
 
-// updatedConfig is what is stored, changed by what was sent and nothing else.
+// updatedConfig returns the stored configuration with the fields that were sent.
 func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (*configEntry, error) {
 	config := configEntry{
 		RequestTimeout:   defaultRequestTimeout,
@@ -37,9 +37,8 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		fieldDomain: &config.Domain, fieldClientID: &config.ClientID,
 		fieldAudience: &config.Audience, fieldCACert: &config.CACert,
 	} {
-		if value, ok := sentString(d, field); ok {
-			*target = strings.TrimSpace(value)
-		}
+		take(d, field, target)
+		*target = strings.TrimSpace(*target)
 	}
 	config.Domain = strings.ToLower(config.Domain)
 	if err := config.applyCredential(stored, d, now); err != nil {
@@ -49,18 +48,13 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 		fieldRequestTimeout: &config.RequestTimeout, fieldPropagationDelay: &config.PropagationDelay,
 		fieldDriftCheckPeriod: &config.DriftCheckPeriod,
 	} {
-		if value, ok := sentDuration(d, field); ok {
-			*target = value
-		}
+		take(d, field, target)
 	}
-	if value, ok := sentBool(d, fieldVerifyConnection); ok {
-		config.VerifyConnection = value
+	take(d, fieldVerifyConnection, &config.VerifyConnection)
+	if take(d, fieldAllowedApplications, &config.AllowedApplications) && config.AllowedApplications == nil {
+		config.AllowedApplications = []string{} // none; nil would be all
 	}
-	if value, ok := sentStrings(d, fieldAllowedApplications); ok {
-		config.AllowedApplications = append([]string{}, value...) // not nil: none, if there are none
-	}
-	plan := readSentPlan(d)
-	if err := plan.apply(&config.rotationPlan, &config.Rotation, now); err != nil {
+	if err := config.changePlan(d, &config.Rotation, now); err != nil {
 		return nil, err
 	}
 	if err := config.rotationPlan.check(minRootPeriod, "", now); err != nil {
@@ -69,13 +63,13 @@ func updatedConfig(stored *configEntry, d *framework.FieldData, now time.Time) (
 	return &config, config.check()
 }
 
-// applyCredential takes in a client secret or a private key, in place of what
-// there was. The present one, sent again for the same tenant and application,
-// changes nothing of its history; sent for others it brings nothing else with it.
+// applyCredential replaces the client secret or private key. The present one, sent
+// again for the same tenant and application, keeps its history. Sent for others, it
+// starts a new one.
 func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldData, now time.Time) error {
-	secret, secretSent := sentString(d, fieldClientSecret)
-	key, keySent := sentString(d, fieldPrivateKey)
-	algorithm, algorithmSent := sentString(d, fieldSigningAlgorithm)
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	key, keySent := sent[string](d, fieldPrivateKey)
+	algorithm, algorithmSent := sent[string](d, fieldSigningAlgorithm)
 	credential := rotation.Secret(secret + key)
 	same := stored != nil && stored.Domain == c.Domain && stored.ClientID == c.ClientID
 	switch {
@@ -104,7 +98,7 @@ func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldDat
 	return nil
 }
 
-// check refuses what cannot work, before anybody is asked.
+// check refuses settings that cannot work. It asks nobody.
 func (c *configEntry) check() error {
 	connection := requirements.Connection{
 		Domain: c.Domain, ClientID: c.ClientID, SigningAlgorithm: c.SigningAlgorithm,
@@ -140,18 +134,18 @@ func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, 
 		return err
 	}
 	if len(roles) > 0 {
-		return badRequest("%s cannot be changed while roles exist (there are %d): they belong to the tenant at %q. "+
+		return badRequest("%s cannot be changed while roles exist (%d): they belong to the tenant at %q. "+
 			"Delete them first, or mount the engine once more for the other tenant", fieldDomain, len(roles), stored.Domain)
 	}
 	return nil
 }
 
-// credentialsFitConnection refuses to send stored credentials to another domain, to
-// whoever another CA vouches for, or for another API: who may write the
-// configuration may still not be one who may know them.
+// credentialsFitConnection refuses to send the stored credential to another domain,
+// to a server that another CA vouches for, or for another API. Who may write the
+// configuration need not be allowed to know it.
 func credentialsFitConnection(stored, config *configEntry, d *framework.FieldData) error {
-	_, secretSent := sentString(d, fieldClientSecret)
-	_, keySent := sentString(d, fieldPrivateKey)
+	_, secretSent := sent[string](d, fieldClientSecret)
+	_, keySent := sent[string](d, fieldPrivateKey)
 	if stored == nil || secretSent || keySent {
 		return nil
 	}
@@ -168,9 +162,9 @@ func credentialsFitConnection(stored, config *configEntry, d *framework.FieldDat
 	return nil
 }
 
-// allows says whether an application may become a role. What has no * is a client
-// ID, and never matches a name, which somebody could choose to be that. name is ""
-// where the engine may not read it.
+// allows reports whether an application may become a role. A pattern without * is a
+// client ID. It never matches a name, which anybody could choose to be that ID. name
+// is "" where the engine may not read it.
 func (c *configEntry) allows(clientID, name string) bool {
 	return slices.ContainsFunc(c.allowedApplications(), func(pattern string) bool {
 		switch {
@@ -184,7 +178,7 @@ func (c *configEntry) allows(clientID, name string) bool {
 	})
 }
 
-// allowedApplications is AllowedApplications, with its default.
+// allowedApplications returns AllowedApplications or its default.
 func (c *configEntry) allowedApplications() []string {
 	if c.AllowedApplications == nil {
 		return []string{"*"}
@@ -192,8 +186,8 @@ func (c *configEntry) allowedApplications() []string {
 	return c.AllowedApplications
 }
 
-// concernsConnection says whether a write has to be verified. Rotation can be paused
-// while Auth0 is down.
+// concernsConnection reports whether a write has to be verified with Auth0. Others
+// work while Auth0 is down, such as pausing rotation.
 func concernsConnection(sent map[string]any) bool {
 	others := []string{
 		fieldRotationPeriod, fieldRotationSchedule, fieldRotationWindow, fieldDisableRotation, fieldPropagationDelay, fieldDriftCheckPeriod,
@@ -207,7 +201,15 @@ func concernsConnection(sent map[string]any) bool {
 	return len(sent) == 0
 }
 
-// verifyConfig gets a token with the configuration, and notes what it allows.
+// ownCA says what to do about a certificate that is not trusted.
+func ownCA(err *auth0.Error) string {
+	if slices.Contains([]string{auth0.ReasonUnknownCA, auth0.ReasonCertificate, auth0.ReasonExpired}, err.Message) {
+		return ". If a proxy of yours terminates TLS, or the domain has a CA of its own, send that CA: " + fieldCACert + "=@ca.pem"
+	}
+	return ""
+}
+
+// verifyConfig gets a token with the configuration, and notes the granted scopes.
 func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]string, error) {
 	if !config.VerifyConnection {
 		config.Scopes = nil
@@ -223,7 +225,7 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	switch {
 	case err == nil:
 	case errors.As(err, &upstream) && upstream.Class == auth0.Refused && upstream.Status == 0:
-		return nil, badRequest("the tenant cannot be reached with this configuration, nothing was stored: %s", err)
+		return nil, badRequest("the tenant cannot be reached with this configuration, nothing was stored: %s%s", err, ownCA(upstream))
 	case auth0.ClassOf(err) == auth0.Refused:
 		return nil, badRequest("Auth0 does not accept these credentials, nothing was stored: %s", err)
 	default:
@@ -241,9 +243,8 @@ func (b *backend) verifyConfig(ctx context.Context, config *configEntry) ([]stri
 	return requirements.ScopeWarnings(config.Scopes, config.SigningAlgorithm != ""), nil
 }
 
-// commitConfig stores a configuration, unless roles contradict it by now, and has
-// everything that depends on it looked at again.
-// A write that failed may have taken effect.
+// commitConfig stores a configuration, unless roles contradict it by now, and
+// schedules what depends on it. A write that failed may have taken effect.
 func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()

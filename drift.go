@@ -12,19 +12,19 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// Drift is a secret that was changed in Auth0 by somebody else. The engine
-// looks for it by reading the secret back: now and then, spread over the period
-// so that many roles are not checked at the same time, and whenever a secret is
-// staged. What it finds is adopted: served first, with ours as a fallback.
+// Drift is a secret that somebody changed in Auth0. The engine reads each secret back
+// now and then, and whenever it stages one; the checks of many roles are spread over
+// the period. It adopts what it finds: that is served first, with the engine's own as
+// a fallback.
 
 const (
 	// minDriftCheckPeriod is the shortest period between two checks.
 	minDriftCheckPeriod = 10 * time.Second
-	// driftRetry is the longest wait after a check that brought no answer.
+	// driftRetry is the longest wait after a check without an answer.
 	driftRetry = time.Hour
 )
 
-// driftDetection says whether drift can be seen.
+// driftDetection is whether drift can be seen.
 type driftDetection string
 
 const (
@@ -33,11 +33,11 @@ const (
 	driftUnavailable driftDetection = "unavailable" // the grant lacks read:client_keys
 )
 
-// errDriftUnavailable is that the secret cannot be read with the scopes granted.
+// errDriftUnavailable: the granted scopes do not let the engine read secrets.
 var errDriftUnavailable = errors.New(requirements.DriftUnavailable)
 
-// driftWatch remembers when each role is checked next. It is in memory only:
-// the times follow from the clock, so a restart loses nothing.
+// driftWatch remembers when each role is checked next. The times follow from the
+// clock, so a restart loses nothing.
 type driftWatch struct {
 	mu    sync.Mutex
 	roles map[string]driftCheck
@@ -52,7 +52,7 @@ type driftCheck struct {
 
 func newDriftWatch() *driftWatch { return &driftWatch{roles: map[string]driftCheck{}} }
 
-// next is when the role is to be checked; zero: never.
+// next returns when to check the role. Zero: never.
 func (w *driftWatch) next(name, clientID string, period time.Duration, now time.Time) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,7 +78,7 @@ func (w *driftWatch) want(name string, at time.Time) {
 	}
 }
 
-// done notes a check that was made, and why it brought nothing.
+// done notes a check. problem is why it brought nothing.
 func (w *driftWatch) done(name string, problem error, now, next time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +90,7 @@ func (w *driftWatch) done(name string, problem error, now, next time.Time) {
 	w.roles[name] = check
 }
 
-// last is what is known of the role's last check.
+// last returns what is known of the role's last check.
 func (w *driftWatch) last(name string) driftCheck {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,8 +103,8 @@ func (w *driftWatch) forget(name string) {
 	delete(w.roles, name)
 }
 
-// driftSlot is the application's next time of the period: always the same in
-// it, and spread evenly over it for many applications.
+// driftSlot is the application's next time to be checked. It is the same in every
+// period, and spreads applications evenly over it.
 func driftSlot(clientID string, period time.Duration, now time.Time) time.Time {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(clientID))
@@ -115,8 +115,10 @@ func driftSlot(clientID string, period time.Duration, now time.Time) time.Time {
 	return slot
 }
 
-// checkDriftIfDue looks for drift when it is time to. The role's lock is held.
+// checkDriftIfDue looks for drift if it is time. The caller holds the role's lock.
 func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
+	ctx, done := b.detached(ctx, upstreamPatience)
+	defer done()
 	mount, err := b.loadMount(ctx, role.storage)
 	if err != nil {
 		return err
@@ -145,7 +147,7 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
-// takeInFound has the rotation take in the secret that Auth0 has.
+// takeInFound passes the secret found in Auth0 to the rotation.
 func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountSettings, found rotation.Secret) error {
 	before := role.entry.Rotation.DriftedAt()
 	state, changed := rotation.Compared(role.entry.settings(mount), role.entry.Rotation, found, role.set.clock(b.now()))
@@ -156,10 +158,9 @@ func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountS
 		return err
 	}
 	if after := state.DriftedAt(); !after.IsZero() && after != before {
-		view := role.view(mount, b.now())
 		b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
-			"role", role.name, "version", view.Version)
-		b.roleEvent(ctx, eventDrift, role, view)
+			"role", role.name, "version", state.Version())
+		b.roleEvent(ctx, eventDrift, role)
 	}
 	return nil
 }
@@ -194,8 +195,7 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole) (rotat
 	return rotation.Secret(*app.ClientSecret), nil
 }
 
-// driftData adds to an answer what is known of a role's drift, and returns
-// warnings about it.
+// driftData adds what is known of a role's drift to an answer, and returns warnings.
 func (b *backend) driftData(name string, view rotation.View, data map[string]any) []string {
 	check, detection := b.drift.last(name), b.driftDetection()
 	if errors.Is(check.problem, errDriftUnavailable) {
@@ -220,7 +220,7 @@ func (b *backend) driftData(name string, view rotation.View, data map[string]any
 	return warnings
 }
 
-// driftDetection says whether the configuration lets drift be seen.
+// driftDetection returns whether the configuration lets drift be seen.
 func (b *backend) driftDetection() driftDetection {
 	conn := b.connection.Load()
 	switch {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
-// badRequest is a 400: what is wrong and what to do about it.
+// badRequest is a 400. Its text says what is wrong and what to do.
 func badRequest(format string, args ...any) error {
 	return logical.CodedError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
@@ -25,9 +25,9 @@ func unknownRole(name string) error {
 	return badRequest("role %q does not exist: create it at roles/%s", name, name)
 }
 
-// handled wraps the handler of an operation: it refuses input that the path
-// does not know and gives errors the form in which their status survives the
-// plugin boundary. All operations go through it.
+// handled wraps the handler of every operation: it refuses input that the path does
+// not know, and gives errors the form in which their status survives the plugin
+// boundary.
 func handled(handler framework.OperationFunc) framework.OperationFunc {
 	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 		if err := checkInput(req, d); err != nil {
@@ -38,9 +38,9 @@ func handled(handler framework.OperationFunc) framework.OperationFunc {
 	}
 }
 
-// checkInput refuses fields that the path does not have, null values, and
-// values that contradict the path. The SDK would drop the first (and warn only
-// if there is an answer), take the second for a set value, and overrule the third.
+// checkInput refuses unknown fields, null values, and a name that differs from the
+// path's. The SDK would drop the first without a word, take null for a value, and
+// overrule the third.
 func checkInput(req *logical.Request, d *framework.FieldData) error {
 	var unknown, null []string
 	for field, value := range req.Data {
@@ -61,10 +61,10 @@ func checkInput(req *logical.Request, d *framework.FieldData) error {
 	return nil
 }
 
-// checkSecretForm refuses a secret that is not a string, and one with white space
-// around it, as the line break of a file or of echo, without quoting it. Only what
-// users send is looked at: Vault's requests to revoke a lease carry what was handed
-// out with it, and are never refused.
+// checkSecretForm refuses a secret that is not a string, or has white space around
+// it, such as the line break of a file or of echo. It does not quote the secret. It
+// looks only at what users send: Vault's requests to revoke a lease carry what was
+// handed out, and are never refused.
 func checkSecretForm(req *logical.Request) error {
 	switch req.Operation {
 	case logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation:
@@ -72,9 +72,9 @@ func checkSecretForm(req *logical.Request) error {
 		return nil
 	}
 	for _, field := range []string{fieldClientSecret, fieldPrivateKey} {
-		value, sent := req.Data[field]
+		value, ok := req.Data[field]
 		text, isString := value.(string)
-		if sent && value != nil && !isString {
+		if ok && value != nil && !isString {
 			return badRequest("%s must be a string", field)
 		}
 		if field == fieldClientSecret && text != strings.TrimSpace(text) {
@@ -85,16 +85,10 @@ func checkSecretForm(req *logical.Request) error {
 }
 
 func knownFields(d *framework.FieldData) string {
-	known := make([]string, 0, len(d.Schema))
-	for field := range d.Schema {
-		if field != fieldName {
-			known = append(known, field)
-		}
-	}
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(d.Schema)), func(field string) bool { return field == fieldName })
 	if len(known) == 0 {
 		return "none"
 	}
-	sort.Strings(known)
 	return strings.Join(known, ", ")
 }
 
@@ -103,8 +97,8 @@ func quotedList(items []string) string {
 	return `"` + strings.Join(items, `", "`) + `"`
 }
 
-// unfinishedError is that a step after the first failed. It hides the class of
-// its cause: that the step was refused does not mean that nothing has changed.
+// unfinishedError: a step after the first one failed. It hides the class of its
+// cause: that this step was refused does not mean that nothing has changed.
 type unfinishedError struct {
 	what  string
 	cause error
@@ -115,9 +109,9 @@ func (e *unfinishedError) Error() string {
 	return e.what + ": " + e.cause.Error() + ". Both are kept, and it will be tried again"
 }
 
-// caught is deferred around work whose panic is to be an error of that work alone,
-// not the end of the process and of every mount in it. The log has where it was,
-// without values: an argument could be a secret.
+// caught is deferred around work. It turns a panic into an error of that work, so
+// that the process and its other mounts live on. The log gets the place without
+// values: an argument could be a secret.
 func (b *backend) caught(failed func(error), doing string) {
 	cause := recover()
 	if cause == nil {
@@ -131,7 +125,7 @@ func (b *backend) caught(failed func(error), doing string) {
 	failed(logical.CodedError(http.StatusInternalServerError, "the plugin met a defect of its own: see Vault's log, and please report it"))
 }
 
-// callers names the functions and lines that led to a panic.
+// callers returns the functions and lines that led to a panic.
 func callers() string {
 	var at strings.Builder
 	pcs := make([]uintptr, 32)
@@ -142,9 +136,8 @@ func callers() string {
 	return strings.TrimSpace(at.String())
 }
 
-// edgeError gives an error the only forms that keep their meaning over the
-// plugin boundary: a bare CodedError, or ErrReadOnly (which makes Vault forward
-// the request).
+// edgeError gives an error the only forms that keep their meaning over the plugin
+// boundary: a bare CodedError, or ErrReadOnly, which makes Vault forward the request.
 func edgeError(err error) error {
 	var coded logical.HTTPCodedError
 	var upstream *auth0.Error
@@ -156,24 +149,13 @@ func edgeError(err error) error {
 		return logical.ErrReadOnly
 	case errors.As(err, &coded):
 		return logical.CodedError(coded.Code(), err.Error())
-	case errors.As(err, &upstream):
-		return logical.CodedError(upstreamStatus(upstream), err.Error())
-	case errors.As(err, &unfinished):
+	case errors.As(err, &upstream) && upstream.Class == auth0.Refused: // which the caller can mend, as opposed to the rest
+		return logical.CodedError(http.StatusBadRequest, err.Error())
+	case errors.As(err, &upstream) && upstream.Class == auth0.Limited:
+		return logical.CodedError(http.StatusTooManyRequests, err.Error())
+	case errors.As(err, &upstream), errors.As(err, &unfinished):
 		return logical.CodedError(http.StatusBadGateway, err.Error())
 	default:
 		return err
-	}
-}
-
-// upstreamStatus is the status with which an error of Auth0 reaches the caller:
-// the refusal is his to mend, the rest is not.
-func upstreamStatus(err *auth0.Error) int {
-	switch err.Class {
-	case auth0.Refused:
-		return http.StatusBadRequest
-	case auth0.Limited:
-		return http.StatusTooManyRequests
-	default:
-		return http.StatusBadGateway
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Types of the events that the engine sends. None carries a secret.
+// Types of events. No event carries a secret.
 const (
 	eventConfigWrite  = "auth0/config-write"
 	eventConfigDelete = "auth0/config-delete"
@@ -21,8 +21,8 @@ const (
 	eventRoleDelete   = "auth0/role-delete"
 	eventRotateStaged = "auth0/rotate-staged" // the next secret is handed out
 	eventRotate       = "auth0/rotate"        // Auth0 has it
-	// eventCredsChange: what is handed out has changed, and no other event says so.
-	// Mostly that is when the previous secret is no longer handed out.
+	// eventCredsChange: the served secrets changed, and no other event says so.
+	// Mostly the previous secret is no longer served.
 	eventCredsChange = "auth0/creds-change"
 	eventRotateAll   = "auth0/rotate-all"   // a rotation of all roles is through
 	eventRootRotate  = "auth0/root-rotate"  // the engine's own secret is a new one
@@ -32,8 +32,8 @@ const (
 	eventDrift       = "auth0/drift"        // a secret that was set outside Vault was adopted
 )
 
-// event tells those who listen. That nobody can is no error: subscribing is a
-// feature of Vault Enterprise, and OpenBao has no events.
+// event sends an event. It is no error that nobody can subscribe: only Vault
+// Enterprise lets them, and OpenBao has no events.
 func (b *backend) event(ctx context.Context, kind, path string, more ...string) {
 	metadata := append([]string{logical.EventMetadataPath, path}, more...)
 	err := logical.SendEvent(ctx, b, kind, metadata...)
@@ -43,11 +43,11 @@ func (b *backend) event(ctx context.Context, kind, path string, more ...string) 
 }
 
 const (
-	// eventSlots bounds the events of reads that are on their way. A read does
-	// not wait for its event: if none is free, there is no event of it.
+	// eventSlots bounds the events of reads under way. A read does not wait: without
+	// a free slot there is no event.
 	eventSlots = 64
-	// enterprise marks the version of a Vault in which somebody can subscribe to
-	// events. An event is a call to Vault, too dear for each read where nobody can.
+	// enterprise marks a Vault in which somebody can subscribe. An event is a call to
+	// Vault: too dear for every read where nobody can.
 	enterprise = "+ent"
 )
 
@@ -59,10 +59,7 @@ type readEvents struct {
 	work   sync.WaitGroup
 }
 
-func newReadEvents() *readEvents { return &readEvents{slots: make(chan struct{}, eventSlots)} }
-
-// readEvent is an event about something that was handed out, sent in the
-// background.
+// readEvent sends an event about a read in the background.
 func (b *backend) readEvent(ctx context.Context, kind, path string, more ...string) {
 	ctx = context.WithoutCancel(ctx)
 	r := b.readEvents

@@ -11,7 +11,6 @@ const (
 
 	exampleImportedAt = "2026-01-05T09:00:00Z"
 	exampleStagedAt   = "2026-02-04T08:44:59Z"
-	exampleReadyAt    = "2026-02-04T08:59:59Z"
 	exampleDueAt      = "2026-02-04T09:00:00Z"
 )
 
@@ -28,7 +27,7 @@ var (
 		fieldLastVaultRotation:   exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	})
 	exampleTimeline = map[string]any{
-		fieldPhase: string(rotation.Staged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleReadyAt,
+		fieldPhase: string(rotation.Staged), fieldVersion: 1, fieldStagedAt: exampleStagedAt, fieldReadyAt: exampleDueAt,
 		fieldLastVaultRotation: exampleImportedAt, fieldNextVaultRotation: exampleDueAt, fieldFailures: 0,
 	}
 	exampleRole = merged(examplePlan, exampleTimeline, map[string]any{
@@ -57,7 +56,7 @@ var (
 		fieldLastError: "set secret: no clear answer from Auth0 (502)", fieldFailures: 1, fieldRetryAt: exampleDueAt,
 	}
 	exampleStatus = map[string]any{
-		fieldRoles: 120, fieldPhases: map[string]any{string(rotation.Steady): 117, string(rotation.Staged): 2, string(rotation.Propagating): 1},
+		fieldConfigured: true, fieldRoles: 120, fieldPaused: 0, fieldPhases: map[string]any{string(rotation.Steady): 117, string(rotation.Staged): 2, string(rotation.Propagating): 1},
 		fieldDisableRotation: false, fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
 		fieldDriftDetection: string(driftOn), fieldDrifted: map[string]any{}, fieldNextVaultRotation: exampleDueAt,
 		fieldServingSince: exampleImportedAt, fieldTokenExpires: exampleDueAt, fieldRateLimit: 50, fieldRateLimitLeft: 49,

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/due"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // Factory makes the backend of one mount.
@@ -39,9 +41,8 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		drift:      newDriftWatch(),
-		readEvents: newReadEvents(),
-		roleLocks:  newKeyedLocks(),
-		configLock: newKeyedLocks(),
+		readEvents: &readEvents{slots: make(chan struct{}, eventSlots)},
+		locks:      newKeyedLocks(),
 	}
 	b.bulkNumber.Store(unknownBulkNumber)
 	b.abandoned, b.abandon = context.WithCancel(context.Background()) //nolint:gosec // clean calls it
@@ -55,7 +56,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: []string{storageConfig, storageRoles},
 		},
-		// Paths are matched in this order: what is read most comes first.
+		// Paths are matched in this order: the most frequent reads come first.
 		Paths: framework.PathAppend(
 			b.pathCreds(),
 			b.pathConfig(),
@@ -70,7 +71,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 			b.pathStatus(),
 			b.pathMetrics(),
 		),
-		Secrets:        []*framework.Secret{b.secretType(), b.tokenSecretType()},
+		Secrets:        []*framework.Secret{leaseType(secretTypeCredentials), leaseType(secretTypeToken)},
 		InitializeFunc: e.initialize,
 		PeriodicFunc:   e.periodic,
 		Invalidate:     e.invalidate,
@@ -79,7 +80,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 	return e
 }
 
-// waitFor lets time pass, unless the context ends.
+// waitFor waits, unless the context ends.
 func waitFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -89,8 +90,8 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// HandleExistenceCheck and HandleRequest refuse secrets of another type than
-// string before the SDK does: its error quotes the value, and Vault logs it.
+// HandleExistenceCheck and HandleRequest refuse secrets that are not strings before
+// the SDK does: its error quotes the value, and Vault logs it.
 func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return false, false, errutil.UserError{Err: err.Error()}
@@ -99,25 +100,44 @@ func (e *pluginBackend) HandleExistenceCheck(ctx context.Context, req *logical.R
 	return e.Backend.HandleExistenceCheck(ctx, req)
 }
 
-// HandleRequest is explained at HandleExistenceCheck.
+// HandleRequest: see HandleExistenceCheck.
 func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	if err := checkSecretForm(req); err != nil {
 		return nil, err
 	}
 	defer e.caught(func(failure error) { resp, err = nil, failure }, string(req.Operation)+" of "+req.Path)
-	return e.Backend.HandleRequest(ctx, req)
+	resp, err = e.Backend.HandleRequest(ctx, req)
+	if errors.Is(err, logical.ErrUnsupportedPath) {
+		err = e.wrongPath(req.Path)
+	}
+	return resp, err
 }
 
-// initialize starts what goes on in the background. Vault calls it after unseal,
-// mount and reload.
+// wrongPath explains a path that does not exist, where it can. The CLI strips the
+// slash of rotate/: an empty variable must not rotate everything. Users of other
+// engines type rotate-role/.
+func (e *pluginBackend) wrongPath(path string) error {
+	kind, name, _ := strings.Cut(path, "/")
+	switch {
+	case kind == "rotate" && name == "":
+		return badRequest("say which role: rotate/<name>. To rotate all of them, write to %s", pathRotateAllName)
+	case kind == "rotate-role":
+		return badRequest("roles are rotated at rotate/<name>, without -role")
+	case name != "" && e.Route(kind+"/name") != nil:
+		return badRequest("%q is not a name: names are of letters, digits, _, - and ., and begin and end with a letter, a digit or _", name)
+	}
+	return logical.ErrUnsupportedPath
+}
+
+// initialize starts the background work. Vault calls it after unseal, mount and
+// reload.
 func (e *pluginBackend) initialize(_ context.Context, req *logical.InitializationRequest) error {
 	e.start(req.Storage)
 	return nil
 }
 
-// periodic runs every minute. It starts what initialize could not, looks at the
-// clock, and refreshes what is remembered of the mount's tuning. Vault also calls
-// it while it takes the mount away.
+// periodic runs every minute. It starts what initialize could not, checks the clock,
+// and asks for the mount's longest lease. Vault calls it at unmount, too.
 func (e *pluginBackend) periodic(_ context.Context, req *logical.Request) error {
 	if e.System().Tainted() {
 		return nil
@@ -130,7 +150,7 @@ func (e *pluginBackend) periodic(_ context.Context, req *logical.Request) error 
 	return nil
 }
 
-// start has everything attended to that may be due, where storage can be written.
+// start schedules everything, where storage can be written.
 func (e *pluginBackend) start(storage logical.Storage) {
 	e.commitLock.Lock()
 	defer e.commitLock.Unlock()
@@ -144,12 +164,13 @@ func (e *pluginBackend) start(storage logical.Storage) {
 	e.index.Start()
 }
 
-// attend does what is due for one key, and says when to come back.
+// attend does what is due for one key, and returns when to come back.
 func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time) {
 	defer e.caught(func(error) { next = e.now().Add(panicRetry) }, "background work for "+key)
 	switch key {
 	case dueRoot:
-		return e.attendRoot(ctx, e.storage)
+		next, _ = e.rotateRoot(ctx, e.storage, rotation.Ask{}) // the error is stored, or logged
+		return next
 	case dueBulk:
 		return e.attendBulk(ctx, e.storage)
 	case storageRoles:
@@ -159,7 +180,7 @@ func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time)
 	}
 }
 
-// invalidate drops what is in memory of an entry that another node has written.
+// invalidate forgets an entry that another node has written.
 func (e *pluginBackend) invalidate(_ context.Context, key string) {
 	switch name, isRole := strings.CutPrefix(key, storageRoles); {
 	case isRole:
@@ -171,7 +192,7 @@ func (e *pluginBackend) invalidate(_ context.Context, key string) {
 	}
 }
 
-// clean stops the background work and waits for it. What goes on beyond its request
+// clean stops the background work and waits for it. Work that outlives its request
 // ends soon.
 func (e *pluginBackend) clean(context.Context) {
 	time.AfterFunc(stopPatience, e.abandon)

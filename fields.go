@@ -1,7 +1,6 @@
 package auth0secrets
 
 import (
-	"fmt"
 	"maps"
 	"strconv"
 	"time"
@@ -9,7 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 )
 
-// Names of fields, as requests and answers carry them.
+// Names of fields in requests and answers.
 const (
 	fieldName = "name"
 
@@ -62,14 +61,14 @@ const (
 	fieldDriftDetectedAt = "drift_detected_at"
 )
 
-// What the fields mean, for path-help, OpenAPI and the answers' schemas alike.
+// Descriptions of fields, for path-help, OpenAPI and answers.
 const (
 	descName = "Name of the role. One role stands for one Auth0 application."
 
 	descDomain              = "Domain of the Auth0 tenant: a host, or host:port; no scheme, no path. Cannot be changed while roles exist, and only together with the credentials for it."
 	descEngineClientID      = "Client ID of the machine-to-machine application with which the engine calls Auth0's Management API."
-	descEngineSecret        = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it by one that nobody knows."
-	descPrivateKey          = "RSA private key (PEM, at least 2048 bits) of the machine-to-machine application, if it authenticates by private_key_jwt. Excludes client_secret. Never returned. rotate-root replaces it by one that nobody knows."
+	descEngineSecret        = "Client secret of the machine-to-machine application. Never returned. rotate-root replaces it with one that only Vault knows."
+	descPrivateKey          = "RSA private key (PEM, at least 2048 bits) of the machine-to-machine application, if it authenticates by private_key_jwt. Excludes client_secret. Never returned. rotate-root replaces it with one that only Vault knows."
 	descSigningAlgorithm    = "Algorithm with which private_key signs: RS256 (default), RS384 or PS256, as registered in Auth0."
 	descAuthMethod          = "How the engine authenticates: client_secret_post or private_key_jwt."
 	descAudience            = "Audience of the Management API. With a custom domain, the tenant's own: https://<tenant>.auth0.com/api/v2/."
@@ -89,8 +88,8 @@ const (
 	descRootRotationPeriod = "How often the engine's own credential is rotated: 0 (only by rotate-root) or at least 20s."
 	descRotationSchedule   = "When to rotate, as a cron expression of five fields in UTC. Excludes rotation_period. Empty: no schedule."
 	descRotationWindow     = "How long after its time a scheduled rotation may still take effect; after that it waits for the next time. At least 1h; 0: no limit. Only with rotation_schedule."
-	descDisableRotation    = "Whether scheduled rotation rests: nothing begins or takes effect by itself. rotate/<name> works all the same."
-	descDisableMount       = "Whether scheduled rotation rests for all roles of the mount. rotate/<name> works all the same."
+	descDisableRotation    = "Pause scheduled rotation: nothing begins or takes effect by itself. rotate/<name> still works."
+	descDisableMount       = "Pause scheduled rotation of the whole mount. rotate/<name> still works."
 
 	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
 	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault: of at least 32 characters. Empty: 48 random bytes in URL-safe base64."
@@ -101,12 +100,14 @@ const (
 	descCredsSecret         = "The client secret to try first."
 	descFallback            = "The client secret to try if the first is refused. Empty when there is none."
 	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them."
-	descCredsRotationPeriod = "Seconds between rotations. Of a role that is rotated by hand only: its ttl, since its credentials may change at any time."
+	descCredsRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. 0: the role is rotated by hand only."
+
+	descStaticRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. The ttl of a role that is rotated by hand only."
 
 	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out)."
 	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."
 	descStagedAt          = "When the next secret was staged."
-	descReadyAt           = "When the staged secret is to be set in Auth0: no live lease lacks it by then."
+	descReadyAt           = "When the staged secret can be set in Auth0: by then every live lease has it."
 	descFallbackUntil     = "Until when the previous secret is served, too."
 	descLastVaultRotation = "When the current secret was set in Auth0, or imported."
 	descNextVaultRotation = "When the next rotation takes effect. Absent when none is planned."
@@ -162,13 +163,31 @@ func required(field *framework.FieldSchema) *framework.FieldSchema {
 	return field
 }
 
-// inSeconds is how durations stand in answers.
+// answered returns settings as fields of an answer: required, durations in seconds.
+func answered(settings fieldSchemas) fieldSchemas {
+	fields := fieldSchemas{}
+	for name, setting := range settings {
+		field := &framework.FieldSchema{Type: setting.Type, Description: setting.Description, Required: true}
+		switch setting.Type {
+		case framework.TypeDurationSecond:
+			field.Type, field.Description = framework.TypeInt, setting.Description+" In seconds."
+		case framework.TypeCommaStringSlice:
+			field.Type = framework.TypeStringSlice
+		case framework.TypeBool:
+			field.Default = setting.Default
+		}
+		fields[name] = field
+	}
+	return fields
+}
+
+// inSeconds is the form of durations in answers.
 func inSeconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// inRFC3339 is how times stand in answers.
+// inRFC3339 is the form of times in answers.
 func inRFC3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// putTimes adds those of the times that there are to an answer.
+// putTimes adds times to an answer, but no zero ones.
 func putTimes(data map[string]any, times map[string]time.Time) {
 	for field, at := range times {
 		if !at.IsZero() {
@@ -177,53 +196,25 @@ func putTimes(data map[string]any, times map[string]time.Time) {
 	}
 }
 
-// sentString is a string field of a request. False: it was not sent.
-func sentString(d *framework.FieldData, field string) (string, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return "", false
-	}
-	return fmt.Sprint(value), true
-}
-
-// sentDuration is a duration field of a request. False: it was not sent.
-func sentDuration(d *framework.FieldData, field string) (time.Duration, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return 0, false
-	}
-	seconds, ok := value.(int)
-	return time.Duration(seconds) * time.Second, ok
-}
-
-// sentBool is a bool field of a request. False, false: it was not sent.
-func sentBool(d *framework.FieldData, field string) (value, sent bool) {
+// sent returns a field of a request. False: the request does not have it.
+func sent[T any](d *framework.FieldData, field string) (value T, ok bool) {
 	raw, ok := d.GetOk(field)
-	if !ok {
-		return false, false
+	if seconds, isInt := raw.(int); isInt && d.Schema[field].Type == framework.TypeDurationSecond {
+		raw = time.Duration(seconds) * time.Second
 	}
-	value, sent = raw.(bool)
-	return value, sent
+	if ok {
+		value, ok = raw.(T)
+	}
+	return value, ok
 }
 
-// sentInt is an int field of a request. False: it was not sent.
-func sentInt(d *framework.FieldData, field string) (int, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return 0, false
+// take sets target to a field of a request, if the request has it.
+func take[T any](d *framework.FieldData, field string, target *T) (ok bool) {
+	value, ok := sent[T](d, field)
+	if ok {
+		*target = value
 	}
-	number, ok := value.(int)
-	return number, ok
-}
-
-// sentStrings is a list field of a request. False: it was not sent.
-func sentStrings(d *framework.FieldData, field string) ([]string, bool) {
-	value, ok := d.GetOk(field)
-	if !ok {
-		return nil, false
-	}
-	list, ok := value.([]string)
-	return list, ok
+	return ok
 }
 
 func sensitiveField(description string) *framework.FieldSchema {
@@ -232,7 +223,7 @@ func sensitiveField(description string) *framework.FieldSchema {
 	return field
 }
 
-// merged puts sets of fields, or of their values, together.
+// merged merges maps.
 func merged[V any](sets ...map[string]V) map[string]V {
 	all := map[string]V{}
 	for _, set := range sets {
@@ -247,4 +238,13 @@ func mapField(description string) *framework.FieldSchema {
 
 func listField(description string) *framework.FieldSchema {
 	return &framework.FieldSchema{Type: framework.TypeStringSlice, Description: description}
+}
+
+// allowedValues are the values that a field may have.
+func allowedValues[T any](allowed []T) []any {
+	all := make([]any, len(allowed))
+	for i, value := range allowed {
+		all[i] = value
+	}
+	return all
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -97,7 +98,7 @@ func FuzzRoleNames(f *testing.F) {
 	f.Add("auth0-", "---", "x")
 	f.Add("p.", "日本", "A_-")
 	f.Fuzz(func(t *testing.T, prefix, name, clientID string) {
-		if !validPrefix.MatchString(prefix) || checkClientID(clientID) != nil {
+		if !validPrefix.MatchString(prefix) || requirements.CheckClientID(clientID) != nil {
 			t.Skip()
 		}
 		app := &auth0.Application{ClientID: clientID, Name: name}

@@ -129,8 +129,6 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"status":           {logical.ReadOperation},
 		"metrics":          {logical.ReadOperation},
 		"rotate-all":       {logical.UpdateOperation, logical.ReadOperation, logical.DeleteOperation},
-		"rotate":           {logical.UpdateOperation, logical.ReadOperation},
-		"rotate-role/x":    {logical.UpdateOperation, logical.ReadOperation},
 		"rotate-root":      {logical.UpdateOperation},
 		"roles-import":     {logical.UpdateOperation},
 		"applications/":    {logical.ListOperation},

@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// keyedLocks gives each key a lock of its own, for as long as somebody wants
-// it. Unlike a striped table, one key never waits for another; and waiting ends
-// with the context. They are held while Auth0 is called, so nothing that reads
-// credentials takes one.
+// keyedLocks has a lock for each key. Unlike in a striped table, no key waits for
+// another, and waiting ends with the context. They are held while Auth0 is called, so
+// no read of credentials takes one.
 type keyedLocks struct {
 	mu    sync.Mutex
 	locks map[string]*keyedLock
@@ -23,7 +22,7 @@ type keyedLock struct {
 
 func newKeyedLocks() *keyedLocks { return &keyedLocks{locks: map[string]*keyedLock{}} }
 
-// lock waits for the key's lock. The returned function releases it.
+// lock waits for the key's lock. unlock releases it.
 func (k *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
 	k.mu.Lock()
 	l := k.locks[key]

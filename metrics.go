@@ -14,8 +14,8 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// What the engine tells Prometheus. No label has a secret in it, or one of ever more
-// values, as the name of a role would be: status has the names.
+// Metrics for Prometheus. No label carries a secret or has ever more values, as names
+// of roles would: status has these.
 
 // Names of metrics.
 const (
@@ -39,7 +39,7 @@ const (
 	metricRequests           = "auth0_requests_total"
 )
 
-// Names of their labels.
+// Names of labels.
 const (
 	labelVersion  = "version"
 	labelPhase    = "phase"
@@ -50,7 +50,7 @@ const (
 	labelStatus   = "status"
 )
 
-// rotated is what a rotation is of.
+// rotated is whose secret was rotated.
 type rotated int
 
 const (
@@ -67,8 +67,8 @@ var (
 	}
 )
 
-// counters are what happened in the mount since this process began. To count costs a
-// read of credentials one atomic addition.
+// counters count since the process began. Counting a read of credentials costs one
+// atomic addition.
 type counters struct {
 	reads, staticReads atomic.Uint64
 	tokens             atomic.Uint64 // handed out by tokens/
@@ -83,13 +83,13 @@ func (c *counters) attempted(of rotated, o rotation.Outcome) rotation.Outcome {
 	return o
 }
 
-// exposition is metrics as Prometheus takes them.
+// exposition collects metrics in Prometheus' text format.
 type exposition struct {
 	text bytes.Buffer
 	err  error
 }
 
-// sample is a value, and the names and values of its labels in turn.
+// sample is a value with the names and values of its labels in turn.
 type sample struct {
 	value  float64
 	labels []string
@@ -97,8 +97,8 @@ type sample struct {
 
 func value(v float64, labels ...string) sample { return sample{v, labels} }
 
-// gauge adds a metric that is now so, counter one that only grows. Without samples
-// there is none.
+// gauge adds a metric with a present value, counter one that only grows. Without
+// samples they add nothing.
 func (e *exposition) gauge(name, help string, samples ...sample) {
 	e.add(name, help, dto.MetricType_GAUGE, func(v float64) *dto.Metric { return &dto.Metric{Gauge: &dto.Gauge{Value: &v}} }, samples)
 }
@@ -122,8 +122,7 @@ func (e *exposition) add(name, help string, kind dto.MetricType, metric func(flo
 	_, e.err = expfmt.MetricFamilyToText(&e.text, family)
 }
 
-// metrics is how the mount is doing, for Prometheus. It costs what status does, and
-// Auth0 nothing.
+// metrics returns the metrics of the mount. Like status it does not call Auth0.
 func (b *backend) metrics(ctx context.Context, storage logical.Storage) ([]byte, error) {
 	roles, err := b.countRoles(ctx, storage)
 	if err != nil {
@@ -149,7 +148,7 @@ func yes(is bool) sample {
 	return value(0)
 }
 
-// roles adds what status says of the roles.
+// roles adds the counts of status.
 func (e *exposition) roles(c *roleCount) {
 	e.gauge(metricRoles, "How many roles there are.", value(float64(c.total)))
 	phases := make([]sample, 0, len(c.phases))
@@ -179,8 +178,8 @@ func (e *exposition) rateLimit(limit auth0.RateLimit) {
 	}
 }
 
-// counters adds what was counted. What has not happened yet is there with 0: an
-// increase can be seen only from a value.
+// counters adds the counters. Those still at 0 are there, too: an increase shows only
+// against an earlier value.
 func (e *exposition) counters(c *counters) {
 	number := func(n uint64, labels ...string) sample { return value(float64(n), labels...) }
 	rotations := make([]sample, 0, len(rotatedNames))

@@ -35,7 +35,7 @@ Without page all are listed, up to 1000; with page, that page of Auth0's list.`
 
 	defaultPerPage = 50
 	maxPerPage     = 100
-	// maxListed is how far Auth0 lets anybody page.
+	// maxListed is how many applications Auth0 lists at most.
 	maxListed = 1000
 )
 
@@ -71,7 +71,8 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	if err != nil {
 		return nil, err
 	}
-	roles, err := b.rolesByApplication(ctx, req.Storage)
+	roles := map[string]string{} // by client ID
+	_, _, err = b.eachRole(ctx, req.Storage, func(name string, set *servedSet) { roles[set.role.ClientID] = name })
 	if err != nil {
 		return nil, err
 	}
@@ -94,52 +95,50 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	if found.Total >= 0 {
 		resp.Data[fieldTotal] = found.Total
 	}
-	if found.cut {
+	if isCut(found) {
 		resp.AddWarning(fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists", maxListed))
 	}
 	return resp, nil
 }
 
-// applicationList is what was listed of the tenant's applications.
-type applicationList struct {
-	auth0.ApplicationPage
-	cut bool // there are more
+// isCut reports whether a list of all applications ends before the last one.
+func isCut(all auth0.ApplicationPage) bool {
+	return len(all.Applications) >= maxListed && (all.Total < 0 || all.Total > maxListed)
 }
 
-// listApplications gets the page that the request names, or all.
-func listApplications(ctx context.Context, api managementAPI, d *framework.FieldData) (applicationList, error) {
-	page, wantsPage := sentInt(d, fieldPage)
-	perPage, wantsSize := sentInt(d, fieldPerPage)
+// listApplications gets the requested page, or all pages.
+func listApplications(ctx context.Context, api managementAPI, d *framework.FieldData) (auth0.ApplicationPage, error) {
+	page, wantsPage := sent[int](d, fieldPage)
+	perPage, wantsSize := sent[int](d, fieldPerPage)
 	switch {
 	case wantsPage && page < 0:
-		return applicationList{}, badRequest("%s must not be negative", fieldPage)
+		return auth0.ApplicationPage{}, badRequest("%s must not be negative", fieldPage)
 	case wantsSize && (perPage < 1 || perPage > maxPerPage):
-		return applicationList{}, badRequest("%s must be between 1 and %d", fieldPerPage, maxPerPage)
+		return auth0.ApplicationPage{}, badRequest("%s must be between 1 and %d", fieldPerPage, maxPerPage)
 	case wantsSize && !wantsPage:
-		return applicationList{}, badRequest("%s is only for use with %s", fieldPerPage, fieldPage)
+		return auth0.ApplicationPage{}, badRequest("%s is only for use with %s", fieldPerPage, fieldPage)
 	case !wantsPage:
 		return allApplications(ctx, api)
 	case !wantsSize:
 		perPage = defaultPerPage
 	}
 	found, err := api.Applications(ctx, page, perPage)
-	return applicationList{ApplicationPage: found}, listError(err)
+	return found, listError(err)
 }
 
-// allApplications gets page after page.
-func allApplications(ctx context.Context, api managementAPI) (applicationList, error) {
-	all := applicationList{ApplicationPage: auth0.ApplicationPage{Total: -1}}
+// allApplications gets all pages.
+func allApplications(ctx context.Context, api managementAPI) (auth0.ApplicationPage, error) {
+	all := auth0.ApplicationPage{Total: -1}
 	for page := range maxListed / maxPerPage {
 		found, err := api.Applications(ctx, page, maxPerPage)
 		if err != nil {
-			return applicationList{}, listError(err)
+			return auth0.ApplicationPage{}, listError(err)
 		}
 		all.Applications, all.Total = append(all.Applications, found.Applications...), found.Total
 		if len(found.Applications) < maxPerPage {
-			return all, nil
+			break
 		}
 	}
-	all.cut = all.Total < 0 || all.Total > maxListed
 	return all, nil
 }
 
@@ -148,11 +147,4 @@ func listError(err error) error {
 		return badRequest("the engine's grant has none of the scopes that let it list applications: %s or %s", scopeReadClients, scopeReadClientKeys)
 	}
 	return err
-}
-
-// rolesByApplication names the role of each application that has one.
-func (b *backend) rolesByApplication(ctx context.Context, storage logical.Storage) (map[string]string, error) {
-	roles := map[string]string{}
-	_, _, err := b.eachRole(ctx, storage, func(name string, set *servedSet) { roles[set.role.ClientID] = name })
-	return roles, err
 }

@@ -29,29 +29,19 @@ func (b *backend) pathConfig() []*framework.Path {
 		Description: "Configure the tenant with a machine-to-machine application.",
 		Data:        map[string]any{fieldDomain: exampleDomain, fieldClientID: exampleEngineID, fieldClientSecret: "..."},
 	})
-	patch := writes(b.configPatch, "Change the configuration that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.configWrite, "Change the configuration that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Rotate the engine's own secret every 30 days.",
 		Data:        map[string]any{fieldRotationPeriod: "720h"},
 	})
 	return []*framework.Path{{
 		Pattern:      storageConfig + "$",
 		DisplayAttrs: named("configuration"),
-		Fields: merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
-			fieldDomain:           stringField(descDomain),
-			fieldClientID:         stringField(descEngineClientID),
+		Fields: merged(configSettingFields(), fieldSchemas{
 			fieldClientSecret:     sensitiveField(descEngineSecret),
 			fieldPrivateKey:       sensitiveField(descPrivateKey),
-			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: signingAlgorithms()},
-			fieldAudience:         stringField(descAudience),
-			fieldCACert:           stringField(descCACert),
-			fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
-			fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
-			fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
-			fieldVerifyConnection: boolField(descVerifyConnection, true),
-
-			fieldAllowedApplications: {Type: framework.TypeCommaStringSlice, Description: descAllowedApplications, Default: []string{"*"}},
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: allowedValues(auth0.SigningAlgorithms)},
 		}),
-		ExistenceCheck: b.configExists,
+		ExistenceCheck: exists(storageConfig),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
@@ -64,41 +54,34 @@ func (b *backend) pathConfig() []*framework.Path {
 	}}
 }
 
-// How an application authenticates, as Auth0 names it.
+// How an application authenticates, in Auth0's words.
 const (
 	authMethodSecret = "client_secret_post"
 	authMethodKey    = "private_key_jwt"
 )
 
-func configAnswerFields() fieldSchemas {
-	return merged(rootTimelineFields(), planAnswerFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
-		fieldDomain:           required(stringField(descDomain)),
-		fieldClientID:         required(stringField(descEngineClientID)),
-		fieldAuthMethod:       required(stringField(descAuthMethod)),
-		fieldSigningAlgorithm: stringField(descSigningAlgorithm),
-		fieldAudience:         required(stringField(descAudience)),
-		fieldCACert:           required(stringField(descCACert)),
-		fieldRequestTimeout:   required(intField(descRequestTimeout + " In seconds.")),
-		fieldPropagationDelay: required(intField(descPropagationDelay + " In seconds.")),
-		fieldDriftCheckPeriod: required(intField(descDriftCheckPeriod + " In seconds.")),
-		fieldVerifyConnection: required(boolField(descVerifyConnection, true)),
-		fieldScopes:           required(listField(descScopes)),
+// configSettingFields are the settings that a read shows.
+func configSettingFields() fieldSchemas {
+	return merged(planFields(descRootRotationPeriod, descDisableMount), fieldSchemas{
+		fieldDomain:           stringField(descDomain),
+		fieldClientID:         stringField(descEngineClientID),
+		fieldAudience:         stringField(descAudience),
+		fieldCACert:           stringField(descCACert),
+		fieldRequestTimeout:   durationField(descRequestTimeout, defaultRequestTimeout),
+		fieldPropagationDelay: durationField(descPropagationDelay, defaultPropagationDelay),
+		fieldDriftCheckPeriod: durationField(descDriftCheckPeriod, defaultDriftCheckPeriod),
+		fieldVerifyConnection: boolField(descVerifyConnection, true),
 
-		fieldAllowedApplications: required(listField(descAllowedApplications)),
+		fieldAllowedApplications: {Type: framework.TypeCommaStringSlice, Description: descAllowedApplications, Default: []string{"*"}},
 	})
 }
 
-func signingAlgorithms() []any {
-	all := make([]any, 0, len(auth0.SigningAlgorithms))
-	for _, algorithm := range auth0.SigningAlgorithms {
-		all = append(all, algorithm)
-	}
-	return all
-}
-
-func (b *backend) configExists(ctx context.Context, req *logical.Request, _ *framework.FieldData) (bool, error) {
-	config, err := readConfig(ctx, req.Storage)
-	return config != nil, err
+func configAnswerFields() fieldSchemas {
+	return merged(rootTimelineFields(), answered(configSettingFields()), fieldSchemas{
+		fieldAuthMethod:       required(stringField(descAuthMethod)),
+		fieldSigningAlgorithm: stringField(descSigningAlgorithm),
+		fieldScopes:           required(listField(descScopes)),
+	})
 }
 
 func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -110,7 +93,7 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 	if scopes == nil {
 		scopes = []string{}
 	}
-	data := map[string]any{
+	data := merged(b.rootTimeline(config), config.answer(), map[string]any{
 		fieldDomain:           config.Domain,
 		fieldClientID:         config.ClientID,
 		fieldAuthMethod:       authMethodSecret,
@@ -123,24 +106,15 @@ func (b *backend) configRead(ctx context.Context, req *logical.Request, _ *frame
 		fieldScopes:           scopes,
 
 		fieldAllowedApplications: config.allowedApplications(),
-	}
+	})
 	if config.SigningAlgorithm != "" {
 		data[fieldAuthMethod], data[fieldSigningAlgorithm] = authMethodKey, config.SigningAlgorithm
 	}
-	config.answer(data)
-	b.rootTimeline(config, data)
 	return &logical.Response{Data: data}, nil
 }
 
+// configWrite creates the configuration, or changes it. A patch only changes it.
 func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(ctx, req, d, true)
-}
-
-func (b *backend) configPatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeConfig(ctx, req, d, false)
-}
-
-func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return nil, err
@@ -151,8 +125,8 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 	if err != nil {
 		return nil, err
 	}
-	if stored == nil && !create {
-		return nil, notConfigured()
+	if stored == nil && req.Operation == logical.PatchOperation {
+		return nil, errNotConfigured
 	}
 	config, err := updatedConfig(stored, d, b.now())
 	if err != nil {
@@ -179,10 +153,7 @@ func (b *backend) changeConfig(ctx context.Context, req *logical.Request, d *fra
 		return nil, err
 	}
 	b.event(ctx, eventConfigWrite, storageConfig, logical.EventMetadataModified, "true")
-	if len(warnings) == 0 {
-		return nil, nil
-	}
-	return &logical.Response{Warnings: warnings}, nil
+	return onlyWarnings(warnings, nil)
 }
 
 func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -199,7 +170,7 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, err
 	}
 	if len(roles) > 0 {
-		return nil, badRequest("the configuration cannot be deleted while roles exist (there are %d): delete them first", len(roles))
+		return nil, badRequest("the configuration cannot be deleted while roles exist (%d): delete them first", len(roles))
 	}
 	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
 	err = req.Storage.Delete(ctx, storageConfig)
@@ -208,9 +179,10 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 		return nil, err
 	}
 	b.event(ctx, eventConfigDelete, storageConfig, logical.EventMetadataModified, "true")
+	var warnings []string
 	if unreadable == nil && config != nil && (config.Rotation.Version() > 1 || config.Rotation.Unsettled()) {
-		return &logical.Response{Warnings: []string{"only Vault knew the credential of application " + config.ClientID +
-			", since " + pathRotateRootName + " had replaced it: set a new one in Auth0's dashboard before you configure the engine again"}}, nil
+		warnings = append(warnings, "only Vault knew the credential of application "+config.ClientID+
+			", since "+pathRotateRootName+" had replaced it: set a new one in Auth0's dashboard before you configure the engine again")
 	}
-	return nil, nil
+	return onlyWarnings(warnings, nil)
 }

@@ -30,14 +30,17 @@ that go by ttl, such as the Vault Secrets Operator and consul-template. Read aga
 after ttl seconds. It is at most half of the role's ttl: the other half is for the
 way to the application.`
 
-	// secretTypeCredentials marks the leases of creds/.
+	// secretTypeCredentials is the type of the leases of creds/.
 	secretTypeCredentials = "auth0_client_secrets"
 )
 
 func (b *backend) pathCreds() []*framework.Path {
 	return []*framework.Path{
 		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead,
-			answersWith(credentialFields(), exampleCredentials)),
+			answersWith(merged(staticCredentialFields(), fieldSchemas{
+				fieldRotationSchedule: stringField(descRotationSchedule),
+				fieldRotationPeriod:   required(intField(descCredsRotationPeriod)),
+			}), exampleCredentials)),
 		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
 			answersWith(staticCredentialFields(), exampleStaticCredentials)),
 	}
@@ -58,15 +61,9 @@ func credsPath(
 	}
 }
 
-func credentialFields() fieldSchemas {
-	fields := staticCredentialFields()
-	fields[fieldRotationSchedule] = stringField(descRotationSchedule)
-	return fields
-}
-
-// staticCredentialFields are without the schedule. The Vault Secrets Operator
-// takes credentials that say one for such as change at its times only, and fails
-// to sync them where ttl ends before.
+// staticCredentialFields have no schedule: the Vault Secrets Operator takes
+// credentials with a schedule to change only at its times, and fails to sync if ttl
+// ends before.
 func staticCredentialFields() fieldSchemas {
 	return fieldSchemas{
 		fieldDomain:               required(stringField(descDomain)),
@@ -74,18 +71,18 @@ func staticCredentialFields() fieldSchemas {
 		fieldClientSecret:         required(sensitiveField(descCredsSecret)),
 		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
 		fieldClientSecrets:        required(listField(descClientSecrets)),
-		fieldRotationPeriod:       required(intField(descCredsRotationPeriod)),
+		fieldRotationPeriod:       required(intField(descStaticRotationPeriod)),
 		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
 		fieldTTL:                  required(intField(descCredsTTL)),
 	}
 }
 
-// secretType is the lease of creds/. It cannot be renewed: Vault Agent would
-// renew it for ever and never see a rotation. Revoking it takes nothing back:
-// the secrets are the application's, not the lease's.
-func (b *backend) secretType() *framework.Secret {
+// leaseType is a type of leases. They cannot be renewed: Vault Agent would renew them
+// for ever and never see a rotation. Revoking one takes nothing back: the secrets are
+// the application's, and Auth0 cannot revoke tokens.
+func leaseType(name string) *framework.Secret {
 	return &framework.Secret{
-		Type: secretTypeCredentials,
+		Type: name,
 		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
 			return nil, nil
 		},
@@ -93,12 +90,12 @@ func (b *backend) secretType() *framework.Secret {
 }
 
 func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedSet(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d)
 	if err != nil {
 		return nil, err
 	}
 	now := b.now()
-	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL()).Truncate(time.Second)
+	lease := set.lease(now, b.mountInMemory(), b.maxLeaseTTL(set.role.TTL)).Truncate(time.Second)
 	resp := b.Secret(secretTypeCredentials).Response(set.answer(now, lease), nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.reads.Add(1)
@@ -107,26 +104,27 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 }
 
 func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedSet(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d)
 	if err != nil {
 		return nil, err
 	}
 	now := b.now()
-	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL()))
+	answer := set.answer(now, set.readAgain(now, b.mountInMemory(), b.maxLeaseTTL(set.role.TTL)))
 	delete(answer, fieldRotationSchedule)
+	if presentPeriod(set.role) == 0 { // which the Vault Secrets Operator takes for credentials that never change
+		answer[fieldRotationPeriod] = inSeconds(set.role.TTL)
+	}
 	b.counters.staticReads.Add(1)
 	return &logical.Response{Data: answer}, nil
 }
 
-// servedSet is what the named role hands out now.
-func (b *backend) servedSet(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
+// servedNow returns what the named role serves now.
+func (b *backend) servedNow(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
 	name := d.Get(fieldName).(string)
-	set, err := b.look(ctx, storage, name)
+	set, err := b.lookUp(ctx, storage, name)
 	switch {
 	case err != nil:
 		return nil, err
-	case set == nil:
-		return nil, unknownRole(name)
 	case set.role.Rotation.Current() == "":
 		return nil, logical.CodedError(http.StatusServiceUnavailable, "role "+name+
 			" has no credentials yet: its first rotation has not been confirmed by Auth0. Its last error is in roles/"+name)

@@ -218,7 +218,7 @@ func TestWhatAnotherNodeHasChangedIsServedFromThenOn(t *testing.T) {
 		env.write("rotate/app", nil)
 		sleep(30 * time.Second)
 		env.b.InvalidateKey(t.Context(), storageRoles+"app")
-		assert.Equal(t, inRFC3339(time.Now().Add(time.Minute)), env.read("rotate/app")[fieldReadyAt])
+		assert.Equal(t, inRFC3339(time.Now().Add(time.Minute+rotation.HandOutMargin)), env.read("rotate/app")[fieldReadyAt])
 		sleep(time.Minute)
 		assert.Equal(t, testAppSecret, env.auth0.secret(testAppID))
 		sleep(rotation.HandOutMargin)

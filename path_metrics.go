@@ -24,7 +24,7 @@ counters. Whichever node is asked, the active one answers: scrape one address, n
 each node. No metric names a role; "status" does. Reading it never calls Auth0.`
 )
 
-// metricsFormat is what every Prometheus can read.
+// metricsFormat is one that every Prometheus can read.
 var metricsFormat = expfmt.NewFormat(expfmt.TypeTextPlain)
 
 func (b *backend) pathMetrics() []*framework.Path {
@@ -32,8 +32,8 @@ func (b *backend) pathMetrics() []*framework.Path {
 		Pattern:      "metrics$",
 		DisplayAttrs: named("metrics"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			// A standby does not know what is overdue, and has counted nothing: reads of
-			// credentials go to the active node, too.
+			// A standby does not know what is overdue, and counts nothing: the active
+			// node answers reads of credentials, too.
 			logical.ReadOperation: readsActive(b.metricsRead, pathMetricsSynopsis, answersWithText(metricsFormat)),
 		},
 		HelpSynopsis:    pathMetricsSynopsis,
@@ -41,7 +41,7 @@ func (b *backend) pathMetrics() []*framework.Path {
 	}}
 }
 
-// answersWithText declares that an operation answers with a text, without an envelope.
+// answersWithText declares an answer of plain text, without an envelope.
 func answersWithText(format expfmt.Format) map[int][]framework.Response {
 	mediaType, _, _ := mime.ParseMediaType(string(format))
 	return map[int][]framework.Response{http.StatusOK: {{Description: http.StatusText(http.StatusOK), MediaType: mediaType}}}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +50,7 @@ func (b *backend) pathRole() *framework.Path {
 		Description: "Rotate an application's secret every 30 days.",
 		Data:        map[string]any{fieldClientID: exampleAppID, fieldTTL: "15m", fieldRotationPeriod: "720h"},
 	})
-	patch := writes(b.rolePatch, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.roleWrite, "Change a role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Rotate on the first day of each quarter, between 3 and 5 o'clock.",
 		Data:        map[string]any{fieldRotationPeriod: "0", fieldRotationSchedule: "0 3 1 1,4,7,10 *", fieldRotationWindow: "2h"},
 	})
@@ -66,7 +65,7 @@ func (b *backend) pathRole() *framework.Path {
 			fieldClientSecret: sensitiveField(descImportSecret),
 			fieldSkipImport:   boolField(descSkipImport, false),
 		}),
-		ExistenceCheck: b.roleExists,
+		ExistenceCheck: exists(storageRoles),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.CreateOperation: write,
 			logical.UpdateOperation: write,
@@ -79,7 +78,7 @@ func (b *backend) pathRole() *framework.Path {
 	}
 }
 
-// roleSettingFields are those of a role's settings that many roles can share.
+// roleSettingFields are the settings that many roles can share.
 func roleSettingFields() fieldSchemas {
 	return merged(planFields(descRotationPeriod, descDisableRotation), fieldSchemas{
 		fieldTTL: durationField(descTTL, defaultTTL),
@@ -92,22 +91,13 @@ func roleSettingFields() fieldSchemas {
 }
 
 func roleAnswerFields() fieldSchemas {
-	return merged(timelineFields(), planAnswerFields(descRotationPeriod, descDisableRotation), fieldSchemas{
-		fieldClientID:       required(stringField(descRoleClientID)),
-		fieldTTL:            required(intField(descTTL + " In seconds.")),
-		fieldSecretSource:   required(stringField(descSecretSource)),
-		fieldPasswordPolicy: required(stringField(descPasswordPolicy)),
-
+	return merged(timelineFields(), answered(roleSettingFields()), fieldSchemas{
+		fieldClientID:        required(stringField(descRoleClientID)),
 		fieldDriftDetection:  required(stringField(descDriftDetection)),
 		fieldDriftCheckedAt:  timeField(descDriftCheckedAt),
 		fieldDriftCheckError: stringField(descDriftCheckError),
 		fieldDriftDetectedAt: timeField(descDriftDetectedAt),
 	})
-}
-
-func (b *backend) roleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
-	role, err := readRole(ctx, req.Storage, d.Get(fieldName).(string))
-	return role != nil, err
 }
 
 func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
@@ -139,12 +129,10 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 		return nil, err
 	}
 	entry, view := set.role, set.view(mount, b.now())
-	data := timeline(view)
-	data[fieldClientID] = entry.ClientID
-	data[fieldTTL] = inSeconds(entry.TTL)
-	entry.answer(data)
-	data[fieldPasswordPolicy] = entry.PasswordPolicy
-	data[fieldSecretSource] = string(entry.SecretSource)
+	data := merged(timeline(view), entry.answer(), map[string]any{
+		fieldClientID: entry.ClientID, fieldTTL: inSeconds(entry.TTL),
+		fieldPasswordPolicy: entry.PasswordPolicy, fieldSecretSource: string(entry.SecretSource),
+	})
 	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), view, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())
@@ -152,17 +140,9 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 	return resp, nil
 }
 
+// roleWrite creates a role, or changes one. A patch only changes one.
 func (b *backend) roleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeRole(ctx, req, d, true)
-}
-
-func (b *backend) rolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeRole(ctx, req, d, false)
-}
-
-func (b *backend) changeRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
-	settings, err := b.sentRoleSettings(d)
-	if err != nil {
+	if err := checkImport(d); err != nil {
 		return nil, err
 	}
 	role, err := b.own(ctx, req.Storage, d.Get(fieldName).(string))
@@ -170,19 +150,14 @@ func (b *backend) changeRole(ctx context.Context, req *logical.Request, d *frame
 		return nil, err
 	}
 	defer role.release()
-	var warnings []string
 	switch {
 	case role.entry != nil:
-		warnings, err = b.updateRole(ctx, role, settings)
-	case create:
-		warnings, err = b.createRole(ctx, role, settings, nil)
+		return onlyWarnings(b.updateRole(ctx, role, d))
+	case req.Operation == logical.PatchOperation:
+		return nil, unknownRole(role.name)
 	default:
-		err = unknownRole(role.name)
+		return onlyWarnings(b.createRole(ctx, role, d, nil))
 	}
-	if err != nil || len(warnings) == 0 {
-		return nil, err
-	}
-	return &logical.Response{Warnings: warnings}, nil
 }
 
 func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -203,38 +178,10 @@ func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *frame
 	if err := b.deleteRole(ctx, role); err != nil {
 		return nil, err
 	}
+	var warnings []string
 	if unsettled {
-		return &logical.Response{Warnings: []string{
-			"an attempt to set the next secret in Auth0 had no clear answer: the application may have either. " +
-				"Set a secret in Auth0 before you rely on it",
-		}}, nil
+		warnings = append(warnings, "an attempt to set the next secret in Auth0 had no clear answer: the application may have either. "+
+			"Set a secret in Auth0 before you rely on it")
 	}
-	return nil, nil
-}
-
-// sentRoleSettings takes in what a write of a role sent, and refuses what
-// cannot be right whatever is stored.
-func (b *backend) sentRoleSettings(d *framework.FieldData) (*sentRole, error) {
-	s := &sentRole{}
-	s.clientID, s.clientIDSent = sentString(d, fieldClientID)
-	s.ttl, s.ttlSent = sentDuration(d, fieldTTL)
-	s.plan = readSentPlan(d)
-	s.policy, s.policySent = sentString(d, fieldPasswordPolicy)
-	secret, secretSent := sentString(d, fieldClientSecret)
-	s.clientSecret, s.clientSecretSent = rotation.Secret(secret), secretSent
-	s.skipImport, _ = sentBool(d, fieldSkipImport)
-	if source, ok := sentString(d, fieldSecretSource); ok {
-		s.source = rotation.Source(source)
-		if !slices.Contains([]rotation.Source{rotation.Vault, rotation.Auth0}, s.source) {
-			return nil, badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, source, rotation.Vault, rotation.Auth0)
-		}
-	}
-	switch {
-	case s.clientSecretSent && s.clientSecret == "":
-		return nil, badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
-	case s.clientSecretSent && s.skipImport:
-		return nil, badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
-			fieldClientSecret, fieldSkipImport)
-	}
-	return s, nil
+	return onlyWarnings(warnings, nil)
 }

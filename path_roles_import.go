@@ -11,15 +11,14 @@ import (
 const (
 	pathRolesImportSynopsis    = "Make roles of many applications at once."
 	pathRolesImportDescription = `
-Makes a role of each application of the tenant that the filters let through, with
-the same settings for all, and imports its present secret: nothing is rotated.
-Roles are named after their applications ("Shop (EU)" becomes shop-eu). What
-cannot be a role, or is one, is skipped, and the answer says why; so are
-third-party applications, unless third_party=true. To send the
-same request again is safe: it takes in what is new.
+Makes a role of each application that the filters select, with the same settings
+for all, and imports its present secret: nothing is rotated. Roles are named after
+their applications ("Shop (EU)" becomes shop-eu). Applications that cannot be roles,
+are roles already, or belong to third parties (unless third_party=true) are skipped,
+and the answer says why. The same request can be sent again: it adds what is new.
 
-Needs the scope read:client_keys. With dry_run=true nothing is made, and the
-answer is what would be.`
+Needs the scope read:client_keys. With dry_run=true it only says what
+it would do.`
 
 	fieldFilterName    = "filter_name"
 	fieldFilterAppType = "filter_app_type"
@@ -37,7 +36,7 @@ answer is what would be.`
 	descRolePrefix    = "What the names of the roles begin with."
 	descDryRun        = "Only say what would be done."
 	descImported      = "Of each new role: client_id and name of its application, and warnings if there are any."
-	descSkipped       = "Of each application that the filters let through and that did not become a role: its name and the reason."
+	descSkipped       = "Of each selected application that did not become a role: its name and the reason."
 )
 
 func (b *backend) pathRolesImport() []*framework.Path {
@@ -71,17 +70,14 @@ func (b *backend) rolesImport(ctx context.Context, req *logical.Request, d *fram
 	if err != nil {
 		return nil, err
 	}
-	settings, err := b.sentRoleSettings(d)
-	if err != nil {
-		return nil, err
-	}
-	prefix, _ := sentString(d, fieldRolePrefix)
-	dryRun, _ := sentBool(d, fieldDryRun)
-	report, warnings, err := b.importRoles(ctx, req.Storage, &roleImport{filter: filter, settings: settings, prefix: prefix, dryRun: dryRun})
+	order := &roleImport{filter: filter, settings: d}
+	take(d, fieldRolePrefix, &order.prefix)
+	take(d, fieldDryRun, &order.dryRun)
+	report, warnings, err := b.importRoles(ctx, req.Storage, order)
 	if err != nil {
 		return nil, err
 	}
 	return &logical.Response{Warnings: warnings, Data: map[string]any{
-		fieldImported: report.imported, fieldSkipped: report.skipped, fieldDryRun: dryRun,
+		fieldImported: report.imported, fieldSkipped: report.skipped, fieldDryRun: order.dryRun,
 	}}, nil
 }

@@ -109,7 +109,7 @@ func TestImportRefusals(t *testing.T) {
 		env.refused(400, text, logical.UpdateOperation, "roles-import", sent)
 	}
 	resp := env.write("roles-import", map[string]any{fieldClientIDs: "missing"})
-	assert.Contains(t, resp.Warnings[0], "none of the tenant's 3 applications matches")
+	assert.Contains(t, resp.Warnings[0], "none of the tenant's applications (3) matches")
 	assert.Contains(t, resp.Warnings[1], `application "missing" was not found`)
 	env.auth0.grantScopes(scopeUpdateClientKeys, scopeReadClients)
 	resp = env.write("roles-import", map[string]any{fieldFilterName: "shop"})

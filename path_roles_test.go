@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 func TestRoleImportsThePresentSecretWithoutRotation(t *testing.T) {
@@ -364,7 +365,7 @@ func TestLoweringTheTTLSaysThatTheNextRotationStillWaits(t *testing.T) {
 		assert.Contains(t, env.write("roles/app", map[string]any{fieldTTL: 60}).Warnings, "the next staged rotation still waits for readers "+
 			"that go by the earlier ttl (1h0m0s); those after it do not")
 		sleep(24 * time.Hour)
-		assert.Equal(t, inRFC3339(time.Now().Add(time.Hour)), env.write("rotate/app", nil).Data[fieldReadyAt])
+		assert.Equal(t, inRFC3339(time.Now().Add(time.Hour+rotation.HandOutMargin)), env.write("rotate/app", nil).Data[fieldReadyAt])
 	})
 }
 
@@ -398,7 +399,7 @@ func TestAnApplicationIsReservedBeforeItsRoleIsStored(t *testing.T) {
 		if key != storageRoles+"app" {
 			return nil
 		}
-		reserved, err := readApplication(t.Context(), env.storage, testAppID)
+		reserved, err := readEntry[applicationEntry](t.Context(), env.storage, storageApplication+testAppID)
 		require.NoError(t, err)
 		require.NotNil(t, reserved)
 		return errors.New("storage fails")

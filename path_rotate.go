@@ -17,29 +17,7 @@ A write starts a rotation: the next secret is handed out at once and set in Auth
 at ready_at, when every lease without it has ended. Writing again meanwhile
 changes nothing. With force=true it is set at once; holders of older leases fail
 until they read again. A read says how far the rotation is.`
-
-	pathRotateNoNameSynopsis = "Refused: say which role at rotate/<name>, or rotate all at rotate-all."
-	pathRotateRoleSynopsis   = "Refused: roles are rotated at rotate/<name>."
 )
-
-// hintPath refuses writes to a path that somebody may take for another: of rotate/
-// the CLI strips the slash, so an empty variable must not rotate everything, and
-// rotate-role/ is what users of other engines type.
-func hintPath(pattern, suffix, synopsis, hint string, fields fieldSchemas) *framework.Path {
-	refuse := func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
-		return nil, badRequest("%s", hint)
-	}
-	write := writes(refuse, synopsis, noContent(), framework.RequestExample{Description: "Always refused."})
-	read := reads(refuse, synopsis, noContent())
-	return &framework.Path{
-		Pattern:         pattern,
-		DisplayAttrs:    named(suffix),
-		Fields:          merged(fields, fieldSchemas{fieldForce: boolField(descForce, false)}),
-		Operations:      map[logical.Operation]framework.OperationHandler{logical.UpdateOperation: write, logical.ReadOperation: read},
-		HelpSynopsis:    synopsis,
-		HelpDescription: "Always refused: " + hint + ".",
-	}
-}
 
 func (b *backend) pathRotate() []*framework.Path {
 	answer := answersWith(timelineFields(), exampleTimeline)
@@ -48,11 +26,7 @@ func (b *backend) pathRotate() []*framework.Path {
 		Data:        map[string]any{fieldForce: true},
 	})
 	write.DisplayAttrs = namedVerb("rotate", "role")
-	return []*framework.Path{hintPath("rotate/?$", "rotation-without-name", pathRotateNoNameSynopsis,
-		"say which role: rotate/<name>. To rotate all of them, write to "+pathRotateAllName, nil,
-	), hintPath("rotate-role/"+framework.GenericNameRegex(fieldName)+"$", "rotation-of-role", pathRotateRoleSynopsis,
-		"roles are rotated at rotate/<name>, without -role", fieldSchemas{fieldName: nameField()},
-	), {
+	return []*framework.Path{{
 		Pattern:      "rotate/" + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: named("rotation"),
 		Fields: fieldSchemas{
@@ -70,7 +44,7 @@ func (b *backend) pathRotate() []*framework.Path {
 
 func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
-	force, _ := sentBool(d, fieldForce)
+	force, _ := sent[bool](d, fieldForce)
 	role, err := b.own(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err
@@ -91,13 +65,9 @@ func (b *backend) rotateWrite(ctx context.Context, req *logical.Request, d *fram
 }
 
 func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	name := d.Get(fieldName).(string)
-	set, err := b.look(ctx, req.Storage, name)
+	set, err := b.lookUp(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
-	}
-	if set == nil {
-		return nil, unknownRole(name)
 	}
 	mount, err := b.loadMount(ctx, req.Storage)
 	if err != nil {
@@ -106,17 +76,23 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 	return &logical.Response{Data: timeline(set.view(mount, b.now()))}, nil
 }
 
-// rotateWarnings say what is surprising about the rotation that is asked for.
+// rotateWarnings warn of the less obvious effects of a request to rotate.
 func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string {
 	var warnings []string
+	happens := "staged"
 	if role.SecretSource == rotation.Auth0 {
+		happens = "set"
 		warnings = append(warnings, "with "+fieldSecretSource+"="+string(rotation.Auth0)+
 			" the next secret cannot be handed out before it is set: holders of credentials fail until they read again")
 	} else if force {
 		warnings = append(warnings, "the secret is set without waiting for leases: holders of older ones fail until they read again")
 	}
-	if !force && before.Phase == rotation.Propagating {
-		warnings = append(warnings, "the last rotation is still propagating: the next secret is staged at "+inRFC3339(before.FallbackUntil))
+	switch {
+	case force:
+	case before.Phase == rotation.Staged:
+		warnings = append(warnings, "a rotation is under way since "+inRFC3339(before.StagedAt)+", and no other was begun; "+fieldForce+"=true would set the next secret at once")
+	case before.Phase == rotation.Propagating:
+		warnings = append(warnings, "the last rotation is still propagating: the next secret is "+happens+" at "+inRFC3339(before.FallbackUntil))
 	}
 	return warnings
 }

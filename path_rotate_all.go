@@ -13,16 +13,16 @@ import (
 const (
 	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
 	pathRotateAllDescription = `
-A write has every role rotated whose secret was made, imported or found before it,
-and no other, and answers at once. The work goes on in the background, at the rate
-that Auth0 allows, also after a restart of Vault. With force=true (after a breach)
-no lease is waited for. Each role carries the request itself: one that fails is
-tried again and holds up no other.
+A write rotates every role whose secret was made, imported or found before it, and
+no other. It answers at once. The work goes on in the background, at the rate that
+Auth0 allows, also after a restart of Vault. With force=true (after a breach) it
+waits for no lease. Each role carries the request itself: one that fails is tried
+again and holds up no other.
 
-Writing again meanwhile changes nothing, but force=true forces the rotation that
-is under way; once each role is done or fails, it is another one. A read says how
-far it is. A delete calls off what has not begun: a secret that was handed out but
-never sent to Auth0 is dropped.`
+Writing again meanwhile changes nothing, except that force=true forces the rotation
+under way. Once each role is done or fails, a write begins another one. A read shows
+the progress. A delete calls off what has not begun: it drops secrets that were
+handed out but never sent to Auth0.`
 
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
@@ -80,8 +80,8 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 	if _, err := b.connect(ctx, req.Storage); err != nil {
 		return nil, err
 	}
-	force, _ := sentBool(d, fieldForce)
-	bulk, isNew, forcedNow, err := b.startBulk(ctx, req.Storage, force)
+	force, _ := sent[bool](d, fieldForce)
+	bulk, change, err := b.startBulk(ctx, req.Storage, force)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +90,10 @@ func (b *backend) rotateAllWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	resp := &logical.Response{Data: count.data(bulk)}
-	switch {
-	case forcedNow:
+	switch change {
+	case bulkForced:
 		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " that is under way is forced now")
-	case !isNew:
+	case bulkGoesOn:
 		resp.AddWarning("the rotation of " + inRFC3339(bulk.StartedAt) + " is still under way: this is how far it is, and no other was begun")
 	}
 	if bulk.Force {
@@ -120,30 +120,32 @@ func (b *backend) rotateAllRead(ctx context.Context, req *logical.Request, _ *fr
 }
 
 func (b *backend) rotateAllDelete(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	bulk, calledOff, err := b.callOffBulk(ctx, req.Storage)
+	bulk, err := b.callOffBulk(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
+	var calledOff int
 	var count bulkCount
 	if bulk != nil {
+		if calledOff, err = b.takeBack(ctx, req.Storage, bulk); err != nil {
+			return nil, err
+		}
 		if count, err = b.countBulk(ctx, req.Storage, bulk); err != nil {
 			return nil, err
 		}
 	}
-	resp, goOn := &logical.Response{}, count.total-count.done
-	switch all := calledOff + count.total; {
-	case all == 0:
-		resp.AddWarning("no rotation of all roles is under way: nothing was called off")
-	case goOn > 0:
-		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated, and %d go on, since Auth0 may have their next secret already",
-			calledOff, all, count.done, goOn))
-	default:
-		resp.AddWarning(fmt.Sprintf("called off for %d of %d roles; %d are rotated", calledOff, all, count.done))
+	all, goOn := calledOff+count.total, count.total-count.done
+	if all == 0 {
+		return onlyWarnings([]string{"no rotation of all roles is under way: nothing was called off"}, nil)
 	}
-	return resp, nil
+	text := fmt.Sprintf("roles for which it was called off: %d of %d; rotated already: %d", calledOff, all, count.done)
+	if goOn > 0 {
+		text += fmt.Sprintf("; going on, since Auth0 may have their next secret: %d", goOn)
+	}
+	return onlyWarnings([]string{text}, nil)
 }
 
-// data is how a count is answered.
+// data is the answer.
 func (c bulkCount) data(bulk *bulkEntry) map[string]any {
 	data := map[string]any{
 		fieldTotal: c.total, fieldDone: c.done, fieldWaiting: c.total - c.done - len(c.failed), fieldFailed: len(c.failed),

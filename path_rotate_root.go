@@ -41,5 +41,6 @@ func (b *backend) pathRotateRoot() []*framework.Path {
 }
 
 func (b *backend) rotateRootWrite(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	return nil, b.rotateRoot(ctx, req.Storage, rotation.Ask{By: rotation.Operator, Force: true})
+	_, err := b.rotateRoot(ctx, req.Storage, rotation.Ask{By: rotation.Operator, Force: true})
+	return nil, err
 }

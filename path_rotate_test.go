@@ -33,7 +33,7 @@ func TestRotateStagesAndSaysWhenItTakesEffect(t *testing.T) {
 		assert.Empty(t, resp.Warnings)
 		assert.Equal(t, map[string]any{
 			fieldPhase: "staged", fieldVersion: 1, fieldFailures: 0, fieldStagedAt: inRFC3339(now),
-			fieldReadyAt: inRFC3339(now.Add(time.Minute)), fieldNextVaultRotation: inRFC3339(now.Add(time.Minute + rotation.HandOutMargin)),
+			fieldReadyAt: inRFC3339(now.Add(time.Minute + rotation.HandOutMargin)), fieldNextVaultRotation: inRFC3339(now.Add(time.Minute + rotation.HandOutMargin)),
 			fieldLastVaultRotation: inRFC3339(now),
 		}, resp.Data)
 		sleep(10 * time.Second)

@@ -18,7 +18,9 @@ overdue, failing and drifted.`
 )
 
 const (
+	fieldConfigured    = "configured"
 	fieldRoles         = "roles"
+	fieldPaused        = "paused"
 	fieldPhases        = "phases"
 	fieldOverdue       = "overdue"
 	fieldFailing       = "failing"
@@ -29,6 +31,8 @@ const (
 	fieldRateLimitLeft = "rate_limit_remaining"
 	fieldRateReset     = "rate_limit_reset"
 
+	descConfigured    = "Whether the mount is configured. While it is not, nothing is rotated."
+	descPaused        = "How many roles are paused: disable_automated_rotation is set for them, or for the whole mount."
 	descRoles         = "How many roles there are."
 	descPhases        = "How many roles are in each phase."
 	descOverdue       = "How many roles have a step of a rotation that is due and not done."
@@ -48,7 +52,9 @@ func (b *backend) pathStatus() []*framework.Path {
 		DisplayAttrs: named("status"),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: readsActive(b.statusRead, pathStatusSynopsis, answersWith(fieldSchemas{
+				fieldConfigured:        required(boolField(descConfigured, false)),
 				fieldRoles:             required(intField(descRoles)),
+				fieldPaused:            required(intField(descPaused)),
 				fieldPhases:            required(mapField(descPhases)),
 				fieldOverdue:           required(intField(descOverdue)),
 				fieldFailing:           required(mapField(descFailing)),

@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -39,7 +38,7 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 		Description: "Tokens that can read users, by the application of the role user-reader.",
 		Data:        map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"},
 	})
-	patch := writes(b.tokenRolePatch, "Change a token role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
+	patch := writes(b.tokenRoleWrite, "Change a token role that exists. Only what is sent changes.", noContent(), framework.RequestExample{
 		Description: "Have the tokens got by another application.",
 		Data:        map[string]any{fieldRole: "user-reader"},
 	})
@@ -64,7 +63,7 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 				fieldScopes: {Type: framework.TypeCommaStringSlice, Description: descTokenRoleScopes},
 				fieldRole:   stringField(descTokenRoleRole),
 			},
-			ExistenceCheck: b.tokenRoleExists,
+			ExistenceCheck: exists(storageTokenRoles),
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.CreateOperation: write,
 				logical.UpdateOperation: write,
@@ -81,11 +80,6 @@ func (b *backend) pathTokenRoles() []*framework.Path {
 	}
 }
 
-func (b *backend) tokenRoleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
-	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
-	return role != nil, err
-}
-
 func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	names, err := req.Storage.List(ctx, storageTokenRoles)
 	if err != nil {
@@ -95,51 +89,37 @@ func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *f
 }
 
 func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+d.Get(fieldName).(string))
 	if err != nil || role == nil {
 		return nil, err
 	}
 	return &logical.Response{Data: map[string]any{fieldScopes: role.Scopes, fieldRole: role.Role}}, nil
 }
 
+// tokenRoleWrite creates a token role, or changes one. A patch only changes one.
 func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeTokenRole(ctx, req, d, true)
-}
-
-func (b *backend) tokenRolePatch(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	return b.changeTokenRole(ctx, req, d, false)
-}
-
-func (b *backend) changeTokenRole(ctx context.Context, req *logical.Request, d *framework.FieldData, create bool) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
 	unlock, err := b.lockTokenRole(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	role, err := readTokenRole(ctx, req.Storage, name)
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+name)
 	switch {
 	case err != nil:
 		return nil, err
-	case role == nil && !create:
+	case role == nil && req.Operation == logical.PatchOperation:
 		return nil, unknownTokenRole(name)
 	case role == nil:
 		role = &tokenRoleEntry{}
 	}
-	if scopes, ok := sentStrings(d, fieldScopes); ok {
-		role.Scopes = scopes
-	}
-	if owner, ok := sentString(d, fieldRole); ok {
-		role.Role = owner
-	}
+	take(d, fieldScopes, &role.Scopes)
+	take(d, fieldRole, &role.Role)
 	warnings, err := b.checkTokenRole(ctx, req.Storage, role)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeTokenRole(ctx, req.Storage, name, role); err != nil || len(warnings) == 0 {
-		return nil, err
-	}
-	return &logical.Response{Warnings: warnings}, nil
+	return onlyWarnings(warnings, writeEntry(ctx, req.Storage, storageTokenRoles+name, role))
 }
 
 func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -152,13 +132,8 @@ func (b *backend) tokenRoleDelete(ctx context.Context, req *logical.Request, d *
 	return nil, req.Storage.Delete(ctx, storageTokenRoles+name)
 }
 
-// lockTokenRole is the token role's lock, as a caller is told if it cannot be had.
 func (b *backend) lockTokenRole(ctx context.Context, name string) (unlock func(), err error) {
-	if unlock, err = b.roleLocks.lock(ctx, tokenRolesPrefix+name); err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			fmt.Sprintf("token role %q is being changed by another request, which waits for Auth0: try again", name))
-	}
-	return unlock, nil
+	return b.lock(ctx, fmt.Sprintf("token role %q", name))
 }
 
 func unknownTokenRole(name string) error {

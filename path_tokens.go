@@ -19,7 +19,7 @@ renewed: read again.
 Auth0 cannot revoke an access token: revoking the lease only makes Vault forget
 it, and the token stays valid until expires_at.`
 
-	// secretTypeToken marks the leases of tokens/.
+	// secretTypeToken is the type of the leases of tokens/.
 	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"
@@ -56,20 +56,9 @@ func (b *backend) pathTokens() []*framework.Path {
 	}}
 }
 
-// tokenSecretType is the lease of tokens/. There is nothing to revoke: see
-// pathTokensDescription.
-func (b *backend) tokenSecretType() *framework.Secret {
-	return &framework.Secret{
-		Type: secretTypeToken,
-		Revoke: func(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
-			return nil, nil
-		},
-	}
-}
-
 func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
-	role, err := readTokenRole(ctx, req.Storage, name)
+	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+name)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 func limited(op string) *auth0.Error {
@@ -403,7 +404,7 @@ func TestARefusedForceSaysWhatItLeavesBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
 		env.failing("set", refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope"))
-		env.refused(400, "The next secret stays staged, and is set at "+inRFC3339(time.Now().Add(time.Minute)),
+		env.refused(400, "The next secret stays staged, and is set at "+inRFC3339(time.Now().Add(time.Minute+rotation.HandOutMargin)),
 			logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
 	})
 }

@@ -5,8 +5,10 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
@@ -14,75 +16,66 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// sentRole is what a write of a role carries.
-type sentRole struct {
-	clientID         string
-	clientIDSent     bool
-	ttl              time.Duration
-	ttlSent          bool
-	plan             sentPlan
-	source           rotation.Source // "": not sent
-	policy           string
-	policySent       bool
-	clientSecret     rotation.Secret
-	clientSecretSent bool
-	skipImport       bool
-}
-
-func checkClientID(clientID string) error {
-	if err := requirements.CheckClientID(clientID); err != nil {
-		return badRequest("%s", err)
+// change changes a role's settings by what a request sent. It refuses settings that do
+// not fit together.
+func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
+	ttlSent := take(d, fieldTTL, &r.TTL)
+	take(d, fieldPasswordPolicy, &r.PasswordPolicy)
+	if source, ok := sent[string](d, fieldSecretSource); ok {
+		r.SecretSource = rotation.Source(source)
 	}
-	return nil
-}
-
-// apply changes a role's settings by what was sent, and refuses what does not
-// fit together then.
-func (s *sentRole) apply(role *roleEntry, maxLease time.Duration, now time.Time) error {
-	if s.ttlSent {
-		role.TTL = s.ttl
-	}
-	if s.source != "" {
-		role.SecretSource = s.source
-	}
-	if s.policySent {
-		role.PasswordPolicy = s.policy
-	}
-	if err := s.plan.apply(&role.rotationPlan, &role.Rotation, now); err != nil {
+	if err := r.changePlan(d, &r.Rotation, now); err != nil {
 		return err
 	}
 	switch {
-	case role.TTL < minLease:
+	case r.SecretSource != rotation.Vault && r.SecretSource != rotation.Auth0:
+		return badRequest("%s %q is not known: it is %s or %s", fieldSecretSource, r.SecretSource, rotation.Vault, rotation.Auth0)
+	case r.TTL < minLease:
 		return badRequest("%s must be at least %s", fieldTTL, minLease)
-	case s.ttlSent && role.TTL > maxLease:
+	case ttlSent && r.TTL > maxLease:
 		return badRequest("%s %s is above the longest lease that this mount allows, %s: lower it, or tune the mount's max-lease-ttl",
-			fieldTTL, role.TTL, maxLease)
+			fieldTTL, r.TTL, maxLease)
 	}
 	// One rotation is through before the next is due.
-	return role.check(2*role.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
+	return r.check(2*r.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
 }
 
-// newRoleEntry is a role with nothing but defaults.
+// tooClose warns of a schedule by which a rotation is due before the last one is
+// through: a rotation waits until the last one has propagated, then for leases.
+func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
+	takes := propagation
+	if r.SecretSource == rotation.Vault {
+		takes += r.TTL + rotation.HandOutMargin
+	}
+	gap := r.shortestGap(now)
+	if gap >= takes {
+		return nil
+	}
+	return []string{fmt.Sprintf("rotations take effect later than the schedule says: it has them %s apart, and one takes %s (%s, and %s where it is waited for)",
+		gap, takes, fieldPropagationDelay, fieldTTL)}
+}
+
+// newRoleEntry returns a role with default settings.
 func newRoleEntry(maxLease time.Duration) *roleEntry {
 	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
 }
 
-// createRole makes a role of an application, which is read from Auth0 unless it
-// is given. The role's lock is held.
-func (b *backend) createRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) ([]string, error) {
-	made, err := b.prepareRole(ctx, role, sent, known)
+// createRole makes a role. It reads the application from Auth0 unless it is known.
+// The caller holds the role's lock.
+func (b *backend) createRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) ([]string, error) {
+	made, err := b.prepareRole(ctx, role, d, known)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.commitRole(ctx, role, made); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleCreate, role, role.view(b.mountInMemory(), b.now()))
+	b.roleEvent(ctx, eventRoleCreate, role)
 	more, err := b.firstRotation(ctx, role, made.imported != "")
 	return append(made.warnings, more...), err
 }
 
-// newRole is a role that is to be made.
+// newRole is a role that is not stored yet.
 type newRole struct {
 	entry    *roleEntry
 	name     string          // of the application; "": the engine may not read it
@@ -90,18 +83,19 @@ type newRole struct {
 	warnings []string
 }
 
-// prepareRole checks all that is to be checked of a new role, and changes nothing.
-func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRole, known *auth0.Application) (*newRole, error) {
+// prepareRole checks a new role. It changes nothing.
+func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework.FieldData, known *auth0.Application) (*newRole, error) {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
-	if !sent.clientIDSent {
+	if known != nil {
+		entry.ClientID = known.ClientID
+	} else if !take(d, fieldClientID, &entry.ClientID) {
 		return nil, badRequest("%s is missing: that of the application whose secret the role is to rotate", fieldClientID)
 	}
-	entry.ClientID = sent.clientID
-	if err := checkClientID(entry.ClientID); err != nil {
-		return nil, err
+	if err := requirements.CheckClientID(entry.ClientID); err != nil {
+		return nil, badRequest("%s", err)
 	}
-	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+	if err := entry.change(d, maxLease, b.now()); err != nil {
 		return nil, err
 	}
 	conn, err := b.connect(ctx, role.storage)
@@ -110,7 +104,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 	}
 	entry.Domain = conn.config.Domain
 
-	if _, err := checkFree(ctx, role, entry, conn.config); err != nil {
+	if _, err := checkFree(ctx, role, entry.ClientID, conn.config); err != nil {
 		return nil, err // before Auth0 is asked
 	}
 	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
@@ -125,19 +119,18 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, sent *sentRo
 		return nil, err
 	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
-	imported, importWarnings, err := importSecret(ctx, conn.api, app, sent)
+	made.imported, warnings, err = importSecret(ctx, conn.api, entry.ClientID, app, d)
 	if err != nil {
 		return nil, err
 	}
-	made.imported = imported
-	if imported == "" {
+	if made.imported == "" {
 		made.warnings = append(made.warnings, "the application's present secret is replaced at once: what still uses it fails until it reads creds/"+role.name)
 	}
-	made.warnings = append(made.warnings, importWarnings...)
+	made.warnings = slices.Concat(made.warnings, warnings, entry.tooClose(conn.config.PropagationDelay, b.now()))
 	return made, b.checkPolicy(ctx, entry)
 }
 
-// checkAllowed refuses an application that the configuration does not let become a
+// checkAllowed refuses an application that allowed_applications does not let become a
 // role.
 func checkAllowed(config *configEntry, made *newRole) error {
 	switch {
@@ -152,8 +145,8 @@ func checkAllowed(config *configEntry, made *newRole) error {
 	}
 }
 
-// checkPolicy refuses a password policy that makes no secret, before a rotation
-// is the first to find out.
+// checkPolicy refuses a password policy that makes no secret. Otherwise a rotation
+// would be the first to find out.
 func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	switch {
 	case role.PasswordPolicy == "":
@@ -166,23 +159,39 @@ func (b *backend) checkPolicy(ctx context.Context, role *roleEntry) error {
 	return err
 }
 
-// importSecret is the application's present secret, as given or as read; "" if
-// it is to be replaced at once.
+// checkImport refuses an empty secret, and a secret beside skip_import.
+func checkImport(d *framework.FieldData) error {
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	skip, _ := sent[bool](d, fieldSkipImport)
+	switch {
+	case secretSent && secret == "":
+		return badRequest("%s is empty: leave it out, or send the application's present secret", fieldClientSecret)
+	case secretSent && skip:
+		return badRequest("%s and %s=true contradict each other: import the present secret, or replace it at once",
+			fieldClientSecret, fieldSkipImport)
+	}
+	return nil
+}
+
+// importSecret returns the application's present secret, as sent or as read. "": it
+// is to be replaced at once.
 func importSecret(
-	ctx context.Context, api managementAPI, app *auth0.Application, sent *sentRole,
+	ctx context.Context, api managementAPI, clientID string, app *auth0.Application, d *framework.FieldData,
 ) (rotation.Secret, []string, error) {
+	secret, secretSent := sent[string](d, fieldClientSecret)
+	skip, _ := sent[bool](d, fieldSkipImport)
 	readable := app != nil && app.ClientSecret != nil
 	switch {
-	case sent.skipImport:
+	case skip:
 		return "", nil, nil
-	case sent.clientSecretSent && readable && subtle.ConstantTimeCompare([]byte(sent.clientSecret), []byte(*app.ClientSecret)) == 0:
+	case secretSent && readable && subtle.ConstantTimeCompare([]byte(secret), []byte(*app.ClientSecret)) == 0:
 		return "", nil, badRequest("%s is not the application's present secret; leave it out and the engine reads the secret itself",
 			fieldClientSecret)
 	case readable:
 		return rotation.Secret(*app.ClientSecret), nil, nil
-	case sent.clientSecretSent:
-		warnings, err := proveSecret(ctx, api, sent)
-		return sent.clientSecret, warnings, err
+	case secretSent:
+		warnings, err := proveSecret(ctx, api, clientID, secret)
+		return rotation.Secret(secret), warnings, err
 	case app != nil && !app.Hides(fieldClientSecret):
 		return "", nil, badRequest("Auth0 shows no client secret of the application, though the engine may read it. Two ways out: "+
 			"send it as %s; or set a new one at once with %s=true, which stops everything that uses another",
@@ -194,12 +203,12 @@ func importSecret(
 	}
 }
 
-// proveSecret refuses a secret with which Auth0 does not let the application log in,
-// and warns where it says neither yes nor no.
-func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]string, error) {
-	accepted, err := api.Accepts(ctx, sent.clientID, string(sent.clientSecret))
+// proveSecret refuses a secret with which Auth0 does not let the application log in.
+// It warns where Auth0 says neither yes nor no.
+func proveSecret(ctx context.Context, api managementAPI, clientID, secret string) ([]string, error) {
+	accepted, err := api.Accepts(ctx, clientID, secret)
 	switch {
-	case err != nil && auth0.ClassOf(err) != auth0.Refused: // or whoever can make Auth0 limit logins could plant a secret
+	case err != nil && auth0.ClassOf(err) != auth0.Refused: // or an attacker who gets logins limited could plant a secret
 		return nil, fmt.Errorf("%s could not be proven by a login: %w. Try again", fieldClientSecret, err)
 	case err != nil:
 		return []string{ //nolint:nilerr // a warning: it says neither yes nor no
@@ -214,29 +223,23 @@ func proveSecret(ctx context.Context, api managementAPI, sent *sentRole) ([]stri
 	return nil, nil
 }
 
-// checkFree refuses an application that cannot be this role's: the engine's own,
-// or another role's. leases are those of an earlier role for it.
-func checkFree(ctx context.Context, role *ownedRole, entry *roleEntry, config *configEntry) (leases rotation.Leases, err error) {
-	if entry.ClientID == config.ClientID {
-		return leases, badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out",
-			entry.ClientID)
+// checkFree refuses the engine's own application and that of another role. It returns
+// the leases that a new role of the application has to wait for.
+func checkFree(ctx context.Context, role *ownedRole, clientID string, config *configEntry) (rotation.Leases, error) {
+	owner, leases, err := owningRole(ctx, role.storage, clientID)
+	switch {
+	case err != nil:
+	case clientID == config.ClientID:
+		err = badRequest("application %q is the engine's own: it cannot be a role of its mount, because a rotation would lock the engine out", clientID)
+	case owner != "" && owner != role.name:
+		err = badRequest("application %q is under role %q already: one role per application", clientID, owner)
 	}
-	owner, reserved, err := owningRole(ctx, role.storage, entry.ClientID)
-	if err != nil {
-		return leases, err
-	}
-	if owner != "" && owner != role.name {
-		return leases, badRequest("application %q is under role %q already: one role per application", entry.ClientID, owner)
-	}
-	if reserved != nil {
-		leases = reserved.leases()
-	}
-	return leases, nil
+	return leases, err
 }
 
-// commitRole stores a new role, unless the configuration has become another
-// one since it was looked at. A rotation of all roles that is ordered later
-// concerns it, an earlier one does not.
+// commitRole stores a new role, unless the configuration has changed since
+// prepareRole. A later rotation of all roles concerns the role, an earlier one does
+// not.
 func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole) error {
 	entry := made.entry
 	b.commitLock.Lock()
@@ -251,7 +254,7 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 	if err := checkAllowed(config, made); err != nil {
 		return err
 	}
-	leases, err := checkFree(ctx, role, entry, config)
+	leases, err := checkFree(ctx, role, entry.ClientID, config)
 	if err != nil {
 		return err
 	}
@@ -270,18 +273,16 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 	return b.save(ctx, role, entry)
 }
 
-// firstRotation schedules a new role. One that was not imported is rotated at
-// once; if Auth0 refuses that, there is no role, since nothing has changed. If
-// the answer is unclear the role stays: its secret may be live.
+// firstRotation schedules a new role. One that was not imported is rotated at once.
+// If Auth0 refuses that, nothing has changed, and the role goes. If the answer is
+// unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	err := b.advance(work, role, rotation.Ask{})
+	_, err := b.advance(ctx, role, rotation.Ask{})
 	if imported || err == nil {
 		return nil, err
 	}
 	if state := role.entry.Rotation; !state.Unsettled() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
-		if undo := b.deleteRole(work, role); undo != nil {
+		if undo := b.deleteRole(context.WithoutCancel(ctx), role); undo != nil {
 			return nil, undo
 		}
 		return nil, err
@@ -289,52 +290,57 @@ func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported b
 	return []string{"the first rotation is not confirmed yet and will be tried again; until then the role has no credentials: " + err.Error()}, nil
 }
 
-// updateRole changes a role's settings. The role's lock is held.
-func (b *backend) updateRole(ctx context.Context, role *ownedRole, sent *sentRole) ([]string, error) {
-	if sent.clientIDSent && sent.clientID != role.entry.ClientID {
+// updateRole changes a role's settings. The caller holds the role's lock.
+func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.FieldData) ([]string, error) {
+	if clientID, ok := sent[string](d, fieldClientID); ok && clientID != role.entry.ClientID {
 		return nil, badRequest("%s cannot be changed: the role is for %q. Make another role for %q",
-			fieldClientID, role.entry.ClientID, sent.clientID)
+			fieldClientID, role.entry.ClientID, clientID)
 	}
-	if sent.clientSecretSent {
+	if _, ok := sent[string](d, fieldClientSecret); ok {
 		return nil, badRequest("%s is taken only when a role is created. If the secret was changed outside Vault, "+
 			"rotate it: rotate/%s with %s=true", fieldClientSecret, role.name, fieldForce)
 	}
 	var warnings []string
-	if sent.skipImport {
+	if skip, _ := sent[bool](d, fieldSkipImport); skip {
 		warnings = append(warnings, fieldSkipImport+" has no effect on a role that exists: nothing was rotated")
 	}
-	entry := *role.entry
-	if err := sent.apply(&entry, b.askMaxLeaseTTL(), b.now()); err != nil {
+	before, entry := role.entry, *role.entry
+	if err := entry.change(d, b.askMaxLeaseTTL(), b.now()); err != nil {
 		return nil, err
 	}
-	if sent.policySent || sent.source != "" {
+	_, policySent := sent[string](d, fieldPasswordPolicy)
+	_, sourceSent := sent[string](d, fieldSecretSource)
+	if policySent || sourceSent {
 		if err := b.checkPolicy(ctx, &entry); err != nil {
 			return nil, err
 		}
 	}
-	if entry.TTL != role.entry.TTL {
-		entry.Rotation = entry.Rotation.TTLChanged(role.entry.TTL, b.now())
+	if entry.TTL != before.TTL {
+		entry.Rotation = entry.Rotation.TTLChanged(before.TTL, b.now())
 	}
-	if entry.SecretSource != role.entry.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
+	if entry.SecretSource != before.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
 		warnings = append(warnings, "Auth0 was asked for a secret and has not answered yet: that is settled first, and holders of credentials may fail until they read again")
 	}
-	if entry.TTL < role.entry.TTL {
+	if entry.TTL < before.TTL {
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
-			fieldTTL, role.entry.TTL))
+			fieldTTL, before.TTL))
 	}
+	mount, err := b.loadMount(ctx, role.storage)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
-	b.roleEvent(ctx, eventRoleUpdate, role, role.view(b.mountInMemory(), b.now()))
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	if err := b.advance(work, role, rotation.Ask{}); err != nil {
+	b.roleEvent(ctx, eventRoleUpdate, role)
+	if _, err := b.advance(ctx, role, rotation.Ask{}); err != nil {
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil
 }
 
-// deleteRole forgets a role, but not how long its leases may live.
+// deleteRole deletes a role. It keeps on record how long the role's leases may live.
 func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	b.commitLock.Lock()
 	defer b.commitLock.Unlock()
@@ -342,17 +348,16 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 	if err := writeApplication(ctx, role.storage, role.entry.ClientID, reservation(role.name, leases)); err != nil {
 		return err
 	}
-	view := role.view(b.mountInMemory(), b.now())
 	if err := role.storage.Delete(ctx, storageRoles+role.name); err != nil {
 		b.due.Set(role.name, b.now().Add(storageRetry)) // it may be gone all the same
 		return err
 	}
 	b.forgetRole(role.name)
-	b.roleEvent(ctx, eventRoleDelete, role, view)
+	b.roleEvent(ctx, eventRoleDelete, role)
 	return nil
 }
 
-// forgetRole drops what is in memory of a role that is gone.
+// forgetRole drops a deleted role from memory.
 func (b *backend) forgetRole(name string) {
 	b.served.forget(name)
 	b.drift.forget(name)
@@ -360,10 +365,10 @@ func (b *backend) forgetRole(name string) {
 	b.due.Set(dueBulk, b.now().Add(bulkPause)) // it may have been the last that was left
 }
 
-// deleteUnreadable forgets a role whose entry cannot be read. What it reserved
-// is void without it.
+// deleteUnreadable deletes a role whose entry cannot be read. Its reservation is void
+// without it.
 func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage, name string) error {
-	unlock, err := b.roleLocks.lock(ctx, name)
+	unlock, err := b.lockRole(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -375,13 +380,13 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 	return nil
 }
 
-// reservation is what is stored of an application apart from its role.
+// reservation is the entry that reserves an application for a role.
 func reservation(role string, leases rotation.Leases) *applicationEntry {
 	return &applicationEntry{Role: role, LongestTTL: leases.TTL, LongestUntil: leases.Until}
 }
 
-// eachRole visits all roles, as they are served. One whose entry cannot be read
-// does not hide the others: it is in the returned map, with the reason.
+// eachRole visits all roles as they are served. Roles whose entry cannot be read are
+// in the returned map, with the reason: they do not hide the others.
 func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit func(name string, set *servedSet)) (names []string, unreadable map[string]any, err error) {
 	if names, err = storage.List(ctx, storageRoles); err != nil {
 		return nil, nil, err
@@ -402,8 +407,17 @@ func (b *backend) eachRole(ctx context.Context, storage logical.Storage, visit f
 	return names, unreadable, nil
 }
 
-// look is a role as it is served, without its lock, which a rotation may hold
-// for as long as Auth0 takes. Nil: no such role.
+// lookUp is look for a role that has to exist.
+func (b *backend) lookUp(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
+	set, err := b.look(ctx, storage, name)
+	if err == nil && set == nil {
+		err = unknownRole(name)
+	}
+	return set, err
+}
+
+// look returns a role as it is served, without its lock, which a rotation may hold
+// while Auth0 answers. Nil: no such role.
 func (b *backend) look(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
 	return b.served.get(ctx, name, func(ctx context.Context) (*roleEntry, error) { return readRole(ctx, storage, name) })
 }

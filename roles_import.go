@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
-// applicationFilter says which applications are meant.
+// applicationFilter selects applications.
 type applicationFilter struct {
 	name      string // with *; "": any
 	appTypes  []string
@@ -27,10 +27,10 @@ type applicationFilter struct {
 
 func readApplicationFilter(d *framework.FieldData) (applicationFilter, error) {
 	var f applicationFilter
-	f.name, _ = sentString(d, fieldFilterName)
-	f.appTypes, _ = sentStrings(d, fieldFilterAppType)
-	f.clientIDs, _ = sentStrings(d, fieldClientIDs)
-	f.thirdParty, _ = sentBool(d, fieldThirdParty)
+	take(d, fieldFilterName, &f.name)
+	take(d, fieldFilterAppType, &f.appTypes)
+	take(d, fieldClientIDs, &f.clientIDs)
+	take(d, fieldThirdParty, &f.thirdParty)
 	if f.name == "" && len(f.appTypes) == 0 && len(f.clientIDs) == 0 {
 		return f, badRequest("say which applications: %s (* for all), %s or %s", fieldFilterName, fieldFilterAppType, fieldClientIDs)
 	}
@@ -43,15 +43,15 @@ func (f *applicationFilter) matches(app *auth0.Application) bool {
 		(len(f.clientIDs) == 0 || slices.Contains(f.clientIDs, app.ClientID))
 }
 
-// roleImport is an order to make roles of many applications.
+// roleImport is a request to make roles of many applications.
 type roleImport struct {
 	filter   applicationFilter
-	settings *sentRole
+	settings *framework.FieldData
 	prefix   string
 	dryRun   bool
 }
 
-// importReport is what came of it, as it is answered.
+// importReport is the result of an import, as it is answered.
 type importReport struct {
 	imported map[string]any // by role
 	skipped  map[string]any // by client ID
@@ -69,8 +69,8 @@ func (r *importReport) take(role string, app *auth0.Application, warnings []stri
 	r.imported[role] = about
 }
 
-// importRoles makes roles of the applications that the filter lets through.
-// Those that were made stay, whatever happens to the others.
+// importRoles makes roles of the selected applications. A failure leaves those that
+// were made.
 func (b *backend) importRoles(ctx context.Context, storage logical.Storage, order *roleImport) (*importReport, []string, error) {
 	conn, err := b.connect(ctx, storage)
 	if err != nil {
@@ -108,9 +108,9 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	}
 	var warnings []string
 	if len(report.imported)+len(report.skipped) == 0 {
-		warnings = append(warnings, fmt.Sprintf("none of the tenant's %d applications matches", len(found.Applications)))
+		warnings = append(warnings, fmt.Sprintf("none of the tenant's applications (%d) matches", len(found.Applications)))
 	}
-	if found.cut {
+	if isCut(found) {
 		warnings = append(warnings, fmt.Sprintf("the tenant has more than the %d applications that Auth0 lists: name others by %s=roles/<name>", maxListed, fieldClientID))
 	}
 	for _, id := range order.filter.clientIDs {
@@ -121,19 +121,19 @@ func (b *backend) importRoles(ctx context.Context, storage logical.Storage, orde
 	return report, warnings, nil
 }
 
-// checkImportSettings refuses settings that no role could have, before the
-// first is made.
-func (b *backend) checkImportSettings(ctx context.Context, sent *sentRole) error {
+// checkImportSettings refuses settings that no role can have, before any role is
+// made.
+func (b *backend) checkImportSettings(ctx context.Context, d *framework.FieldData) error {
 	maxLease := b.askMaxLeaseTTL()
 	entry := newRoleEntry(maxLease)
-	if err := sent.apply(entry, maxLease, b.now()); err != nil {
+	if err := entry.change(d, maxLease, b.now()); err != nil {
 		return err
 	}
 	return b.checkPolicy(ctx, entry)
 }
 
-// importRole makes one role, or notes why not. An error is one that the others
-// would meet, too.
+// importRole makes one role, or notes why not. It returns an error only if the other
+// applications would meet it, too.
 func (b *backend) importRole(ctx context.Context, storage logical.Storage, order *roleImport, name string, app *auth0.Application, report *importReport) error {
 	if ctx.Err() != nil {
 		report.skip(app, "time ran out: send the request again")
@@ -144,19 +144,17 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 		return err
 	}
 	defer role.release()
-	sent := *order.settings
-	sent.clientID, sent.clientIDSent = app.ClientID, true
 	var warnings []string
 	switch {
 	case order.dryRun:
 		var made *newRole
-		if made, err = b.prepareRole(ctx, role, &sent, app); err == nil {
+		if made, err = b.prepareRole(ctx, role, order.settings, app); err == nil {
 			warnings = made.warnings
 		}
 	case role.entry != nil:
 		err = badRequest("role %q was made meanwhile", name)
 	default:
-		warnings, err = b.createRole(ctx, role, &sent, app)
+		warnings, err = b.createRole(ctx, role, order.settings, app)
 	}
 	var coded logical.HTTPCodedError
 	switch err = edgeError(err); {
@@ -172,17 +170,17 @@ func (b *backend) importRole(ctx context.Context, storage logical.Storage, order
 
 var validPrefix = regexp.MustCompile(`^(\w[\w.-]*)?$`)
 
-// notInNames is what a role's name made of an application's cannot have.
+// notInNames are the characters of applications' names that names of roles do not
+// get.
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// inName is text in the form in which it can be part of a role's name, between
-// word characters.
+// inName turns text into a part of a role's name.
 func inName(text string) string {
 	return strings.Trim(notInNames.ReplaceAllString(strings.ToLower(text), "-"), "-")
 }
 
-// roleName makes a role's name of an application's: one that is not taken, as far
-// as that goes.
+// roleName makes a role's name of an application's. It avoids taken names as far as
+// it can.
 func roleName(prefix string, app *auth0.Application, taken []string) string {
 	base, id := inName(app.Name), inName(app.ClientID)
 	if base == "" {

@@ -17,14 +17,13 @@ const (
 	// pathRotateRootName is the path of the rotation of the engine's own secret.
 	pathRotateRootName = "rotate-root"
 
-	// dueRoot is the engine's own secret among what is due. No role can have this
-	// name.
+	// dueRoot is the key of the engine's own secret. No role can have this name.
 	dueRoot = "config/root"
 
-	// proofPause is the time between two attempts to log in with a new secret
-	// that has not reached all of Auth0 yet.
+	// proofPause is the time between two logins with a new secret that has not
+	// reached all of Auth0 yet.
 	proofPause = time.Second
-	// proofMargin is added to propagation_delay for the last of them.
+	// proofMargin is how long after propagation_delay the last of them is made.
 	proofMargin = 5 * time.Second
 )
 
@@ -40,23 +39,9 @@ const (
 // refused, the current one: whatever crashes or gets lost, one of the two is
 // what Auth0 accepts.
 
-// rotateRoot rotates the engine's own secret, on request or if it is due, and sets
-// when to look again.
-func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) error {
-	_, err := b.advanceRoot(ctx, storage, ask)
-	return err
-}
-
-// attendRoot does what is due for the engine's own secret, and says when to look
-// at it again.
-func (b *backend) attendRoot(ctx context.Context, storage logical.Storage) (next time.Time) {
-	next, _ = b.advanceRoot(ctx, storage, rotation.Ask{}) // the error is stored, or logged
-	return next
-}
-
-// advanceRoot brings the engine's own secret forward as far as is due or asked for, and
-// sets when to look at it again, which it returns as well.
-func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
+// rotateRoot does what is due or asked for with the engine's own secret. It returns
+// and sets when to look again.
+func (b *backend) rotateRoot(ctx context.Context, storage logical.Storage, ask rotation.Ask) (next time.Time, err error) {
 	unlock, err := b.lockConfig(ctx)
 	if err != nil {
 		return b.retryLater(ctx, dueRoot, err), err
@@ -69,7 +54,7 @@ func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask 
 	case err != nil:
 		return b.retryLater(ctx, dueRoot, err), err
 	case config == nil:
-		return time.Time{}, notConfigured()
+		return time.Time{}, errNotConfigured
 	}
 	ctx, done := b.detached(ctx, upstreamPatience+config.PropagationDelay)
 	defer done()
@@ -80,8 +65,8 @@ func (b *backend) advanceRoot(ctx context.Context, storage logical.Storage, ask 
 	return wake, err
 }
 
-// rootTarget is the engine's own secret or key as a target of rotation. The
-// configuration's lock is held.
+// rootTarget is the engine's own secret or key as a target of rotation. The caller
+// holds the configuration's lock.
 type rootTarget struct {
 	b       *backend
 	storage logical.Storage
@@ -90,7 +75,7 @@ type rootTarget struct {
 
 var _ rotation.Target = (*rootTarget)(nil)
 
-// Load is what holds now.
+// Load returns the settings and the state.
 func (t *rootTarget) Load(context.Context) (rotation.Settings, rotation.State, error) {
 	return t.config.settings(), t.config.Rotation, nil
 }
@@ -98,7 +83,7 @@ func (t *rootTarget) Load(context.Context) (rotation.Settings, rotation.State, e
 // Clock is the time.
 func (t *rootTarget) Clock() rotation.Clock { return t.b.rootClock() }
 
-// Save stores the state, and has the next call to Auth0 log in accordingly.
+// Save stores the state. The next call to Auth0 logs in by it.
 func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
 	changed := *t.config
 	changed.Rotation = s
@@ -143,7 +128,7 @@ func (t *rootTarget) Send(ctx context.Context, request rotation.Request) rotatio
 func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.storage)
 	if err != nil {
-		return notSent(err)
+		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx = upstreamContext(ctx, request)
 	if t.config.SigningAlgorithm == "" {
@@ -160,8 +145,8 @@ func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotatio
 	return rotation.Outcome{Result: rotation.Accepted, Secret: request.Secret}
 }
 
-// enableKey registers the pending key in Auth0 beside the present one. Without
-// the scopes for all steps it does not take the first.
+// enableKey registers the pending key beside the present one. It refuses to begin
+// without the scopes for all steps.
 func enableKey(ctx context.Context, conn *connection, pending rotation.Secret) error {
 	token, err := conn.api.NewToken(ctx, nil) // one that knows of scopes granted a moment ago
 	if err != nil {
@@ -174,10 +159,9 @@ func enableKey(ctx context.Context, conn *connection, pending rotation.Secret) e
 	return conn.api.EnableKey(ctx, conn.config.ClientID, string(pending), conn.config.SigningAlgorithm)
 }
 
-// Prove gets a token with nothing but the pending secret; of a key it then removes
-// the one that it replaces. While a secret reaches Auth0's nodes it may be refused, which does
-// not count until it should be everywhere. An error is never a refusal: Auth0 has
-// said that it took the secret.
+// Prove logs in with nothing but the pending secret. With keys it then removes the
+// old one. A secret may be refused until it has reached all of Auth0. An error is
+// never a refusal: Auth0 has said that it took the secret.
 func (t *rootTarget) Prove(ctx context.Context, pending rotation.Secret) error {
 	if err := t.login(ctx, pending); err != nil {
 		return &unfinishedError{"the new secret is set in Auth0, but a login with it failed", err}
@@ -200,8 +184,8 @@ func (t *rootTarget) Prove(ctx context.Context, pending rotation.Secret) error {
 	return nil
 }
 
-// login gets a token with nothing but one secret, for as long as it may take to
-// reach all of Auth0.
+// login gets a token with nothing but one secret. It tries for as long as the secret
+// may take to reach all of Auth0.
 func (t *rootTarget) login(ctx context.Context, secret rotation.Secret) error {
 	settings := t.b.clientSettings(t.config)
 	settings.Secrets = []string{string(secret)}
@@ -221,24 +205,19 @@ func (t *rootTarget) login(ctx context.Context, secret rotation.Secret) error {
 	}
 }
 
-// rootTimelineFields describe how the engine's own secret stands.
+// rootTimelineFields declare the state of the engine's own secret.
 func rootTimelineFields() fieldSchemas {
-	return fieldSchemas{
+	return merged(failureFields(), fieldSchemas{
 		fieldLastVaultRotation: required(timeField("When the engine's own client secret was rotated, or configured.")),
 		fieldNextVaultRotation: timeField("When it is rotated next by schedule. Absent when that is not planned."),
-		fieldLastError:         stringField("Why the last attempt to rotate it failed. Absent when it did not."),
-		fieldFailures:          required(intField("How many attempts to rotate it failed in a row.")),
-		fieldRetryAt:           timeField("When the next attempt is made."),
-	}
+	})
 }
 
-// rootTimeline says how the engine's own secret stands.
-func (b *backend) rootTimeline(config *configEntry, data map[string]any) {
+// rootTimeline is the state of the engine's own secret.
+func (b *backend) rootTimeline(config *configEntry) map[string]any {
 	view := config.Rotation.View(config.settings(), b.rootClock())
+	data := failureData(view)
 	data[fieldLastVaultRotation] = inRFC3339(view.LastRotation)
-	data[fieldFailures] = view.Failures
-	if view.LastError != "" {
-		data[fieldLastError] = view.LastError
-	}
-	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt, fieldNextVaultRotation: view.NextRotation})
+	putTimes(data, map[string]time.Time{fieldNextVaultRotation: view.NextRotation})
+	return data
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -20,31 +19,30 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// Roles as targets of rotation: how one is held, stored, served, and sent to Auth0.
-// What is decided about it is in internal/rotation.
+// Roles as targets of rotation: how they are locked, stored, served and sent to
+// Auth0. internal/rotation decides about them.
 
-// secretBytes of randomness make a client secret: 64 characters in base64. Its
-// alphabet is that of URLs, so it is valid also where Auth0 takes the secret as
-// base64-encoded.
+// secretBytes of randomness make a client secret: 64 characters of URL-safe base64.
+// That is valid also where Auth0 decodes the secret.
 const secretBytes = 48
 
-// minSecretLength is how many characters a password policy has to make: shorter
-// secrets could be guessed by who may write roles.
+// minSecretLength is the least number of characters that a password policy has to
+// make. Who may write roles could guess shorter secrets.
 const minSecretLength = 32
 
 // rolesPrefix begins the paths of roles.
 const rolesPrefix = "roles/"
 
 // storageRetry is the wait after an error that could not be stored, such as one of
-// storage itself; unreadableRetry, after an entry that cannot be read, which will
-// not change by itself.
+// storage itself. unreadableRetry is the wait after an entry that cannot be read:
+// that does not change by itself.
 const (
 	storageRetry    = 10 * time.Second
 	unreadableRetry = time.Hour
 	panicRetry      = time.Minute
 )
 
-// ownedRole is a role whose lock is held: what may be changed.
+// ownedRole is a role whose lock is held, to be changed.
 type ownedRole struct {
 	name    string
 	storage logical.Storage
@@ -53,13 +51,12 @@ type ownedRole struct {
 	release func()
 }
 
-// own takes the role's lock and reads the role. The lock may be held by a rotation
-// that waits for Auth0; waiting ends with the context.
+// own locks a role and reads it. A rotation that waits for Auth0 may hold the lock;
+// waiting ends with the context.
 func (b *backend) own(ctx context.Context, storage logical.Storage, name string) (*ownedRole, error) {
-	release, err := b.roleLocks.lock(ctx, name)
+	release, err := b.lockRole(ctx, name)
 	if err != nil {
-		return nil, logical.CodedError(http.StatusServiceUnavailable,
-			fmt.Sprintf("role %q is being changed by another request, which waits for Auth0: try again", name))
+		return nil, err
 	}
 	owned := false
 	defer func() { // also after a panic
@@ -75,9 +72,8 @@ func (b *backend) own(ctx context.Context, storage logical.Storage, name string)
 	return role, nil
 }
 
-// refresh reads the role from storage, and has what is served agree with it. They
-// differ only after a write that was answered with an error, but took effect all
-// the same.
+// refresh reads the role from storage. If what is served differs, a write was
+// answered with an error but took effect: then the stored role is served.
 func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	stored, err := readRole(ctx, role.storage, role.name)
 	if err != nil {
@@ -91,21 +87,17 @@ func (b *backend) refresh(ctx context.Context, role *ownedRole) error {
 	if err != nil {
 		return err
 	}
-	if !sameEntry(stored, role.set.role) {
+	first, errFirst := json.Marshal(stored)
+	second, errSecond := json.Marshal(role.set.role)
+	if errFirst != nil || errSecond != nil || !bytes.Equal(first, second) {
 		role.set = b.served.publish(role.name, stored)
 	}
 	role.entry = role.set.role // its times go by the monotonic clock, too, if this process has set them
 	return nil
 }
 
-func sameEntry(a, b *roleEntry) bool {
-	first, errFirst := json.Marshal(a)
-	second, errSecond := json.Marshal(b)
-	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
-}
-
-// save makes a changed role durable, and only then serves it. A write that failed may
-// have taken effect: then the role is looked at again.
+// save stores a changed role, then serves it. A write that failed may have taken
+// effect: the role is looked at again.
 func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) error {
 	if err := writeRole(ctx, role.storage, role.name, entry); err != nil {
 		b.due.Set(role.name, b.now().Add(storageRetry))
@@ -115,7 +107,7 @@ func (b *backend) save(ctx context.Context, role *ownedRole, entry *roleEntry) e
 	return nil
 }
 
-// saveRotation is save for a new state of the rotation. It tells of what has
+// saveRotation saves a new state of the rotation. It logs, counts and sends what has
 // changed.
 func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mountSettings, next rotation.State) error {
 	before := role.view(mount, b.now())
@@ -142,21 +134,22 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	switch {
 	case found: // has an event of its own
 	case after.Version != before.Version:
-		b.roleEvent(ctx, eventRotate, role, after)
+		b.roleEvent(ctx, eventRotate, role)
 	case after.Phase == rotation.Staged && before.Phase != rotation.Staged:
-		b.roleEvent(ctx, eventRotateStaged, role, after)
+		b.roleEvent(ctx, eventRotateStaged, role)
 	case after.Failures > before.Failures:
-		b.roleEvent(ctx, eventRotateFail, role, after)
+		b.roleEvent(ctx, eventRotateFail, role)
 	}
 	return nil
 }
 
-// view is what is to be seen of the role now.
+// view is the role's rotation as seen now.
 func (role *ownedRole) view(mount mountSettings, now time.Time) rotation.View {
 	return role.set.view(mount, now)
 }
 
-// roleTarget is a role's client secret as a target of rotation. Its lock is held.
+// roleTarget is a role's client secret as a target of rotation. The caller holds the
+// role's lock.
 type roleTarget struct {
 	b     *backend
 	role  *ownedRole
@@ -165,14 +158,14 @@ type roleTarget struct {
 
 var _ rotation.Target = (*roleTarget)(nil)
 
-// Load is what holds of the role and the mount now.
+// Load returns the role's settings and state.
 func (t *roleTarget) Load(ctx context.Context) (rotation.Settings, rotation.State, error) {
 	var err error
 	t.mount, err = t.b.loadMount(ctx, t.role.storage)
 	return t.role.entry.settings(t.mount), t.role.entry.Rotation, err
 }
 
-// Clock is the time, and since when the role's set is served here.
+// Clock returns the time, and since when the role's set is served here.
 func (t *roleTarget) Clock() rotation.Clock {
 	clock := t.role.set.clock(t.b.now())
 	clock.Jitter = t.b.jitter()
@@ -205,7 +198,7 @@ func (t *roleTarget) Send(ctx context.Context, request rotation.Request) rotatio
 func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotation.Outcome {
 	conn, err := t.b.connect(ctx, t.role.storage)
 	if err != nil {
-		return notSent(err)
+		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx, clientID := upstreamContext(ctx, request), t.role.entry.ClientID
 	if request.Kind == rotation.Set {
@@ -235,10 +228,9 @@ func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotatio
 	}
 }
 
-// readBack looks for the outcome of a rotate-secret request that had no clear
-// answer: the secret it made. "": it cannot be read, or is still the one from
-// before, in which case the request may yet take effect; another one settles
-// both.
+// readBack looks for the secret that an earlier request without a clear answer made.
+// "": it cannot be read, or Auth0 still has the one from before. Then the request may
+// yet take effect; another request settles both.
 func readBack(ctx context.Context, api managementAPI, clientID string, before rotation.Secret) (rotation.Secret, error) {
 	app, err := api.Application(ctx, clientID)
 	if err != nil {
@@ -253,9 +245,8 @@ func readBack(ctx context.Context, api managementAPI, clientID string, before ro
 	return rotation.Secret(*app.ClientSecret), nil
 }
 
-// failedAttempt is an error of Auth0 as the machine takes it. What is not known to
-// be a refusal is unclear; but where the configuration is missing, nothing was
-// sent.
+// failedAttempt turns an error of Auth0 into an outcome. Only what is known to be a
+// refusal is not unclear. Without a configuration nothing was sent.
 func failedAttempt(err error) rotation.Outcome {
 	o := rotation.Outcome{Result: rotation.Unclear, Err: err}
 	var coded logical.HTTPCodedError
@@ -276,19 +267,14 @@ func failedAttempt(err error) rotation.Outcome {
 	return o
 }
 
-// notSent is an attempt that failed before anything was sent.
-func notSent(err error) rotation.Outcome {
-	return rotation.Outcome{Result: rotation.NotSent, Err: err}
-}
-
-// shortPolicyError is that a password policy makes secrets that could be guessed.
+// shortPolicyError: a password policy makes secrets that could be guessed.
 type shortPolicyError struct{ error }
 
 // Unwrap gives the refusal.
 func (e shortPolicyError) Unwrap() error { return e.error }
 
-// generateSecret makes a client secret, by the role's password policy if it has
-// one. Where Auth0 takes the secret as base64-encoded, the policy's is encoded.
+// generateSecret makes a client secret, by the role's password policy if it has one.
+// It encodes the policy's where Auth0 decodes the secret.
 func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation.Secret, error) {
 	if role.PasswordPolicy != "" {
 		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
@@ -315,37 +301,30 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	return rotation.Secret(base64.RawURLEncoding.EncodeToString(random)), nil
 }
 
-// advance brings a role forward as far as is due or asked for, and sets when to
-// look at it again. The error of Auth0 that it returns is stored and will be
-// retried.
-func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	next := b.now().Add(storageRetry)             // after a panic
+// advance does what is due or asked for with a role. It returns and sets when to look
+// again. An error of Auth0 is stored as well, and retried.
+func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
+	ctx, done := b.detached(ctx, upstreamPatience)
+	defer done()
+	next = b.now().Add(storageRetry)              // after a panic
 	defer func() { b.due.Set(role.name, next) }() // while nobody else can
-	var err error
-	next, err = b.rotate(ctx, role, ask)
-	return err
-}
-
-// rotate brings a role forward, and says when to look at it again.
-func (b *backend) rotate(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
 	target := &roleTarget{b: b, role: role}
 	staged := role.entry.Rotation.Next()
 	wake, err := rotation.Run(ctx, target, ask)
 	if err != nil && wake.IsZero() { // not even the failure could be stored
 		return b.retryLater(ctx, role.name, err), err
 	}
-	after := role.entry.Rotation
-	if after.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
+	if role.entry.Rotation.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
 		b.drift.want(role.name, b.now())
 	}
-	if now := b.now(); role.set.untold(now) {
-		b.roleEvent(ctx, eventCredsChange, role, role.view(target.mount, now))
+	if role.set.untold(b.now()) {
+		b.roleEvent(ctx, eventCredsChange, role)
 	}
 	check := b.drift.next(role.name, role.entry.ClientID, target.mount.DriftCheckPeriod, b.now())
 	return earliest(earliest(wake, check), role.set.changesAt(b.now())), err
 }
 
-// earliest is the earlier of two times; zero: there is none.
+// earliest returns the earlier of two times. Zero: there is none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b
@@ -353,7 +332,7 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// retryLater is when to look again at what cannot go on.
+// retryLater returns when to look again at what cannot go on.
 func (b *backend) retryLater(ctx context.Context, key string, err error) time.Time {
 	if ctx.Err() == nil {
 		b.Logger().Error("rotation cannot go on", "role", key, "error", err)
@@ -365,7 +344,7 @@ func (b *backend) retryLater(ctx context.Context, key string, err error) time.Ti
 	return b.now().Add(storageRetry)
 }
 
-// attendRole does what is due for one role, and says when to look at it again.
+// attendRole does what is due for one role, and returns when to look again.
 func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name string) (next time.Time) {
 	role, err := b.own(ctx, storage, name)
 	if err != nil {
@@ -376,16 +355,14 @@ func (b *backend) attendRole(ctx context.Context, storage logical.Storage, name 
 		b.forgetRole(name)
 		return time.Time{}
 	}
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	if err := b.checkDriftIfDue(work, role); err != nil {
+	if err := b.checkDriftIfDue(ctx, role); err != nil {
 		return b.retryLater(ctx, name, err)
 	}
-	next, _ = b.rotate(work, role, rotation.Ask{}) // the error is stored
+	next, _ = b.advance(ctx, role, rotation.Ask{}) // the error is stored
 	return next
 }
 
-// attendRoles has every stored role attended to. Reads do not wait for it.
+// attendRoles schedules every stored role. Reads do not wait for it.
 func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (next time.Time) {
 	names, err := storage.List(ctx, storageRoles)
 	if err != nil {
@@ -399,25 +376,20 @@ func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (nex
 
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
-	work, done := b.detached(ctx, upstreamPatience)
-	defer done()
-	err := b.advance(work, role, ask)
+	_, err := b.advance(ctx, role, ask)
 	if err == nil || !ask.Force {
 		return err
 	}
-	mount, loadErr := b.loadMount(work, role.storage)
-	if loadErr != nil {
-		return err
-	}
-	if view := role.view(mount, b.now()); view.Phase == rotation.Staged && !view.Forced {
+	if view := role.view(b.mountInMemory(), b.now()); view.Phase == rotation.Staged && !view.Forced {
 		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
 	}
 	return err
 }
 
-// roleEvent is an event about a role: its path and version are in it. Modified: what
-// is handed out is not what it was at the last one.
-func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, view rotation.View) {
+// roleEvent sends an event about a role. modified: the served secrets changed since
+// the last event.
+func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
+	view := role.view(b.mountInMemory(), b.now())
 	modified := b.served.tell(role) || kind == eventRoleDelete
 	b.event(ctx, kind, rolesPrefix+role.name,
 		logical.EventMetadataDataPath, "creds/"+role.name,
@@ -429,9 +401,9 @@ func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole, v
 	)
 }
 
-// timelineFields describe how far a role's rotation is.
+// timelineFields declare the progress of a role's rotation.
 func timelineFields() fieldSchemas {
-	return fieldSchemas{
+	return merged(failureFields(), fieldSchemas{
 		fieldPhase:             required(stringField(descPhase)),
 		fieldVersion:           required(intField(descVersion)),
 		fieldStagedAt:          timeField(descStagedAt),
@@ -439,33 +411,34 @@ func timelineFields() fieldSchemas {
 		fieldFallbackUntil:     timeField(descFallbackUntil),
 		fieldLastVaultRotation: timeField(descLastVaultRotation),
 		fieldNextVaultRotation: timeField(descNextVaultRotation),
-		fieldLastError:         stringField(descLastError),
-		fieldFailures:          required(intField(descFailures)),
-		fieldRetryAt:           timeField(descRetryAt),
-	}
+	})
 }
 
-// timeline says how far a role's rotation is. Times that mean nothing at present
-// are left out.
+// timeline is the progress of a role's rotation. It leaves out times that mean
+// nothing at present.
 func timeline(view rotation.View) map[string]any {
-	data := map[string]any{
-		fieldPhase:    string(view.Phase),
-		fieldVersion:  view.Version,
-		fieldFailures: view.Failures,
-	}
+	data := failureData(view)
+	data[fieldPhase], data[fieldVersion] = string(view.Phase), view.Version
 	putTimes(data, map[string]time.Time{
 		fieldStagedAt: view.StagedAt, fieldReadyAt: view.ReadyAt, fieldFallbackUntil: view.FallbackUntil,
-		fieldLastVaultRotation: view.LastRotation, fieldNextVaultRotation: view.NextRotation, fieldRetryAt: view.RetryAt,
+		fieldLastVaultRotation: view.LastRotation, fieldNextVaultRotation: view.NextRotation,
 	})
-	if view.LastError != "" {
-		data[fieldLastError] = view.LastError
-	}
 	return data
 }
 
-// failureData is what is told of a failing role among others.
+// failureFields declare the failure of the last attempt.
+func failureFields() fieldSchemas {
+	return fieldSchemas{
+		fieldLastError: stringField(descLastError), fieldFailures: required(intField(descFailures)), fieldRetryAt: timeField(descRetryAt),
+	}
+}
+
+// failureData is the failure of the last attempt, if it failed.
 func failureData(view rotation.View) map[string]any {
-	data := map[string]any{fieldLastError: view.LastError, fieldFailures: view.Failures}
+	data := map[string]any{fieldFailures: view.Failures}
+	if view.LastError != "" {
+		data[fieldLastError] = view.LastError
+	}
 	putTimes(data, map[string]time.Time{fieldRetryAt: view.RetryAt})
 	return data
 }

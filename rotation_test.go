@@ -126,7 +126,7 @@ func TestRestartNeverShortensStaging(t *testing.T) {
 		env.start()
 		synctest.Wait()
 		began := time.Now()
-		assert.Equal(t, inRFC3339(began.Add(time.Minute)), env.read("roles/app")[fieldReadyAt])
+		assert.Equal(t, inRFC3339(began.Add(time.Minute+rotation.HandOutMargin)), env.read("roles/app")[fieldReadyAt])
 		sleep(time.Minute)
 		assert.Equal(t, testAppSecret, env.auth0.secret(testAppID))
 		sleep(rotation.HandOutMargin)

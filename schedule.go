@@ -12,11 +12,11 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// maxRotationPeriod is more than anybody should want.
+// maxRotationPeriod is the longest period that is accepted.
 const maxRotationPeriod = 10 * 365 * 24 * time.Hour
 
-// rotationPlan says when something rotates by itself: a role's secret, or the
-// engine's own. It is part of their stored entries.
+// rotationPlan is when a role's secret or the engine's own rotates by itself. It is
+// part of their stored entries.
 type rotationPlan struct {
 	RotationPeriod time.Duration `json:"rotation_period,omitempty"`
 	// RotationSchedule is a cron expression, taken in UTC.
@@ -24,13 +24,13 @@ type rotationPlan struct {
 	RotationWindow   time.Duration `json:"rotation_window,omitempty"`
 	Disabled         bool          `json:"disable_automated_rotation,omitempty"`
 
-	// Format1From is since when the schedule counts, which format 1 had here.
+	// Format1From is since when the schedule counts, in entries of format 1.
 	Format1From time.Time `json:"scheduled_from,omitzero"`
 
 	schedule rotation.Schedule // RotationSchedule, parsed; nil: none
 }
 
-// setSchedule takes a cron expression; "" is none.
+// setSchedule sets a cron expression. "": none.
 func (p *rotationPlan) setSchedule(expression string) error {
 	p.RotationSchedule, p.schedule = expression, nil
 	if expression == "" {
@@ -49,7 +49,7 @@ func (p *rotationPlan) setSchedule(expression string) error {
 	return nil
 }
 
-// planFields are what a write may carry of a plan.
+// planFields are the fields of a plan.
 func planFields(period, disable string) fieldSchemas {
 	return fieldSchemas{
 		fieldRotationPeriod:   durationField(period, 0),
@@ -59,72 +59,35 @@ func planFields(period, disable string) fieldSchemas {
 	}
 }
 
-// planAnswerFields are what an answer says of a plan.
-func planAnswerFields(period, disable string) fieldSchemas {
-	return fieldSchemas{
-		fieldRotationPeriod:   required(intField(period + " In seconds.")),
-		fieldRotationSchedule: required(stringField(descRotationSchedule)),
-		fieldRotationWindow:   required(intField(descRotationWindow + " In seconds.")),
-		fieldDisableRotation:  required(boolField(disable, false)),
+// answer is the plan in an answer.
+func (p *rotationPlan) answer() map[string]any {
+	return map[string]any{
+		fieldRotationPeriod: inSeconds(p.RotationPeriod), fieldRotationSchedule: p.RotationSchedule,
+		fieldRotationWindow: inSeconds(p.RotationWindow), fieldDisableRotation: p.Disabled,
 	}
 }
 
-// answer adds the plan to an answer.
-func (p *rotationPlan) answer(data map[string]any) {
-	data[fieldRotationPeriod] = inSeconds(p.RotationPeriod)
-	data[fieldRotationSchedule] = p.RotationSchedule
-	data[fieldRotationWindow] = inSeconds(p.RotationWindow)
-	data[fieldDisableRotation] = p.Disabled
-}
-
-// sentPlan is what a write carries of a plan.
-type sentPlan struct {
-	period       time.Duration
-	periodSent   bool
-	schedule     string
-	scheduleSent bool
-	window       time.Duration
-	windowSent   bool
-	disabled     bool
-	disabledSent bool
-}
-
-func readSentPlan(d *framework.FieldData) sentPlan {
-	var s sentPlan
-	s.period, s.periodSent = sentDuration(d, fieldRotationPeriod)
-	s.schedule, s.scheduleSent = sentString(d, fieldRotationSchedule)
-	s.window, s.windowSent = sentDuration(d, fieldRotationWindow)
-	s.disabled, s.disabledSent = sentBool(d, fieldDisableRotation)
-	return s
-}
-
-// apply changes a plan, and the rotation that goes by it, by what was sent. A new
-// schedule counts from now: setting it never makes a rotation due.
-func (s *sentPlan) apply(p *rotationPlan, state *rotation.State, now time.Time) error {
-	if s.periodSent {
-		p.RotationPeriod = s.period
-	}
-	if s.disabledSent {
-		p.Disabled = s.disabled
-	}
-	if s.scheduleSent && s.schedule != p.RotationSchedule {
-		if err := p.setSchedule(s.schedule); err != nil {
+// changePlan changes a plan by what a request sent. A new schedule counts from now: setting
+// it never makes a rotation due.
+func (p *rotationPlan) changePlan(d *framework.FieldData, state *rotation.State, now time.Time) error {
+	take(d, fieldRotationPeriod, &p.RotationPeriod)
+	take(d, fieldDisableRotation, &p.Disabled)
+	schedule, scheduleSent := sent[string](d, fieldRotationSchedule)
+	if scheduleSent && schedule != p.RotationSchedule {
+		if err := p.setSchedule(schedule); err != nil {
 			return badRequest("%s %q is no cron expression of five fields (minute hour day month weekday): %s",
-				fieldRotationSchedule, s.schedule, err)
+				fieldRotationSchedule, schedule, err)
 		}
 		*state = state.Rescheduled(now)
 	}
-	if s.windowSent {
-		p.RotationWindow = s.window
-	}
-	if s.scheduleSent && s.schedule == "" && !s.windowSent {
+	if windowSent := take(d, fieldRotationWindow, &p.RotationWindow); !windowSent && scheduleSent && schedule == "" {
 		p.RotationWindow = 0 // nothing is left that it could be the window of
 	}
 	return nil
 }
 
-// check judges what is to be stored, however it came about. Rotations must be
-// at least so far apart; why is what an error says of that.
+// check refuses a plan that cannot work. Rotations must be at least apart from each
+// other; why explains that in the error.
 func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) error {
 	switch {
 	case p.RotationSchedule != "" && p.RotationPeriod != 0:
@@ -149,20 +112,25 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 	if p.schedule.Next(now).IsZero() {
 		return badRequest("%s %q is never due: there is no such day", fieldRotationSchedule, p.RotationSchedule)
 	}
-	if gap := shortestGap(p.schedule, now); gap < apart {
+	if gap := p.shortestGap(now); gap < apart {
 		return badRequest("%s %q has rotations %s apart: that must be at least %s%s",
 			fieldRotationSchedule, p.RotationSchedule, gap, apart, why)
 	}
 	return nil
 }
 
-// shortestGap is the shortest time between two of the schedule's next times. It
-// has to have some.
-func shortestGap(s rotation.Schedule, now time.Time) time.Duration {
-	at := s.Next(now)
+// shortestGap is the shortest time between two rotations by schedule.
+func (p *rotationPlan) shortestGap(now time.Time) time.Duration {
 	shortest := time.Duration(math.MaxInt64)
+	if p.RotationPeriod > 0 {
+		return p.RotationPeriod
+	}
+	if p.schedule == nil {
+		return shortest
+	}
+	at := p.schedule.Next(now)
 	for range 400 { // more than a year of days
-		next := s.Next(at)
+		next := p.schedule.Next(at)
 		if next.IsZero() {
 			break
 		}

@@ -13,12 +13,12 @@ import (
 // minLease is the shortest lease and the shortest ttl of a role.
 const minLease = 10 * time.Second
 
-// untoldFor is for how long after a change another process tells of it once more.
-// Whoever was not told has read again by then.
+// untoldFor is how long after a change another process sends its event once more. By
+// then readers have read again.
 const untoldFor = 24 * time.Hour
 
-// servedSet is what is handed out of one role. It never changes: a change of
-// the role is a new one.
+// servedSet is what a role hands out. It never changes: a changed role gets a new
+// one.
 type servedSet struct {
 	role *roleEntry
 	data map[string]any // the answer, but for what changes with time
@@ -26,30 +26,27 @@ type servedSet struct {
 	// from fallbackUntil on. Nil: nothing ends by itself.
 	afterwards    map[string]any
 	fallbackUntil time.Time
-	// told is what the last event of the role has told of: the data at that moment.
-	// Nil: this process has sent none.
+	// told is the data at the last event. Nil: this process has sent none.
 	told map[string]any
-	// since is when this process began to serve these secrets. It carries a
-	// monotonic reading, so a step of the wall clock cannot shorten a wait.
+	// since is when this process began to serve these secrets. It carries a monotonic
+	// reading, so a step of the wall clock cannot shorten a wait.
 	since time.Time
 }
 
-// servedSets answers reads of credentials from memory, for all roles of a
-// mount. Storage is asked for a role's first read after a start only, and no
-// lock is held meanwhile.
+// servedSets answers reads of credentials from memory. It reads storage once for each
+// role after a start, and holds no lock meanwhile.
 type servedSets struct {
 	now func() time.Time
-	// servingSince is when this process began to serve the mount. Holders from
-	// before it may not have read since.
+	// servingSince is when this process began to serve the mount. Earlier holders may
+	// not have read since.
 	servingSince time.Time
 
 	mu    sync.RWMutex
 	roles map[string]*servedSet
-	// invalidated is when a role was last dropped from memory because another node
-	// had changed it.
+	// invalidated is when another node last changed a role.
 	invalidated time.Time
-	// loading marks loads under way. A change that comes in between removes the
-	// mark, and what was loaded is not kept.
+	// loading marks loads under way. A change meanwhile removes the mark, and the
+	// loaded role is not kept.
 	loading map[string]*struct{ _ byte }
 }
 
@@ -61,7 +58,7 @@ func newServedSets(now func() time.Time) *servedSets {
 	}
 }
 
-// get is the role's set, loaded if it is not in memory. Nil: no such role.
+// get returns the role's set, and loads it if need be. Nil: no such role.
 func (s *servedSets) get(ctx context.Context, name string, load func(context.Context) (*roleEntry, error)) (*servedSet, error) {
 	s.mu.RLock()
 	set := s.roles[name]
@@ -88,35 +85,39 @@ func (s *servedSets) get(ctx context.Context, name string, load func(context.Con
 	if err != nil || role == nil {
 		return nil, err
 	}
-	set = s.newSet(role, nil)
+	set = newServedSet(role, latest(s.servingSince, s.invalidated), s.now())
 	if unchanged {
 		s.roles[name] = set
 	}
 	return set, nil
 }
 
-// publish makes what has just been stored the set that is served, and returns
-// it. The caller holds the role's lock and has called get before it changed the
-// role.
+// publish serves what has just been stored, and returns it. The caller holds the
+// role's lock and has called get before it changed the role.
 func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	var set *servedSet
-	if before := s.roles[name]; before == nil && role.Rotation.Next() != "" {
-		set = s.newSetSince(role, s.now()) // another node's change came in between
-	} else {
-		set = s.newSet(role, before)
+	before, next := s.roles[name], role.Rotation.Next()
+	// Only a newly staged secret starts the wait for holders again; changed settings do
+	// not. It begins at the earliest when another node last changed a role, perhaps
+	// this one.
+	since := latest(s.servingSince, s.invalidated)
+	if next != "" && (before == nil || next != before.role.Rotation.Next()) {
+		since = s.now()
+	} else if before != nil {
+		since = before.since
 	}
-	if before := s.roles[name]; before != nil {
+	set := newServedSet(role, since, s.now())
+	if before != nil {
 		set.told = before.toldBy(s.now())
 	}
 	s.roles[name] = set
 	return set
 }
 
-// tell notes that an event of the role is sent now, and says whether what is handed
-// out has changed since the last one. The caller holds the role's lock.
+// tell notes that an event of the role is sent. It reports whether the data has
+// changed since the last one. The caller holds the role's lock.
 func (s *servedSets) tell(role *ownedRole) (changed bool) {
 	now := s.now()
 	changed = role.set.untold(now)
@@ -131,23 +132,9 @@ func (s *servedSets) tell(role *ownedRole) (changed bool) {
 	return changed
 }
 
-// newSet decides since when the role's secrets are served here. Only a newly
-// staged secret starts the wait again; a change of settings does not. Holders from
-// before another node changed some role, this one maybe, are waited for.
-func (s *servedSets) newSet(role *roleEntry, before *servedSet) *servedSet {
-	since := latest(s.servingSince, s.invalidated)
-	if before != nil {
-		since = before.since
-		if next := role.Rotation.Next(); next != "" && next != before.role.Rotation.Next() {
-			since = s.now()
-		}
-	}
-	return s.newSetSince(role, since)
-}
-
-func (s *servedSets) newSetSince(role *roleEntry, since time.Time) *servedSet {
+func newServedSet(role *roleEntry, since, now time.Time) *servedSet {
 	set := &servedSet{role: role, since: since}
-	clock := set.clock(s.now())
+	clock := set.clock(now)
 	served, until := role.Rotation.Served(clock)
 	set.data = credentials(role, served)
 	if !until.IsZero() {
@@ -176,26 +163,26 @@ func (s *servedSets) invalidate(name string) {
 	s.invalidated = s.now()
 }
 
-// untilChange is how long the set stays as it is. False: no change is planned.
+// untilChange returns how long the set stays as it is. False: no change is planned.
 func (set *servedSet) untilChange(now time.Time, mount mountSettings) (time.Duration, bool) {
 	return set.role.Rotation.UntilChange(set.role.settings(mount), set.clock(now))
 }
 
-// clock is the rotation's view of time for this set.
+// clock is the rotation's clock for this set.
 func (set *servedSet) clock(now time.Time) rotation.Clock {
 	return rotation.Clock{Now: now, Since: set.since}
 }
 
-// view is what is to be seen of the role's rotation now.
+// view is the role's rotation as seen now.
 func (set *servedSet) view(mount mountSettings, now time.Time) rotation.View {
 	return set.role.Rotation.View(set.role.settings(mount), set.clock(now))
 }
 
-// readAgain is how long a reader without a lease may keep the set: until it
-// changes, at most half of the role's ttl, at least a second. A staged rotation
-// waits for all of the ttl: the rest is for what readers add (consul-template a
+// readAgain returns how long a reader without a lease may keep the set: until it
+// changes, at most half of the role's ttl, at least a second. A staged rotation waits
+// for the whole ttl. The other half is for what readers add (consul-template a
 // second, the Vault Secrets Operator up to 0.65 s), and for the way to the
-// application, be it a volume that the kubelet updates or a rolling restart.
+// application: a volume that the kubelet updates, or a rolling restart.
 func (set *servedSet) readAgain(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
 	ttl := min(set.role.TTL, maxTTL) / 2
 	if change, planned := set.untilChange(now, mount); planned {
@@ -204,9 +191,9 @@ func (set *servedSet) readAgain(now time.Time, mount mountSettings, maxTTL time.
 	return max(ttl, time.Second)
 }
 
-// lease is how long a reader with a lease may keep the set: the role's ttl,
-// which a staged rotation waits for. Where nothing can be staged, leases count
-// down to the rotation, so that their holders read again just after it.
+// lease returns how long a reader with a lease may keep the set: the role's ttl, for
+// which a staged rotation waits. Where nothing can be staged, leases count down to
+// the rotation, so that holders read again just after it.
 func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Duration) time.Duration {
 	ttl := min(set.role.TTL, maxTTL)
 	if set.role.SecretSource == rotation.Auth0 {
@@ -217,14 +204,14 @@ func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Dura
 	return max(ttl, time.Second)
 }
 
-// answer is a copy of the set's data with the time for which it may be kept.
+// answer is a copy of the set's data, with the time for which it may be kept.
 func (set *servedSet) answer(now time.Time, ttl time.Duration) map[string]any {
 	data := maps.Clone(set.present(now))
 	data[fieldTTL] = inSeconds(ttl)
 	return data
 }
 
-// present is the set's data at a moment.
+// present returns the set's data at a moment.
 func (set *servedSet) present(now time.Time) map[string]any {
 	if set.afterwards != nil && !now.Before(set.fallbackUntil) {
 		return set.afterwards
@@ -232,7 +219,8 @@ func (set *servedSet) present(now time.Time) map[string]any {
 	return set.data
 }
 
-// changesAt is when the set's data changes by itself; zero: it does not any more.
+// changesAt returns when the set's data changes by itself. Zero: it does not any
+// more.
 func (set *servedSet) changesAt(now time.Time) time.Time {
 	if now.Before(set.fallbackUntil) {
 		return set.fallbackUntil
@@ -240,9 +228,9 @@ func (set *servedSet) changesAt(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// untold says whether what is handed out has changed since the last event. Where
-// this process has sent none, it may have if the last change is not long ago: the
-// process before may have ended ahead of its event.
+// untold reports whether the data has changed since the last event. If this process
+// has sent none, it may have when the last change is recent: the process before may
+// have ended ahead of its event.
 func (set *servedSet) untold(now time.Time) bool {
 	if set.told == nil {
 		return now.Sub(set.role.Rotation.LastChange()) < untoldFor
@@ -250,8 +238,8 @@ func (set *servedSet) untold(now time.Time) bool {
 	return !reflect.DeepEqual(set.told, set.present(now))
 }
 
-// toldBy is what the set that comes after this one takes over as told: of what this
-// process has sent no event, it is what is handed out, unless an event is still due.
+// toldBy returns what the set after this one takes over as told. If this process has
+// sent no event yet, that is the present data, unless an event is still due.
 func (set *servedSet) toldBy(now time.Time) map[string]any {
 	switch {
 	case set.told != nil:
@@ -263,8 +251,7 @@ func (set *servedSet) toldBy(now time.Time) map[string]any {
 	}
 }
 
-// credentials is the part of an answer that is the same in every read of the
-// same set.
+// credentials is the part of an answer that every read of the same set has.
 func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
 	values := inClear(served)
 	first, second := "", ""
@@ -289,21 +276,17 @@ func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
 	return data
 }
 
-// presentPeriod is the time between rotations as readers are told. Of a role
-// that has a schedule it is the present interval; of one that is rotated by
-// hand its ttl, since its credentials may change at any time.
+// presentPeriod returns the time between rotations: with a cron schedule the present
+// interval; 0 if the role is rotated by hand only.
 func presentPeriod(role *roleEntry) time.Duration {
-	if role.schedule != nil {
-		last := latest(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
-		return max(role.schedule.Next(last).Sub(last), time.Second)
-	}
-	if role.RotationPeriod > 0 {
+	if role.schedule == nil {
 		return role.RotationPeriod
 	}
-	return role.TTL
+	last := latest(role.Rotation.LastRotation(), role.Rotation.ScheduledFrom())
+	return max(role.schedule.Next(last).Sub(last), time.Second)
 }
 
-// inClear are the values of secrets, to be handed out or to log in with.
+// inClear returns the values of secrets, to hand them out or to log in.
 func inClear(secrets []rotation.Secret) []string {
 	values := make([]string, len(secrets))
 	for i, secret := range secrets {

@@ -10,17 +10,24 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// status is how the rotations of the whole mount are doing, from memory as far as
-// it is loaded.
+// status sums up the rotations of the mount. It reads storage only for roles that are
+// not loaded yet.
 func (b *backend) status(ctx context.Context, storage logical.Storage) (map[string]any, error) {
 	count, err := b.countRoles(ctx, storage)
 	if err != nil {
 		return nil, err
 	}
-	data := count.data()
-	data[fieldDisableRotation] = count.mount.Paused
-	data[fieldServingSince] = inRFC3339(b.served.servingSince)
-	data[fieldDriftDetection] = string(b.driftDetection())
+	phases := map[string]any{}
+	for phase, number := range count.phases {
+		phases[string(phase)] = number
+	}
+	data := map[string]any{
+		fieldConfigured: count.mount.Configured, fieldDisableRotation: count.mount.Paused,
+		fieldServingSince: inRFC3339(b.served.servingSince), fieldDriftDetection: string(b.driftDetection()),
+		fieldRoles: count.total, fieldPhases: phases, fieldPaused: count.paused, fieldOverdue: count.overdue,
+		fieldFailing: count.failing, fieldDrifted: count.drifted,
+	}
+	putTimes(data, map[string]time.Time{fieldNextVaultRotation: count.next})
 	if conn := b.connection.Load(); conn != nil {
 		upstreamStatusData(conn.api, data)
 	}
@@ -33,7 +40,10 @@ func (b *backend) countRoles(ctx context.Context, storage logical.Storage) (*rol
 	if err != nil {
 		return nil, err
 	}
-	count := newRoleCount(b.now(), mount)
+	count := &roleCount{
+		now: b.now(), mount: mount, failing: map[string]any{}, drifted: map[string]any{},
+		phases: map[rotation.Phase]int{rotation.Steady: 0, rotation.Staged: 0, rotation.Propagating: 0},
+	}
 	names, unreadable, err := b.eachRole(ctx, storage, count.add)
 	if err != nil {
 		return nil, err
@@ -49,6 +59,7 @@ type roleCount struct {
 	mount   mountSettings
 	total   int
 	phases  map[rotation.Phase]int
+	paused  int
 	overdue int
 	failing map[string]any
 	drifted map[string]any
@@ -56,16 +67,12 @@ type roleCount struct {
 	oldest  time.Time // when the oldest secret was set in Auth0, imported or found; zero: there is none
 }
 
-func newRoleCount(now time.Time, mount mountSettings) *roleCount {
-	return &roleCount{
-		now: now, mount: mount, failing: map[string]any{}, drifted: map[string]any{},
-		phases: map[rotation.Phase]int{rotation.Steady: 0, rotation.Staged: 0, rotation.Propagating: 0},
-	}
-}
-
 func (c *roleCount) add(name string, set *servedSet) {
 	view := set.view(c.mount, c.now)
 	c.phases[view.Phase]++
+	if set.role.settings(c.mount).Paused {
+		c.paused++
+	}
 	if view.Overdue {
 		c.overdue++
 	}
@@ -83,34 +90,17 @@ func (c *roleCount) add(name string, set *servedSet) {
 	}
 }
 
-func (c *roleCount) data() map[string]any {
-	phases := map[string]any{}
-	for phase, number := range c.phases {
-		phases[string(phase)] = number
-	}
-	data := map[string]any{fieldRoles: c.total, fieldPhases: phases, fieldOverdue: c.overdue, fieldFailing: c.failing, fieldDrifted: c.drifted}
-	if !c.next.IsZero() {
-		data[fieldNextVaultRotation] = inRFC3339(c.next)
-	}
-	return data
-}
-
 // upstreamStatusData adds what is known of the Management API.
 func upstreamStatusData(api managementAPI, data map[string]any) {
-	if expires := api.TokenExpiresAt(); !expires.IsZero() {
-		data[fieldTokenExpires] = inRFC3339(expires)
-	}
 	limit := api.RateLimit()
+	putTimes(data, map[string]time.Time{fieldTokenExpires: api.TokenExpiresAt()})
 	if limit.SeenAt.IsZero() {
 		return
 	}
-	if limit.Limit >= 0 {
-		data[fieldRateLimit] = limit.Limit
-	}
-	if limit.Remaining >= 0 {
-		data[fieldRateLimitLeft] = limit.Remaining
-	}
-	if !limit.Reset.IsZero() {
-		data[fieldRateReset] = inRFC3339(limit.Reset)
+	putTimes(data, map[string]time.Time{fieldRateReset: limit.Reset})
+	for field, requests := range map[string]int{fieldRateLimit: limit.Limit, fieldRateLimitLeft: limit.Remaining} {
+		if requests >= 0 {
+			data[field] = requests
+		}
 	}
 }

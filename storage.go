@@ -26,15 +26,14 @@ const (
 	storageApplication = "application/"
 	storageBulk        = "rotate-all"
 
-	// entryFormat is written into every entry. An entry of a newer format than
-	// this is refused, not guessed at. Format 1 is read: see format1Plan, and
-	// internal/rotation/stored_format_1.go.
+	// entryFormat is written into every entry. A newer format is refused. Format 1 is
+	// read: see rotationPlan, bulkEntry and internal/rotation/stored_format_1.go.
 	entryFormat = 2
 )
 
 // configEntry is the stored configuration of the mount.
 type configEntry struct {
-	Format   int    `json:"format"`
+	storedFormat
 	Domain   string `json:"domain"`
 	ClientID string `json:"client_id"`
 	// SigningAlgorithm is set if the engine authenticates by private_key_jwt:
@@ -46,36 +45,37 @@ type configEntry struct {
 	PropagationDelay time.Duration `json:"propagation_delay"`
 	VerifyConnection bool          `json:"verify_connection"`
 	DriftCheckPeriod time.Duration `json:"drift_check_period,omitempty"` // 0: never
-	// rotationPlan is for the engine's own secret. That it is disabled counts
-	// for all rotation of the mount.
+	// rotationPlan is for the engine's own secret; Disabled holds for the whole
+	// mount.
 	rotationPlan
-	// Rotation holds the engine's own secrets: the current one, and while it is
-	// rotated the next or the previous one.
+	// Rotation holds the engine's own secrets: the current one, and during a rotation
+	// the next or the previous one.
 	Rotation rotation.State `json:"rotation"`
-	// AllowedApplications are client IDs, and globs of names, of the applications
-	// that can become roles. Nil: all, as in entries from before there was a choice.
+	// AllowedApplications are client IDs, and globs of names. Nil: all, as in entries
+	// from before this field.
 	AllowedApplications []string `json:"allowed_applications"`
-	// Scopes is what Auth0 granted when the credentials were last verified. Nil:
-	// never verified, or not said.
+	// Scopes are those that Auth0 granted at the last verification. Nil: never
+	// verified, or Auth0 did not say.
 	Scopes []string `json:"scopes,omitempty"`
 }
 
-// roleEntry is a stored role: its settings and its secrets.
+// roleEntry is a stored role: settings and secrets.
 type roleEntry struct {
-	Format   int           `json:"format"`
+	storedFormat
 	Domain   string        `json:"domain"` // of the tenant; the mount's cannot change while roles exist
 	ClientID string        `json:"client_id"`
 	TTL      time.Duration `json:"ttl"`
 	rotationPlan
 	SecretSource   rotation.Source `json:"secret_source"`
 	PasswordPolicy string          `json:"password_policy,omitempty"`
-	// SecretEncoded is what Auth0 says of jwt_configuration.secret_encoded.
+	// SecretEncoded is Auth0's jwt_configuration.secret_encoded.
 	SecretEncoded bool           `json:"secret_encoded,omitempty"`
 	Rotation      rotation.State `json:"rotation"`
 }
 
-// mountSettings is what the configuration of the mount says of all roles.
+// mountSettings are the settings of the mount that concern all roles.
 type mountSettings struct {
+	Configured       bool
 	PropagationDelay time.Duration
 	Paused           bool
 	DriftCheckPeriod time.Duration // 0: never
@@ -104,45 +104,50 @@ func (c *configEntry) settings() rotation.Settings {
 	return set
 }
 
-// applicationEntry reserves an application for a role. It stays when the role
-// is deleted, and remembers until when leases of that role may live: a new role
-// for the same application has to wait for them too.
+// applicationEntry reserves an application for a role. It outlives the role and
+// remembers how long its leases may live: a new role of the application waits for
+// them, too.
 type applicationEntry struct {
-	Format       int           `json:"format"`
+	storedFormat
 	Role         string        `json:"role,omitempty"`
 	LongestTTL   time.Duration `json:"longest_ttl,omitempty"`
 	LongestUntil time.Time     `json:"longest_until,omitzero"`
 }
 
-// leases are those that a role of the application has to wait for.
-func (a *applicationEntry) leases() rotation.Leases {
-	return rotation.Leases{TTL: a.LongestTTL, Until: a.LongestUntil}
+// storedFormat is part of every entry.
+type storedFormat struct {
+	Format int `json:"format"`
 }
 
-func readEntry[T any](ctx context.Context, storage logical.Storage, key string, format func(*T) int) (*T, error) {
+func (s *storedFormat) format() *int { return &s.Format }
+
+func readEntry[T any, E interface {
+	*T
+	format() *int
+}](ctx context.Context, storage logical.Storage, key string) (E, error) {
 	raw, err := storage.Get(ctx, key)
 	if err != nil || raw == nil {
 		return nil, err
 	}
-	entry := new(T)
+	entry := E(new(T))
 	if err := raw.DecodeJSON(entry); err != nil {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q cannot be read", key)} // the cause would quote what is in it
 	}
-	if format(entry) > entryFormat {
+	if format := *entry.format(); format > entryFormat {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
-			key, format(entry), entryFormat)}
+			key, format, entryFormat)}
 	}
 	return entry, nil
 }
 
-// unreadableError is that what is stored cannot be understood, as opposed to not
-// being had.
+// unreadableError: an entry was read and cannot be understood.
 type unreadableError struct{ text string }
 
-// Error tells which entry and, as far as it can be told, why.
+// Error names the entry and, if known, the reason.
 func (e *unreadableError) Error() string { return e.text }
 
-func writeEntry(ctx context.Context, storage logical.Storage, key string, entry any) error {
+func writeEntry(ctx context.Context, storage logical.Storage, key string, entry interface{ format() *int }) error {
+	*entry.format() = entryFormat
 	raw, err := logical.StorageEntryJSON(key, entry)
 	if err != nil {
 		return fmt.Errorf("the entry %q cannot be encoded", key)
@@ -151,7 +156,7 @@ func writeEntry(ctx context.Context, storage logical.Storage, key string, entry 
 }
 
 func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, error) {
-	config, err := readEntry(ctx, storage, storageConfig, func(c *configEntry) int { return c.Format })
+	config, err := readEntry[configEntry](ctx, storage, storageConfig)
 	if err != nil || config == nil {
 		return nil, err
 	}
@@ -162,12 +167,11 @@ func readConfig(ctx context.Context, storage logical.Storage) (*configEntry, err
 }
 
 func writeConfig(ctx context.Context, storage logical.Storage, entry *configEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageConfig, entry)
 }
 
 func readRole(ctx context.Context, storage logical.Storage, name string) (*roleEntry, error) {
-	role, err := readEntry(ctx, storage, storageRoles+name, func(r *roleEntry) int { return r.Format })
+	role, err := readEntry[roleEntry](ctx, storage, storageRoles+name)
 	if err != nil || role == nil {
 		return nil, err
 	}
@@ -178,12 +182,11 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 }
 
 func writeRole(ctx context.Context, storage logical.Storage, name string, entry *roleEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageRoles+name, entry)
 }
 
-// loaded completes a plan that was read, and takes over into the rotation what
-// format 1 had in the plan.
+// loaded parses the schedule of a stored plan, and moves what format 1 had in the
+// plan to the rotation.
 func (p *rotationPlan) loaded(key string, s rotation.State) (rotation.State, error) {
 	if err := p.setSchedule(p.RotationSchedule); err != nil {
 		return s, &unreadableError{fmt.Sprintf("the stored entry %q has a schedule that cannot be read", key)}
@@ -195,34 +198,34 @@ func (p *rotationPlan) loaded(key string, s rotation.State) (rotation.State, err
 	return s, nil
 }
 
-// roleNames are the names among the keys of a listing, which may have folders.
+// roleNames returns the names in a listing, without folders.
 func roleNames(keys []string) []string {
 	return slices.DeleteFunc(keys, func(key string) bool { return strings.HasSuffix(key, "/") })
 }
 
-// bulkEntry is the stored rotation of all roles: the last that was ordered. Each
-// secret carries the number of the last one that had been ordered when it was made,
-// imported or found, so which roles are concerned, and which are done, follows from
-// their own states, whatever the clocks say.
+// bulkEntry is the last rotation of all roles. Each secret carries the number of the
+// last one ordered before it was made, imported or found. So which roles are
+// concerned, and which are done, follows from their own states, whatever the clocks
+// say.
 type bulkEntry struct {
-	Format    int       `json:"format"`
+	storedFormat
 	Number    int       `json:"number"`
 	StartedAt time.Time `json:"started_at"`
 	Force     bool      `json:"force,omitempty"`
-	// AskedAt is when each role concerned carried the request in its own state. No
-	// role is asked any more: each goes on by itself.
+	// AskedAt is when every role concerned carried the request in its own state. From
+	// then on each goes on by itself.
 	AskedAt time.Time `json:"asked_at,omitzero"`
-	// FinishedAt is when all of them were done, and Total how many they were.
+	// FinishedAt is when all were done, Total how many they were.
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	Total      int       `json:"total,omitempty"`
 	// CalledOffAt is when it was called off.
 	CalledOffAt time.Time `json:"called_off_at,omitzero"`
-	// Unnumbered: it was ordered by format 1, which did not number what was imported.
+	// Unnumbered: ordered by format 1, which did not number imports.
 	Unnumbered bool `json:"unnumbered,omitempty"`
 }
 
 func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) {
-	bulk, err := readEntry(ctx, storage, storageBulk, func(r *bulkEntry) int { return r.Format })
+	bulk, err := readEntry[bulkEntry](ctx, storage, storageBulk)
 	if bulk != nil && bulk.Format < 2 {
 		bulk.Unnumbered = true
 	}
@@ -230,34 +233,29 @@ func readBulk(ctx context.Context, storage logical.Storage) (*bulkEntry, error) 
 }
 
 func writeBulk(ctx context.Context, storage logical.Storage, entry *bulkEntry) error {
-	written := *entry
-	written.Format = entryFormat
+	written := *entry // whether it is of format 1 is seen of the one that was read
 	return writeEntry(ctx, storage, storageBulk, &written)
 }
 
-func readApplication(ctx context.Context, storage logical.Storage, clientID string) (*applicationEntry, error) {
-	return readEntry(ctx, storage, storageApplication+clientID, func(a *applicationEntry) int { return a.Format })
-}
-
 func writeApplication(ctx context.Context, storage logical.Storage, clientID string, entry *applicationEntry) error {
-	entry.Format = entryFormat
 	return writeEntry(ctx, storage, storageApplication+clientID, entry)
 }
 
-// owningRole is the name of the role that the application belongs to, "" if it
-// is free. An entry whose role is gone, or is for another application, is void:
-// it was left by a crash.
-func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, *applicationEntry, error) {
-	entry, err := readApplication(ctx, storage, clientID)
-	if err != nil || entry == nil || entry.Role == "" {
-		return "", entry, err
+// owningRole returns the role to which the application belongs, "" if it is free, and
+// the leases that a new role of it has to wait for. An entry whose role is gone, or
+// has another application, was left by a crash: it is void.
+func owningRole(ctx context.Context, storage logical.Storage, clientID string) (string, rotation.Leases, error) {
+	entry, err := readEntry[applicationEntry](ctx, storage, storageApplication+clientID)
+	if err != nil || entry == nil {
+		return "", rotation.Leases{}, err
+	}
+	leases := rotation.Leases{TTL: entry.LongestTTL, Until: entry.LongestUntil}
+	if entry.Role == "" {
+		return "", leases, nil
 	}
 	role, err := readRole(ctx, storage, entry.Role)
-	if err != nil {
-		return "", nil, err
+	if err != nil || role == nil || role.ClientID != clientID {
+		return "", leases, err
 	}
-	if role == nil || role.ClientID != clientID {
-		return "", entry, nil
-	}
-	return entry.Role, entry, nil
+	return entry.Role, leases, nil
 }

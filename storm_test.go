@@ -128,11 +128,11 @@ func (env *testEnv) calm() uint64 {
 	env.auth0.mu.Unlock()
 	env.start()
 	require.Eventually(env.t, func() bool {
-		env.b.roleLocks.mu.Lock()
-		defer env.b.roleLocks.mu.Unlock()
+		env.b.locks.mu.Lock()
+		defer env.b.locks.mu.Unlock()
 		env.b.served.mu.RLock()
 		defer env.b.served.mu.RUnlock()
-		return len(env.b.roleLocks.locks) == 0 && len(env.b.served.roles) == 0 && len(env.b.served.loading) == 0
+		return len(env.b.locks.locks) == 0 && len(env.b.served.roles) == 0 && len(env.b.served.loading) == 0
 	}, stormPatience, time.Millisecond)
 	runtime.GC()
 	var stats runtime.MemStats

@@ -18,21 +18,12 @@ const storageTokenRoles = "token-role/"
 
 // tokenRoleEntry is a stored token role.
 type tokenRoleEntry struct {
-	Format int      `json:"format"`
+	storedFormat
 	Scopes []string `json:"scopes"`
 	Role   string   `json:"role,omitempty"` // by whose application tokens are got; "": the engine's own
 }
 
-func readTokenRole(ctx context.Context, storage logical.Storage, name string) (*tokenRoleEntry, error) {
-	return readEntry(ctx, storage, storageTokenRoles+name, func(r *tokenRoleEntry) int { return r.Format })
-}
-
-func writeTokenRole(ctx context.Context, storage logical.Storage, name string, entry *tokenRoleEntry) error {
-	entry.Format = entryFormat
-	return writeEntry(ctx, storage, storageTokenRoles+name, entry)
-}
-
-// scopePattern is a scope as in RFC 6749.
+// scopePattern is a scope by RFC 6749.
 var scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 
 // checkTokenRole refuses a token role for which Auth0 would not grant a token.
@@ -62,17 +53,14 @@ func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, r
 	return warnings, nil
 }
 
-// newToken gets a token of its own for the token role.
+// newToken gets a new token for the token role.
 func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (auth0.AccessToken, error) {
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
-	set, err := b.look(ctx, storage, role.Role)
-	switch {
-	case err != nil:
+	set, err := b.lookUp(ctx, storage, role.Role)
+	if err != nil {
 		return auth0.AccessToken{}, err
-	case set == nil:
-		return auth0.AccessToken{}, unknownRole(role.Role)
 	}
 	served, _ := set.role.Rotation.Served(set.clock(b.now()))
 	settings := b.clientSettings(conn.config)
@@ -90,18 +78,14 @@ func lacksScopes(role *tokenRoleEntry, token auth0.AccessToken) error {
 	if token.Scopes == nil || len(missing) == 0 {
 		return nil
 	}
-	return badRequest("the grant of %s lacks %s: grant it in Auth0, or leave it out of %s",
-		role.grantee(), strings.Join(missing, ", "), fieldScopes)
-}
-
-func (r *tokenRoleEntry) grantee() string {
-	if r.Role == "" {
-		return "the engine's application"
+	grantee := "the engine's application"
+	if role.Role != "" {
+		grantee = "the application of role " + role.Role
 	}
-	return "the application of role " + r.Role
+	return badRequest("the grant of %s lacks %s: grant it in Auth0, or leave it out of %s", grantee, strings.Join(missing, ", "), fieldScopes)
 }
 
-// fitsTokenRole refuses a token that carries other scopes than the token role's.
+// fitsTokenRole refuses a token with other scopes than the token role's.
 func fitsTokenRole(role *tokenRoleEntry, token auth0.AccessToken) error {
 	if token.Scopes == nil {
 		return badRequest("Auth0 did not say which scopes the token carries, so it was not handed out")

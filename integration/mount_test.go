@@ -98,7 +98,7 @@ func TestRotateAllIsForcedOrCalledOff(t *testing.T) {
 	s.must(logical.DeleteOperation, "roles/later", nil)
 	s.write("rotate-all", nil) // which waits until the last rotation has propagated
 	off := s.must(logical.DeleteOperation, "rotate-all", nil)
-	assert.Contains(t, fmt.Sprint(off.Warnings), "called off for 1 of 1 roles; 0 are rotated")
+	assert.Contains(t, fmt.Sprint(off.Warnings), "called off: 1 of 1; rotated already: 0")
 	assert.NotNil(t, s.read("rotate-all")["called_off_at"])
 	none := s.must(logical.DeleteOperation, "rotate-all", nil)
 	assert.Contains(t, fmt.Sprint(none.Warnings), "nothing was called off")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,6 +42,8 @@ func (c Connection) Check() error {
 		return fmt.Errorf("client_secret or private_key is missing: that of the application %q", c.ClientID)
 	case c.RequestTimeout < MinRequestTimeout || c.RequestTimeout > MaxRequestTimeout:
 		return fmt.Errorf("request_timeout must be between %s and %s", MinRequestTimeout, MaxRequestTimeout)
+	case looksLikePath(c.CACert):
+		return fmt.Errorf("ca_cert is to be PEM, but that is a path: write ca_cert=@%s", c.CACert)
 	case c.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CACert)):
 		return errors.New("ca_cert holds no PEM certificate")
 	}
@@ -53,6 +56,14 @@ func (c Connection) Check() error {
 		return err
 	}
 	return CheckDomain(c.Domain)
+}
+
+// looksLikePath says whether a text is a file's path rather than a certificate.
+func looksLikePath(text string) bool {
+	if len(text) > 250 || strings.ContainsAny(text, "\r\n") || strings.HasPrefix(text, "-") {
+		return false
+	}
+	return strings.ContainsAny(text, `/\`) || slices.Contains([]string{".pem", ".crt", ".cer"}, filepath.Ext(text))
 }
 
 // clientIDPattern is what may be part of a storage key and of a URL. Auth0's

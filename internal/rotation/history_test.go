@@ -214,7 +214,10 @@ func (w *world) step(wake time.Time) time.Time {
 	case 1:
 		w.set.Bulk++
 		ask := inBulk(w.set.Bulk, w.random.IntN(2) == 0)
-		ask.OnRecord = w.random.IntN(2) == 0
+		if w.random.IntN(2) == 0 { // on record, to be begun by the next run
+			w.store(w.state().Asked(ask))
+			return w.Clock().Now
+		}
 		return w.run(ask)
 	case 2:
 		if off, ok := w.state().CalledOff(w.set.Bulk); ok {

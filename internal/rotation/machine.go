@@ -174,9 +174,6 @@ type Ask struct {
 	By    By
 	Force bool // without waiting for leases
 	Bulk  int  // number of the bulk rotation
-	// OnRecord: it is only put on record. What is to be sent to Auth0 is left to the
-	// next Run.
-	OnRecord bool
 }
 
 // asked takes in a wish for a rotation, which also ends the wait after failures, and

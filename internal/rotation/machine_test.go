@@ -130,7 +130,7 @@ func TestStagedSecretWaitsAWholeTTLAfterAStart(t *testing.T) {
 	d := decide(set, st, clk)
 	assert.Equal(t, doNothing, d.action)
 	assert.Equal(t, clk.Now.Add(set.TTL+HandOutMargin), d.wake)
-	assert.Equal(t, clk.Now.Add(set.TTL), State{st}.View(set, clk).ReadyAt)
+	assert.Equal(t, clk.Now.Add(set.TTL+HandOutMargin), State{st}.View(set, clk).ReadyAt)
 }
 
 func TestScheduledRotationIsStagedAheadAndTakesEffectOnTime(t *testing.T) {

@@ -58,7 +58,6 @@ const storePatience = 30 * time.Second
 // ctx should not end because a caller does not wait any longer: without Auth0's answer
 // the attempt is an unclear one.
 func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
-	onRecord := ask.OnRecord
 	for {
 		set, state, err := t.Load(ctx)
 		if err != nil {
@@ -81,27 +80,17 @@ func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 				d.wake = clk.Now // to be decided again: it is served only now
 			}
 		}
-		if onRecord && d.sends() {
-			d.Attempt, d.AttemptBulk = wanted.Attempt, wanted.AttemptBulk
-			if err := t.Save(ctx, State{d.record}); err != nil {
-				return time.Time{}, err
-			}
-			return clk.Now, nil
-		}
 		if !d.equal(stored) || d.sends() { // a repeated attempt, too, needs storage that can be written
 			if err := t.Save(ctx, State{d.record}); err != nil {
 				return time.Time{}, err
 			}
 		}
-		switch {
-		case d.sends():
+		if d.sends() {
 			if wake, err := attempted(ctx, t, set, d, wanted.Attempt == notBegun); err != nil {
 				return wake, err
 			}
-		default:
-			if d.wake.IsZero() || d.wake.After(clk.Now) {
-				return d.wake, nil
-			}
+		} else if d.wake.IsZero() || d.wake.After(clk.Now) {
+			return d.wake, nil
 		}
 	}
 }

@@ -285,27 +285,20 @@ func TestAnAskIsTakenOnce(t *testing.T) {
 	assert.Equal(t, 3, f.state().number())
 }
 
-// TestAnAskThatIsOnlyPutOnRecordSendsNothing: the next run does.
-func TestAnAskThatIsOnlyPutOnRecordSendsNothing(t *testing.T) {
+// TestAnAskThatIsOnlyPutOnRecordChangesNoSecret: the next run does.
+func TestAnAskThatIsOnlyPutOnRecordChangesNoSecret(t *testing.T) {
 	for name, set := range everySource() {
 		for _, force := range []bool{false, true} {
-			f := newTarget(t, after(set, 1), steadyState())
-			f.onSend = func(Request) { t.Error("nothing is to be sent: ", name) }
-			wake := f.run(0, Ask{By: BulkRotation, Bulk: 1, Force: force, OnRecord: true})
-			st := f.state()
-			assert.Equal(t, notBegun, st.Attempt, name)
-			assert.Zero(t, st.AttemptBulk, name)
-			assert.True(t, State{st}.Carries(1), name)
-			assert.Equal(t, force, State{st}.View(f.set, f.clk).Forced, name)
-			assert.Equal(t, set.Source == Vault, st.Next != nil, "%s: what can be staged is", name)
-			_, ok := State{st}.CalledOff(1)
+			before := steadyState()
+			asked := State{before}.Asked(Ask{By: BulkRotation, Bulk: 1, Force: force})
+			assert.True(t, asked.Carries(1), name)
+			assert.False(t, asked.Done(1), name)
+			assert.False(t, asked.Unsettled(), name)
+			assert.Equal(t, State{before}.Current(), asked.Current(), name)
+			f := newTarget(t, after(set, 1), asked.r)
+			assert.Equal(t, force, asked.View(f.set, f.clk).Forced, name)
+			_, ok := asked.CalledOff(1)
 			assert.True(t, ok, name)
-			if st.held(set) && !force && set.Source == Vault {
-				assert.Equal(t, epoch.Add(set.TTL+HandOutMargin), wake, name)
-			} else {
-				assert.Equal(t, epoch, wake, "%s: at once", name)
-			}
-			f.onSend = nil
 			f.runByWakes(Ask{})
 			assert.Equal(t, 2, f.state().number(), name)
 			assert.True(t, State{f.state()}.Done(1), name)
@@ -314,20 +307,9 @@ func TestAnAskThatIsOnlyPutOnRecordSendsNothing(t *testing.T) {
 	// an attempt that may be live stays one
 	st := stagedState(vaultSettings(), byOperator)
 	st.Attempt, st.RetryAt = unclear, epoch.Add(time.Hour)
-	f := newTarget(t, after(vaultSettings(), 1), st)
-	assert.Equal(t, epoch, f.run(0, Ask{By: BulkRotation, Bulk: 1, OnRecord: true}))
-	assert.Equal(t, unclear, f.state().Attempt)
-	assert.Equal(t, []string{"save"}, f.log)
-}
-
-// TestAnAskThatCannotBePutOnRecordIsAnError, with no time at which it would go on: with
-// a time an error is one that is stored.
-func TestAnAskThatCannotBePutOnRecordIsAnError(t *testing.T) {
-	f := newTarget(t, auth0Settings(), steadyState())
-	f.onSave = func(int, record) error { return errNo }
-	wake, err := Run(context.Background(), f, Ask{By: BulkRotation, Bulk: 1, OnRecord: true})
-	assert.ErrorIs(t, err, errNo)
-	assert.True(t, wake.IsZero())
+	asked := State{st}.Asked(Ask{By: BulkRotation, Bulk: 1})
+	assert.True(t, asked.Unsettled())
+	assert.Equal(t, State{st}.Next(), asked.Next())
 }
 
 // TestARepeatedAttemptNeedsStorageThatCanBeWritten: or Auth0 would be asked again and

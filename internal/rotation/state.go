@@ -305,6 +305,9 @@ func (s State) Concerned(bulk int, force bool) bool {
 	return !s.r.madeSince(bulk) && (s.r.Bulk < bulk || s.r.Bulk == bulk && force && !s.r.BulkForce)
 }
 
+// Asked takes in who wants a rotation. The next Run begins it.
+func (s State) Asked(a Ask) State { return State{s.r.asked(a)} }
+
 // Carries says whether the target was asked for a bulk rotation, and Done whether
 // its secret is newer than that.
 func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }

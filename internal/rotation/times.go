@@ -173,7 +173,7 @@ func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 	if r.held(set) && !r.forced() {
 		// Relative to now, by the monotonic clock: a step of the wall clock, by which
 		// the schedule goes, must not shorten the wait for leases.
-		at = clk.Now.Add(r.readyAt(clk).Add(HandOutMargin).Sub(clk.Now))
+		at = clk.Now.Add(r.readyAt(clk).Sub(clk.Now))
 	}
 	scheduled := set.Period > 0 || set.Schedule != nil
 	if r.Cause != bySchedule || r.inBulk() || r.Hidden || r.doubtful() || (!scheduled && !set.Paused) {
@@ -184,7 +184,12 @@ func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 
 // readyAt is when no live lease lacks Next any more: this process has served the
 // set since clk.Since.
-func (r record) readyAt(clk Clock) time.Time { return later(r.StagedAt, clk.Since).Add(r.StagedTTL) }
+func (r record) readyAt(clk Clock) time.Time {
+	if r.StagedTTL == 0 { // nobody holds a secret of the set
+		return r.StagedAt
+	}
+	return later(r.StagedAt, clk.Since).Add(r.StagedTTL + HandOutMargin)
+}
 
 // holdersTTL is how long a holder of the present set may be without the next one.
 func (r record) holdersTTL(set Settings, now time.Time) time.Duration {

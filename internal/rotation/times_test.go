@@ -237,7 +237,7 @@ func TestTheViewTellsOfFailuresAndOfWhatIsUnderWay(t *testing.T) {
 	view = State{staged}.View(set, at(0))
 	assert.Equal(t, Staged, view.Phase)
 	assert.Equal(t, epoch, view.StagedAt)
-	assert.Equal(t, epoch.Add(set.TTL), view.ReadyAt)
+	assert.Equal(t, epoch.Add(set.TTL+HandOutMargin), view.ReadyAt)
 	assert.True(t, view.Forced)
 	assert.True(t, view.UnderWay)
 	assert.True(t, view.Overdue, "it could be sent")
@@ -282,7 +282,7 @@ func TestClockSetBackDoesNotShortenOrStallStaging(t *testing.T) {
 	st.Cause = byOperator
 	st = st.staged(set, "two", epoch.Add(day))
 	clk := Clock{Now: epoch.Add(30 * time.Second), Since: epoch}
-	assert.Equal(t, epoch.Add(set.TTL), State{st}.View(set, clk).ReadyAt)
+	assert.Equal(t, epoch.Add(set.TTL+HandOutMargin), State{st}.View(set, clk).ReadyAt)
 	assert.Equal(t, doNothing, decide(set, st, clk).action)
 	clk.Now = epoch.Add(set.TTL + HandOutMargin)
 	assert.Equal(t, doSet, decide(set, st, clk).action)

@@ -1,0 +1,173 @@
+package auth0secrets
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
+)
+
+// What somebody meets in the first hour with the engine: each answer says what is so
+// and what to do.
+
+func TestACertificateThatIsNotTrustedIsAnsweredWithWhatToDo(t *testing.T) {
+	for _, reason := range []string{auth0.ReasonUnknownCA, auth0.ReasonCertificate, auth0.ReasonExpired} {
+		env := newEnv(t)
+		env.auth0.grant = &auth0.Error{Op: auth0.OpToken, Class: auth0.Refused, Message: reason}
+		env.refused(400, "ca_cert=@ca.pem", logical.UpdateOperation, "config", engineConfig(nil))
+		env.auth0.grant = &auth0.Error{Op: auth0.OpToken, Class: auth0.Refused, Message: auth0.ReasonNoHost}
+		_, err := env.request(logical.UpdateOperation, "config", engineConfig(nil))
+		requireCoded(t, err, 400, auth0.ReasonNoHost)
+		assert.NotContains(t, err.Error(), fieldCACert)
+	}
+}
+
+func TestAPathInPlaceOfACertificateIsToldSo(t *testing.T) {
+	env := newEnv(t)
+	for _, path := range []string{"/etc/ssl/ca.pem", "ca.pem", "./ca", "ca.crt", `C:\ca.cer`} {
+		env.refused(400, "that is a path: write ca_cert=@"+path, logical.UpdateOperation, "config", engineConfig(map[string]any{fieldCACert: path}))
+	}
+	for _, no := range []string{"certificate", strings.Repeat("MIIB/", 100), "-----BEGIN CERTIFICATE-----\n/\n-----END CERTIFICATE-----"} {
+		env.refused(400, "ca_cert holds no PEM certificate", logical.UpdateOperation, "config", engineConfig(map[string]any{fieldCACert: no}))
+	}
+}
+
+func TestASecondOrderWhileStagedSaysThatOneIsUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		first := env.write("rotate/app", nil)
+		assert.Empty(t, first.Warnings)
+		sleep(10 * time.Second)
+		second := env.write("rotate/app", nil)
+		require.Len(t, second.Warnings, 1)
+		assert.Contains(t, second.Warnings[0], "a rotation is under way since "+first.Data[fieldStagedAt].(string)+", and no other was begun")
+		forced := env.write("rotate/app", map[string]any{fieldForce: true})
+		require.Len(t, forced.Warnings, 1)
+		assert.Contains(t, forced.Warnings[0], "without waiting for leases")
+	})
+}
+
+// TestOneTimeIsToldOfWhenARotationTakesEffect, before it is staged and after, and it
+// is right.
+func TestOneTimeIsToldOfWhenARotationTakesEffect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, map[string]any{fieldRotationPeriod: "10m"})
+		planned := env.read("roles/app")[fieldNextVaultRotation]
+		sleep(9 * time.Minute)
+		staged := env.read("rotate/app")
+		assert.Equal(t, "staged", staged[fieldPhase])
+		assert.Equal(t, planned, staged[fieldNextVaultRotation])
+		assert.Equal(t, planned, staged[fieldReadyAt])
+		sleep(time.Minute)
+		assert.Equal(t, planned, env.read("rotate/app")[fieldLastVaultRotation])
+	})
+}
+
+// TestWhatIsSaidOfTheNextStagingHappens: of a rotation that is asked for while the last
+// one propagates, and whichever way the next secret is made.
+func TestWhatIsSaidOfTheNextStagingHappens(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, map[string]any{fieldRotationPeriod: "10m"})
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		sleep(10 * time.Second)
+		resp := env.write("rotate/app", nil)
+		staging := inRFC3339(time.Now().Add(defaultPropagationDelay - 10*time.Second))
+		require.Len(t, resp.Warnings, 1)
+		assert.Contains(t, resp.Warnings[0], "the next secret is staged at "+staging)
+		sleep(defaultPropagationDelay - 10*time.Second)
+		data := env.read("rotate/app")
+		assert.Equal(t, staging, data[fieldStagedAt])
+		assert.Equal(t, resp.Data[fieldNextVaultRotation], data[fieldReadyAt])
+	})
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})
+		env.write("rotate/app", nil)
+		sleep(10 * time.Second)
+		resp := env.write("rotate/app", nil)
+		set := inRFC3339(time.Now().Add(defaultPropagationDelay - 10*time.Second))
+		assert.Contains(t, strings.Join(resp.Warnings, "\n"), "the next secret is set at "+set)
+		sleep(defaultPropagationDelay - 10*time.Second)
+		assert.Equal(t, set, env.read("rotate/app")[fieldLastVaultRotation])
+	})
+}
+
+// TestARoleWithoutAScheduleHasTheSamePeriodEverywhere, but in static-creds/: the Vault
+// Secrets Operator takes credentials with the period 0 for such as never change.
+func TestARoleWithoutAScheduleHasTheSamePeriodEverywhere(t *testing.T) {
+	env := minuteRole(t, nil)
+	assert.Equal(t, int64(0), env.read("roles/app")[fieldRotationPeriod])
+	assert.Equal(t, int64(0), env.read("creds/app")[fieldRotationPeriod])
+	assert.Equal(t, int64(60), env.read("static-creds/app")[fieldRotationPeriod])
+	env.write("roles/app", map[string]any{fieldRotationPeriod: "1h"})
+	for _, path := range []string{"roles/app", "creds/app", "static-creds/app"} {
+		assert.Equal(t, int64(3600), env.read(path)[fieldRotationPeriod], path)
+	}
+}
+
+func TestARaisedMaximumOfTheMountCountsAtOnce(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "2h"})
+	env.system.MaxLeaseTTLVal = time.Hour
+	require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+	lease := func() time.Duration { return env.must(logical.ReadOperation, "creds/app", nil).Secret.TTL }
+	require.Equal(t, time.Hour, lease())
+	env.system.MaxLeaseTTLVal = 24 * time.Hour
+	assert.Equal(t, 2*time.Hour, lease())
+}
+
+func TestABadNameIsCalledThat(t *testing.T) {
+	env := configuredEnv(t)
+	for _, path := range []string{"roles/my shop", "roles/-shop", "roles/shop.", "roles/a/b", "token-roles/a:b", "rotate/a b", "creds/sh op", "static-creds/é", "tokens/+"} {
+		_, name, _ := strings.Cut(path, "/")
+		for _, operation := range []logical.Operation{logical.ReadOperation, logical.UpdateOperation, logical.DeleteOperation} {
+			env.refused(400, `"`+name+`" is not a name`, operation, path, nil)
+		}
+	}
+	for _, path := range []string{"role/shop", "nothing", "config/shop", "status/shop"} {
+		_, err := env.request(logical.ReadOperation, path, nil)
+		assert.ErrorIs(t, err, logical.ErrUnsupportedPath, path)
+	}
+}
+
+func TestStatusSaysWhetherTheMountIsConfigured(t *testing.T) {
+	env := newEnv(t)
+	assert.Equal(t, false, env.read("status")[fieldConfigured])
+	env.write("config", engineConfig(nil))
+	assert.Equal(t, true, env.read("status")[fieldConfigured])
+	env.restart()
+	assert.Equal(t, true, env.read("status")[fieldConfigured])
+	env.must(logical.DeleteOperation, "config", nil)
+	assert.Equal(t, false, env.read("status")[fieldConfigured])
+}
+
+func TestStatusCountsPausedRoles(t *testing.T) {
+	env := minuteRole(t, map[string]any{fieldDisableRotation: true})
+	env.auth0.add("other", "other-secret")
+	env.write("roles/other", map[string]any{fieldClientID: "other"})
+	assert.Equal(t, 1, env.read("status")[fieldPaused])
+	env.write("config", map[string]any{fieldDisableRotation: true})
+	assert.Equal(t, 2, env.read("status")[fieldPaused])
+	env.write("config", map[string]any{fieldDisableRotation: false})
+	env.write("roles/app", map[string]any{fieldDisableRotation: false})
+	assert.Equal(t, 0, env.read("status")[fieldPaused])
+}
+
+// TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf: each rotation waits for the
+// propagation of the last one, and then for leases.
+func TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("config", map[string]any{fieldPropagationDelay: "10m"})
+	tooClose := "rotations take effect later than the schedule says"
+	role := map[string]any{fieldClientID: testAppID, fieldTTL: "5m", fieldRotationPeriod: "15m"}
+	assert.Contains(t, strings.Join(env.write("roles/app", role).Warnings, "\n"), tooClose)
+	assert.Nil(t, env.write("roles/app", map[string]any{fieldRotationPeriod: "15m1s"}), "ttl, propagation_delay and a second for the way of an answer")
+	scheduled := env.write("roles/app", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "*/15 * * * *"})
+	assert.Contains(t, strings.Join(scheduled.Warnings, "\n"), tooClose)
+	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "auth0"}), "no lease is waited for")
+	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "vault", fieldRotationSchedule: ""}))
+}
