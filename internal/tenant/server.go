@@ -99,7 +99,7 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request, to route) {
 	// The whole body is read at once: only then does net/http notice that the
 	// client leaves, and a fault after the commit has all it needs.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil || t.down.Load() {
+	if err != nil || t.down.Load() { // it went down while this came in
 		panic(http.ErrAbortHandler)
 	}
 	c := &call{Request: r, route: to, body: body, clientID: r.PathValue("id")}
