@@ -76,7 +76,7 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 # test is left out of either for taking long. Where no OpenBao can be had, Vault takes its place.
 # Tests mostly wait for a ttl, so many of them run at once: each Vault takes some 200 MB.
 .PHONY: integration
-integration: export BAO_BIN :=
+integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (about a minute and a half; each test reports when it is through))
 	$(suite)

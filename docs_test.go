@@ -41,8 +41,10 @@ var (
 func TestLinksOfTheDocuments(t *testing.T) {
 	files, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
+	internals, err := filepath.Glob("docs/internals/*.md")
+	require.NoError(t, err)
 	checked := 0
-	for _, file := range append(files, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
+	for _, file := range append(append(files, internals...), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, link := range mdLink.FindAllStringSubmatch(string(text), -1) {

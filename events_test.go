@@ -15,7 +15,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // failingSender answers every event with an error.
@@ -118,4 +120,47 @@ func TestInstantUpdatesOfTheVaultSecretsOperator(t *testing.T) {
 		sleep(time.Hour)
 		assert.Equal(t, events, synced(env), "nothing has changed for a day")
 	})
+}
+
+// TestEventOfAChangeAfterARestart: a process that has sent no event of a role yet tells
+// of each change, also of one that leaves the role as it was long ago.
+func TestEventOfAChangeAfterARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := configuredEnv(t)
+		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "12h"})
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "set" {
+				return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope")
+			}
+			return nil
+		})
+		env.write("rotate-all", nil)
+		sleep(48 * time.Hour)
+		env.restart()
+		sleep(time.Second)
+		require.Len(t, env.read("static-creds/app")[fieldClientSecrets], 2)
+		told := env.eventCount(eventCredsChange)
+		env.must(logical.DeleteOperation, "rotate-all", nil)
+		sleep(time.Second)
+		require.Len(t, env.read("static-creds/app")[fieldClientSecrets], 1)
+		assert.Equal(t, told+1, env.eventCount(eventCredsChange))
+		sleep(48 * time.Hour)
+		assert.Equal(t, told+1, env.eventCount(eventCredsChange), "nothing has changed since")
+	})
+}
+
+// TestEventThatIsDue stays due when the role is stored again before it is sent.
+func TestEventThatIsDue(t *testing.T) {
+	now := time.Now()
+	for lastChange, due := range map[time.Duration]bool{time.Hour: true, 48 * time.Hour: false} {
+		s := newServedSets(func() time.Time { return now })
+		role := &roleEntry{ClientID: testAppID, TTL: time.Minute, Rotation: rotation.Imported("one", 0, now.Add(-lastChange))}
+		_, err := s.get(t.Context(), "app", func(context.Context) (*roleEntry, error) { return role, nil })
+		require.NoError(t, err)
+		longAgo := &roleEntry{ClientID: testAppID, TTL: time.Minute, Rotation: rotation.Imported("one", 0, now.Add(-48*time.Hour))}
+		assert.Equal(t, due, s.publish("app", longAgo).untold(now))
+		assert.Equal(t, due, s.publish("app", longAgo).untold(now), "and again")
+		changed := &roleEntry{ClientID: testAppID, TTL: time.Minute, Rotation: rotation.Imported("two", 0, now.Add(-48*time.Hour))}
+		assert.True(t, s.publish("app", changed).untold(now))
+	}
 }

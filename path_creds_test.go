@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -233,4 +235,71 @@ func TestALoweredMaximumOfTheMountCountsWithinAMinute(t *testing.T) {
 	env.system.MaxLeaseTTLVal = 10 * time.Minute
 	require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
 	assert.Equal(t, 10*time.Minute, lease())
+}
+
+// TestTTLWhileOverdue: whatever a rotation is kept from by Auth0, ttl is a few seconds
+// then, and never so few that the Vault Secrets Operator takes them for a rotation that
+// is just about to come.
+func TestTTLWhileOverdue(t *testing.T) {
+	failures := map[string]func(op string) error{
+		"refused":      func(op string) error { return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope") },
+		"form refused": func(op string) error { return refusal(op, 400, auth0.CodeInvalidBody, "too long") },
+		"rate limit": func(op string) error {
+			return &auth0.Error{Class: auth0.Limited, Op: op, Status: 429, RetryAfter: 7 * time.Second}
+		},
+		"no login":  func(string) error { return refusal(auth0.OpToken, 401, "access_denied", "Unauthorized") },
+		"no answer": func(op string) error { return noAnswer(op) },
+		"hangs": func(op string) error {
+			time.Sleep(20 * time.Second)
+			return noAnswer(op)
+		},
+	}
+	for plan, settings := range map[string]map[string]any{
+		"period":            {fieldRotationPeriod: "10m"},
+		"schedule":          {fieldRotationSchedule: "*/10 * * * *"},
+		"window":            {fieldRotationSchedule: "*/10 * * * *", fieldRotationWindow: "1h"},
+		"by hand":           {},
+		"all roles":         {},
+		"made by Auth0":     {fieldSecretSource: string(rotation.Auth0), fieldRotationPeriod: "10m"},
+		"schedule by Auth0": {fieldSecretSource: string(rotation.Auth0), fieldRotationSchedule: "*/10 * * * *", fieldRotationWindow: "1h"},
+	} {
+		for failure, fail := range failures {
+			if failure == "form refused" && settings[fieldSecretSource] != nil {
+				continue // nothing of a form is sent
+			}
+			t.Run(plan+", "+failure, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					env := configuredEnv(t)
+					role := map[string]any{fieldClientID: testAppID, fieldTTL: 60}
+					maps.Copy(role, settings)
+					env.write("roles/app", role)
+					env.auth0.interfereWith(func(op, _ string, _ func()) error {
+						if op == "set" || op == "rotate" {
+							return fail(op)
+						}
+						return nil
+					})
+					switch plan {
+					case "by hand":
+						env.write("rotate/app", nil)
+					case "all roles":
+						env.write("rotate-all", nil)
+					}
+					sleep(595 * time.Second)
+					overdue := 0
+					for range 150 {
+						sleep(time.Second)
+						if env.read("status")[fieldOverdue] == 0 {
+							continue
+						}
+						overdue++
+						ttl := env.read("static-creds/app")[fieldTTL].(int64)
+						require.GreaterOrEqual(t, ttl, int64(3), "%v", env.read("roles/app"))
+						require.LessOrEqual(t, ttl, int64(10), "%v", env.read("roles/app"))
+					}
+					require.Greater(t, overdue, 5)
+				})
+			})
+		}
+	}
 }

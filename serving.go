@@ -109,7 +109,7 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 		set = s.newSet(role, before)
 	}
 	if before := s.roles[name]; before != nil {
-		set.told = before.told
+		set.told = before.toldBy(s.now())
 	}
 	s.roles[name] = set
 	return set
@@ -248,6 +248,19 @@ func (set *servedSet) untold(now time.Time) bool {
 		return now.Sub(set.role.Rotation.LastChange()) < untoldFor
 	}
 	return !reflect.DeepEqual(set.told, set.present(now))
+}
+
+// toldBy is what the set that comes after this one takes over as told: of what this
+// process has sent no event, it is what is handed out, unless an event is still due.
+func (set *servedSet) toldBy(now time.Time) map[string]any {
+	switch {
+	case set.told != nil:
+		return set.told
+	case set.untold(now):
+		return map[string]any{} // like nothing that is handed out
+	default:
+		return set.present(now)
+	}
 }
 
 // credentials is the part of an answer that is the same in every read of the

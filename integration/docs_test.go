@@ -5,6 +5,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,8 +25,9 @@ import (
 )
 
 // bareDocuments begin with a Vault that has nothing but the plugin's binary; for the
-// others the engine is mounted and configured, and the application shop is a role.
-var bareDocuments = []string{"README.md", "docs/operations.md", "docs/openbao.md"}
+// others the engine is mounted and configured, and the application shop is a role. (The
+// README starts a Vault of its own.)
+var bareDocuments = []string{"docs/operations.md", "docs/openbao.md"}
 
 // TestCommandsOfTheDocuments runs all commands in the README and in docs/, as written
 // and in order, and compares what they print with what is shown, save for what differs
@@ -36,6 +38,9 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 	documents, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, documents)
+	internals, err := filepath.Glob("../docs/internals/*.md")
+	require.NoError(t, err)
+	documents = append(documents, internals...)
 	for _, file := range append(documents, "../README.md") {
 		name := strings.TrimPrefix(file, "../")
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +199,12 @@ func newReader(t *testing.T, document string) *reader {
 		r.write("config", r.Config())
 		r.write("roles/shop", map[string]any{"client_id": app.ClientID, "ttl": "1m"})
 	}
+	free, err := net.Listen("tcp", "127.0.0.1:0") // for the dev server of the README
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
 	r.replaced = strings.NewReplacer(
+		"-dev-listen-address=127.0.0.1:8200", "-dev-listen-address="+free.Addr().String(),
+		"VAULT_ADDR=http://127.0.0.1:8200", "VAULT_ADDR=http://"+free.Addr().String(),
 		"domain=example.eu.auth0.com client_id=... client_secret=...",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),
@@ -313,7 +323,7 @@ func TestReadBlocks(t *testing.T) {
 func TestAMountOfTheFormerNameMoves(t *testing.T) {
 	t.Parallel()
 	needs(t, "read:client_keys")
-	r := newReader(t, "README.md") // which begins with the binary alone
+	r := newReader(t, "docs/openbao.md") // which begins with the binary alone
 	text, err := os.ReadFile("../docs/migrating.md")
 	require.NoError(t, err)
 	blocks := readBlocks(t, string(text))

@@ -110,8 +110,8 @@ func (s *suite) rotateShop(app tenant.Application, held func() []string) (rotati
 			switch {
 			case set():
 				return true
-			case len(secrets) == 2 && secrets[0] == before:
-				next = secrets[1]
+			case len(secrets) == 2 && slices.Contains(secrets, before):
+				next = secrets[1-slices.Index(secrets, before)] // a template may have an order of its own
 			}
 			return next != ""
 		})

@@ -15,25 +15,29 @@ import (
 	"vault-plugin-secrets-auth0/internal/devstack"
 )
 
-// readmePolicies are the policies that the README gives: for an operator, and
-// for an application.
-func readmePolicies(t *testing.T) (operator, application string) {
+// documentedPolicies are those of docs/operations.md for an operator, and of the
+// README for an application.
+func documentedPolicies(t *testing.T) (operator, application string) {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	section := regexp.MustCompile("(?s)## Policies\n.*?```hcl\n(.*?)```.*?```hcl\n(.*?)```").FindSubmatch(readme)
-	require.Len(t, section, 3)
-	return string(section[1]), string(section[2])
+	found := func(document, pattern string) string {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		policy := regexp.MustCompile(pattern).FindSubmatch(text)
+		require.NotNil(t, policy, document)
+		return string(policy[1])
+	}
+	return found("../docs/operations.md", "(?s)vault policy write auth0-operator - <<'POLICY'\n(.*?)POLICY\n"),
+		found("../README.md", `echo '(.*?)' \| vault policy write shop -`)
 }
 
-// TestPoliciesOfTheReadme let each do its work, and nothing else.
-func TestPoliciesOfTheReadme(t *testing.T) {
+// TestPoliciesOfTheDocuments let each do its work, and nothing else.
+func TestPoliciesOfTheDocuments(t *testing.T) {
 	t.Parallel()
 	needs(t, "read:client_keys")
 	s := configured(t, "inmem", nil)
 	shop, other := s.addApplication(nil), s.addApplication(nil)
 	s.write("roles/other", map[string]any{"client_id": other.ClientID})
-	operatorPolicy, applicationPolicy := readmePolicies(t)
+	operatorPolicy, applicationPolicy := documentedPolicies(t)
 	operator, application := s.clientWith("operator", operatorPolicy), s.clientWith("application", applicationPolicy)
 
 	_, err := operator.WriteWithContext(t.Context(), devstack.Mount+"/roles/shop", map[string]any{"client_id": shop.ClientID})

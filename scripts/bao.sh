@@ -12,7 +12,7 @@ skip() { say "OpenBao is skipped: $*. BAO_BIN=/path/of/bao names one."; exit 0; 
 version=${1:-}
 if [ -z "$version" ]; then
   if [ -n "${BAO_BIN:-}" ]; then
-    [ -x "$BAO_BIN" ] || { say "BAO_BIN=$BAO_BIN is no program"; exit 1; }
+    { [ -f "$BAO_BIN" ] && [ -x "$BAO_BIN" ]; } || { say "BAO_BIN=$BAO_BIN is no program"; exit 1; }
     case $BAO_BIN in /*) printf '%s\n' "$BAO_BIN" ;; *) printf '%s\n' "$PWD/$BAO_BIN" ;; esac
     exit 0
   fi

@@ -11,7 +11,7 @@ say() { printf '%s\n' "$*" >&2; }
 for variable in BAO_BIN VAULT_BIN; do
   given=${!variable:-}
   if [ -n "$given" ] && [ -z "${1:-}" ]; then
-    [ -x "$given" ] || { say "$variable=$given is no program"; exit 1; }
+    { [ -f "$given" ] && [ -x "$given" ]; } || { say "$variable=$given is no program"; exit 1; }
     case $given in /*) ;; *) given=$PWD/$given ;; esac
     printf '%s\n' "$given"
     exit 0
@@ -32,6 +32,9 @@ if [ "$version" = "$own" ]; then
   vault=$PWD/.cache/vault/$version-$sources/vault
 fi
 if [ ! -x "$vault" ]; then
+  # Each Vault is released with an sdk of its own, and only some of these are published:
+  # none that fits any 1.20, or a later 1.19.
+  case $version in "$own" | v1.19.0) ;; *) say "No published sdk is known that fits Vault $version: VAULT_BIN names one"; exit 1 ;; esac
   say "Building a real Vault $version for the tests and the demo, once. This takes about 5 minutes on two cores ..."
   mkdir -p "$(dirname "$vault")"
   part=$vault.part.$$
@@ -41,9 +44,6 @@ if [ ! -x "$vault" ]; then
   trap 'exit 130' INT TERM
   if [ "$version" != "$own" ]; then
     source=$(dirname "$vault")/module
-    # Each Vault is released with an sdk of its own, and only some of these are published:
-    # none that fits any 1.20, or a later 1.19.
-    [ "$version" = v1.19.0 ] || { say "No published sdk is known that fits Vault $version: VAULT_BIN names one"; exit 1; }
     mkdir -p "$source"
     cp scripts/vault/main.go "$source/"
     printf 'module vault\n\ngo 1.25.1\n\nrequire github.com/hashicorp/vault %s\n\nreplace %s => %s %s\n' "$version" \

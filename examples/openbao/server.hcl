@@ -38,8 +38,8 @@ seal "static" {
   current_key    = "file:///opt/openbao/unseal.key" # 32 bytes
 }
 
-# All of this is done once, at the first start. There is no root token afterwards, so
-# whoever runs the server gets in by what is set up here.
+# OpenBao does all of this once, at the first start. Afterwards there is no root token:
+# operators log in by what is set up here.
 initialize "operators" {
   request "userpass" {
     operation = "update"
@@ -102,7 +102,7 @@ initialize "auth0" {
       }
     }
   }
-  # Now only OpenBao knows the engine's own secret, and the variable is of no use any more.
+  # Afterwards only OpenBao knows the engine's own secret: the variable is useless.
   request "rotate-root" {
     operation = "update"
     path      = "auth0/rotate-root"

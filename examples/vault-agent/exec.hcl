@@ -1,5 +1,5 @@
 # Vault Agent runs an application with the credentials of the role shop in its
-# environment (process supervisor mode), and starts it anew whenever they change.
+# environment (process supervisor mode), and restarts it when they change.
 # Run: vault agent -config=exec.hcl
 
 vault {
@@ -22,7 +22,7 @@ template_config {
 
 # All secrets in the order in which to try them, as a JSON list. An application
 # that can use two variables takes client_secret and fallback_client_secret.
-# Nothing else that changes: each change starts the application anew.
+# Nothing else that changes: each change restarts the application.
 env_template "AUTH0_CLIENT_SECRETS" {
   contents             = "{{ with secret \"auth0/creds/shop\" }}{{ .Data.client_secrets | toJSON }}{{ end }}"
   error_on_missing_key = true

@@ -20,7 +20,7 @@ template_config {
 }
 
 # Without ttl and the times, so that the file changes only when the secrets do.
-# It is replaced at once, by a rename: a reader sees the old one or the new one.
+# The Agent replaces it by a rename: a reader sees the old one or the new one.
 # The application refuses a domain that is not the one in its own configuration.
 template {
   destination          = "/run/shop/auth0.json"
@@ -36,8 +36,8 @@ template {
     {{ end }}{{ end -}}
     EOT
 
-  # For an application that does not look at the file by itself. It is run when
-  # the file has changed.
+  # Runs when the file has changed, for an application that does not look at it by
+  # itself.
   exec {
     command = ["sh", "-c", "test ! -e /run/shop/shop.pid || kill -HUP \"$(cat /run/shop/shop.pid)\""]
     timeout = "10s"

@@ -41,8 +41,8 @@ const (
 	withoutKeyRotation = "rotate-root cannot replace the engine's key"
 )
 
-// Scopes are all of them, the required one first. The tables in README.md and
-// docs/auth0.md say the same: see Table.
+// Scopes are all of them, the required one first. The table in docs/auth0.md
+// says the same: see Table.
 var Scopes = append([]Scope{
 	{
 		Name:     ScopeUpdateClientKeys,

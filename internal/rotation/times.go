@@ -231,6 +231,11 @@ func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
 		at = clk.Now
 	case r.Next != nil:
 		at, planned = r.activation(set, clk)
+		now := r
+		now.RetryAt = time.Time{}
+		if due, _ := now.activation(set, clk); !due.After(clk.Now) {
+			at = due // only an earlier failure is waited out: it is overdue
+		}
 	case !r.FallbackUntil.IsZero() && !r.forced():
 		at = r.fallbackEnd(clk)
 	default:

@@ -32,10 +32,9 @@ resource "auth0_client" "engine" {
   }
 }
 
-# One of these two. Whatever happens later to the secret or key is Vault's
-# business: Terraform does not put an earlier one back. It reads the secret into the
-# state if its token may, so that should have neither read:client_keys nor
-# read:client_credentials.
+# One of these two. Later Vault replaces the secret or key, and Terraform does not put
+# the earlier one back. If Terraform's own token may read the secret, Terraform writes it
+# into the state: give that token neither read:client_keys nor read:client_credentials.
 
 resource "auth0_client_credentials" "secret" {
   count = local.by_key ? 0 : 1
