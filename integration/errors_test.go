@@ -90,6 +90,7 @@ func TestDefiniteErrors(t *testing.T) {
 			s.refused(400, "say which role: rotate/<name>. To rotate all of them, write to rotate-all", operation, path, nil)
 		}
 		s.refused(400, "roles are rotated at rotate/<name>", operation, "rotate-role/app", nil)
+		s.refused(400, `"my:app" is not a name`, operation, "roles/my:app", nil)
 	}
 	s.refused(400, `unknown field "forced"`, write, "rotate/app", map[string]any{"forced": true})
 	absent, err := s.request(read, "roles/missing", nil)
