@@ -201,6 +201,7 @@ func TestRoleRefusesApplicationsThatCannotBeOne(t *testing.T) {
 		"global":          {func(a *auth0.Application) { a.Global = &yes }, "it is the tenant's global client"},
 		"private_key_jwt": {authenticatesBy("private_key_jwt"), "it authenticates by private_key_jwt"},
 		"tls":             {authenticatesBy("tls_client_auth"), "it authenticates by a TLS client certificate"},
+		"no secret":       {func(a *auth0.Application) { a.ClientSecret = nil }, "Auth0 shows no client secret of the application, though the engine may read it"},
 		"own tls":         {authenticatesBy("self_signed_tls_client_auth"), "it authenticates by a TLS client certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
