@@ -51,8 +51,8 @@ unit: ## Run the unit tests, with the race detector
 	go vet ./...
 	go vet -tags integration ./integration/
 	go test -race ./...
-	$(call step,Every sequence of moves in small worlds and random histories (about a minute))
-	go test -count=1 -run '^(TestExploration|TestHistories)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
+	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
+	go test -count=1 -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 3s
 .PHONY: fuzz

@@ -169,13 +169,7 @@ func TestRoleSkipImportRefusedLeavesNoRole(t *testing.T) {
 func TestRoleSkipImportWithoutAClearAnswerKeepsTheSecret(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "set" {
-				commit()
-				return noAnswer("set secret")
-			}
-			return nil
-		})
+		env.losesAnswers("set", always)
 		resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldSkipImport: true})
 		require.Len(t, resp.Warnings, 2)
 		assert.Contains(t, resp.Warnings[0], "replaced at once")
