@@ -44,6 +44,13 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 test: lint unit fuzz integration integration-openbao ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
 	$(call step,All tests passed)
 
+.PHONY: check
+check: $(LINT) ## While you work: the linter, and the short tests of what changed since main and of what imports it (under a minute)
+	$(call step,Linter)
+	$(LINT) run ./...
+	$(call step,Short tests of what changed)
+	@scripts/check.sh
+
 .PHONY: unit
 unit: ## Run the unit tests, with the race detector
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
