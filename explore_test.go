@@ -431,7 +431,7 @@ func TestExploration(t *testing.T) {
 		require.NoError(t, err)
 	}
 	if !thorough() {
-		limit /= 100 // it is one goroutine but for the rotation of all roles
+		limit /= 200 // it is one goroutine but for the rotation of all roles
 	}
 	for name, world := range exploredWorlds() {
 		t.Run(name, func(t *testing.T) {

@@ -253,7 +253,7 @@ func auth0IsDown(env *testEnv, _ *watchedReader) {
 func TestReadersAreRightAtEveryInstant(t *testing.T) {
 	for history, h := range readHistories() {
 		for name, kind := range readersOfAll() {
-			if !thorough() && name != "Vault Secrets Operator" && name != "Vault Agent" {
+			if !thorough() && name != "Vault Secrets Operator" {
 				continue
 			}
 			t.Run(history+"/"+name, func(t *testing.T) {

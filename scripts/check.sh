@@ -2,6 +2,7 @@
 # Runs the short tests of the packages that changed since main, committed or not, and of
 # those that import them.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 upstream=main
 if git rev-parse --verify --quiet origin/main >/dev/null; then upstream=origin/main; fi
