@@ -44,6 +44,13 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 test: lint unit fuzz integration integration-openbao ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
 	$(call step,All tests passed)
 
+.PHONY: check
+check: $(LINT) ## While you work: the linter, and the short tests of what changed since main and of what imports it (under a minute)
+	$(call step,Linter)
+	$(LINT) run ./...
+	$(call step,Short tests of what changed)
+	@scripts/check.sh
+
 .PHONY: unit
 unit: ## Run the unit tests, with the race detector
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
@@ -52,8 +59,8 @@ unit: ## Run the unit tests, with the race detector
 	go vet -tags integration ./integration/
 	go -C bench vet ./...
 	go test -race ./...
-	$(call step,Every sequence of moves in small worlds and random histories (about a minute))
-	go test -count=1 -run '^(TestExploration|TestHistories)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
+	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
+	go test -count=1 -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 3s
 .PHONY: fuzz
@@ -162,9 +169,9 @@ $(AUTHKUBERNETES):
 	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
 
 .PHONY: docs
-docs: ## Write the generated documents anew: docs/api.md, docs/rotation.svg
-	$(call step,Generated documents)
-	go test -count=1 -run '^(TestAPIDocument|TestRotationPicture)$$' . -update
+docs: ## Write docs/api.md anew, which is generated from the code
+	$(call step,docs/api.md)
+	go test -count=1 -run '^TestAPIDocument$$' . -update
 
 .PHONY: vault
 vault: ## Find a real Vault, or build one: VAULT_BIN, then PATH, then .cache

@@ -3,15 +3,10 @@ package auth0secrets
 import (
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -28,22 +23,19 @@ func TestAPIDocument(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		page, err := template.ParseFiles("testdata/api.md.tmpl")
 		require.NoError(t, err)
-		document := apiDocument{Envelope: inJSON(t, envelope("auth0/creds/shop/G5Dloff47LBD3tOU6aI5jRxd", 900, exampleCredentials))}
-		for _, common := range apiCommon {
-			document.Common = append(document.Common, refusalOf(t, common.path, common.apiRefusal))
-		}
+		document := apiDocument{described: map[string]string{}}
+		document.Envelope = inJSON(t, envelope("auth0/creds/shop/G5Dloff47LBD3tOU6aI5jRxd", 900, exampleCredentials))
 		router := newEnv(t).b
 		documented := map[*framework.Path]bool{}
 		for _, section := range apiSections() {
 			path := router.Route(section.Concrete)
 			require.NotNil(t, path, section.Concrete)
 			documented[path] = true
-			document.Sections = append(document.Sections, describe(t, section, path))
+			document.describe(t, section, path)
 		}
 		require.Len(t, documented, len(router.Paths), "a path is not documented")
 		var text strings.Builder
 		require.NoError(t, page.Execute(&text, document))
-		everyRefusalIsIn(t, text.String())
 		generated(t, "docs/api.md", strings.TrimSpace(regexp.MustCompile(`\n{3,}`).ReplaceAllString(text.String(), "\n\n"))+"\n")
 	})
 }
@@ -51,28 +43,26 @@ func TestAPIDocument(t *testing.T) {
 // apiDocument is what the template of docs/api.md is filled with.
 type apiDocument struct {
 	Envelope string
-	Common   []renderedRefusal
 	Sections []renderedSection
+
+	described map[string]string // by text: the path that it was shown for first
 }
 
 type renderedSection struct {
 	Path, Description string
+	Fields            []*renderedField
 	Methods           []renderedMethod
-	Parameters        []renderedField
-	Refusals          []renderedRefusal
 }
 
 type renderedMethod struct {
 	Method, Summary string
 	Samples         []renderedSample
-	Fields          []renderedField // of the answer, unless they were shown above
 }
 
-type renderedField struct{ Name, Type, Default, Required, Description string }
+// renderedField is a field of a path's requests, of its answers, or of both.
+type renderedField struct{ Name, Type, Sent, Answered, Description string }
 
 type renderedSample struct{ Method, Text, Path, Payload, Answer, Plain string }
-
-type renderedRefusal struct{ Request, Message string }
 
 // apiMethods are the operations as HTTP has them, in the order of the document.
 var apiMethods = []struct {
@@ -86,20 +76,26 @@ var apiMethods = []struct {
 	{logical.DeleteOperation, http.MethodDelete},
 }
 
-func methodOf(operation logical.Operation) string {
-	for _, known := range apiMethods {
-		if known.operation == operation {
-			return known.method
-		}
+// once is a text the first time, and then a link to the path where it was.
+func (d *apiDocument) once(text, path string) string {
+	before, shown := d.described[text]
+	if !shown {
+		d.described[text] = path
+		return text
 	}
-	return string(operation)
+	return fmt.Sprintf("See [`%s`](#%s).", before, notInSlug.ReplaceAllString(before, ""))
 }
 
-func describe(t *testing.T, section apiSection, path *framework.Path) renderedSection {
+func (d *apiDocument) describe(t *testing.T, section apiSection, path *framework.Path) {
 	t.Helper()
-	rendered := renderedSection{Path: section.Path, Description: strings.ReplaceAll(strings.TrimSpace(path.HelpDescription), "<", "&lt;")}
-	rendered.Parameters = parameters(section, path)
-	shown := ""
+	rendered := renderedSection{Path: section.Path, Fields: fieldsOf(t, section, path)}
+	rendered.Description = d.once(strings.ReplaceAll(strings.TrimSpace(path.HelpDescription), "<", "&lt;"), section.Path)
+	for _, field := range rendered.Fields {
+		text := strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(field.Description) // in a cell, outside of code
+		if field.Description = d.once(field.Name+": "+text, section.Path); strings.HasPrefix(field.Description, field.Name+": ") {
+			field.Description = text
+		}
+	}
 	for _, known := range apiMethods {
 		handler, ok := path.Operations[known.operation]
 		if !ok {
@@ -120,15 +116,9 @@ func describe(t *testing.T, section apiSection, path *framework.Path) renderedSe
 			}
 			method.Samples = append(method.Samples, drawn)
 		}
-		if fields := answerFields(props); fmt.Sprint(fields) != shown {
-			method.Fields, shown = fields, fmt.Sprint(fields)
-		}
 		rendered.Methods = append(rendered.Methods, method)
 	}
-	for _, refusal := range section.Refusals {
-		rendered.Refusals = append(rendered.Refusals, refusalOf(t, section.Concrete, refusal))
-	}
-	return rendered
+	d.Sections = append(d.Sections, rendered)
 }
 
 // answersText says whether an operation answers without an envelope.
@@ -216,24 +206,63 @@ func inJSON(t *testing.T, value any) string {
 	return string(text)
 }
 
-func parameters(section apiSection, path *framework.Path) []renderedField {
-	fields := make([]renderedField, 0, len(path.Fields))
-	for name, schema := range path.Fields {
-		field := renderedField{Name: name, Type: typeName(schema), Default: defaultOf(schema), Description: inCell(schema.Description)}
-		if name == fieldName {
-			field.Required = "in the path"
+// fieldsOf are the fields that a path takes and answers, each once.
+func fieldsOf(t *testing.T, section apiSection, path *framework.Path) []*renderedField {
+	fields := map[string]*renderedField{}
+	field := func(name string, schema *framework.FieldSchema) *renderedField {
+		text := strings.TrimSuffix(strings.TrimSuffix(schema.Description, " In seconds."), " RFC 3339, UTC.") // as the document's head has it
+		known := fields[name]
+		switch {
+		case known == nil:
+			known = &renderedField{Name: name, Type: typeName(schema), Description: text}
+			fields[name] = known
+		case known.Description != text:
+			known.Description += " Answered: " + text
 		}
-		for _, group := range section.Needs {
-			if slices.Contains(group, name) {
-				field.Required = needed(group, name, path)
-			}
-		}
-		if schema.Query {
-			field.Required = "in the query"
-		}
-		fields = append(fields, field)
+		return known
 	}
-	return inOrder(fields)
+	for name, schema := range path.Fields {
+		field(name, schema).Sent = howSent(section, path, name, schema)
+	}
+	for _, known := range apiMethods {
+		handler, ok := path.Operations[known.operation]
+		if !ok {
+			continue
+		}
+		declared := handler.Properties().Responses[http.StatusOK]
+		if len(declared) == 0 {
+			continue
+		}
+		for name, schema := range declared[0].Fields {
+			answered := "if any"
+			if schema.Required {
+				answered = "always"
+			}
+			row := field(name, schema)
+			require.Contains(t, []string{"", answered}, row.Answered, "%s %s: answers differ", section.Path, name)
+			row.Answered = answered
+		}
+	}
+	return slices.SortedFunc(maps.Values(fields), func(a, b *renderedField) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// howSent says whether a field has to be sent, and what counts if it is not.
+func howSent(section apiSection, path *framework.Path, name string, schema *framework.FieldSchema) string {
+	switch {
+	case name == fieldName:
+		return "in the path"
+	case schema.Query:
+		return "in the query"
+	}
+	for _, group := range section.Needs {
+		if slices.Contains(group, name) {
+			return needed(group, name, path)
+		}
+	}
+	if value := defaultOf(schema); value != "" {
+		return "default " + value
+	}
+	return "optional"
 }
 
 // needed says whether a field has to be sent.
@@ -249,32 +278,11 @@ func needed(group []string, name string, path *framework.Path) string {
 	return text
 }
 
-func answerFields(props framework.OperationProperties) []renderedField {
-	var fields []renderedField
-	declared := props.Responses[http.StatusOK]
-	if len(declared) == 0 {
-		return nil
-	}
-	for name, schema := range declared[0].Fields {
-		field := renderedField{Name: name, Type: typeName(schema), Required: "if there is one", Description: inCell(schema.Description)}
-		if schema.Required {
-			field.Required = "always"
-		}
-		fields = append(fields, field)
-	}
-	return inOrder(fields)
-}
-
-func inOrder(fields []renderedField) []renderedField {
-	slices.SortFunc(fields, func(a, b renderedField) int { return strings.Compare(a.Name, b.Name) })
-	return fields
-}
-
 func typeName(schema *framework.FieldSchema) string {
 	name := map[framework.FieldType]string{
 		framework.TypeString: "string", framework.TypeInt: "integer", framework.TypeBool: "boolean",
 		framework.TypeDurationSecond: "duration", framework.TypeTime: "time", framework.TypeMap: "object",
-		framework.TypeStringSlice: "list", framework.TypeCommaStringSlice: "list, or string with commas",
+		framework.TypeStringSlice: "list", framework.TypeCommaStringSlice: "list",
 	}[schema.Type]
 	if name == "" {
 		panic("no name for the type " + schema.Type.String())
@@ -303,98 +311,8 @@ func defaultOf(schema *framework.FieldSchema) string {
 	}
 }
 
-// inCell is text as it can stand in the cell of a table, outside of code.
-func inCell(text string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(text) }
-
 // trailingZeros are the parts of a duration that say nothing.
 var trailingZeros = regexp.MustCompile(`([hm])(0[ms])+$`)
-
-// refusalOf has the engine refuse a request, and notes what it says.
-func refusalOf(t *testing.T, path string, refusal apiRefusal) renderedRefusal {
-	t.Helper()
-	env := apiEnv(t)
-	if refusal.Given != nil {
-		refusal.Given(t, env)
-	}
-	operation := refusal.Operation
-	if operation == "" {
-		operation = logical.UpdateOperation
-	}
-	_, err := env.request(operation, path, refusal.Sent)
-	requireCoded(t, err, http.StatusBadRequest, "")
-	request := "`" + methodOf(operation) + "`"
-	if refusal.Sent != nil {
-		sent, err := json.Marshal(refusal.Sent)
-		require.NoError(t, err)
-		request += " `" + strings.ReplaceAll(string(sent), apiEngineSecret, "...") + "`"
-	}
-	if refusal.When != "" {
-		request += ": " + refusal.When
-	}
-	return renderedRefusal{inCell(request), inCell(err.Error())}
-}
-
-// everyRefusalIsIn checks that no refusal of the code is missing in the document.
-func everyRefusalIsIn(t *testing.T, document string) {
-	t.Helper()
-	verbs, found := regexp.MustCompile(`%[a-z]`), 0
-	for _, source := range []struct{ files, calls string }{
-		{"*.go", `^badRequest$`}, {"internal/requirements/*.go", `^(Errorf|New)$`}, // what requirements refuses becomes a badRequest
-	} {
-		files, err := filepath.Glob(source.files)
-		require.NoError(t, err)
-		files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, "_test.go") })
-		for _, text := range textsOf(t, files, regexp.MustCompile(source.calls)) {
-			found++
-			longest := slices.MaxFunc(verbs.Split(text, -1), func(a, b string) int { return len(a) - len(b) })
-			excepted := slices.ContainsFunc(apiUndocumented, func(begin string) bool { return strings.HasPrefix(longest, begin) })
-			assert.True(t, excepted || strings.Contains(document, inCell(longest)), "no refusal is documented that says %q", longest)
-		}
-	}
-	require.Greater(t, found, 50)
-}
-
-// textsOf are the first arguments of calls in files.
-func textsOf(t *testing.T, files []string, calls *regexp.Regexp) []string {
-	t.Helper()
-	var texts []string
-	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		require.NoError(t, err)
-		ast.Inspect(parsed, func(node ast.Node) bool {
-			call, ok := node.(*ast.CallExpr)
-			if !ok {
-				return true
-			}
-			name := ""
-			switch called := call.Fun.(type) {
-			case *ast.Ident:
-				name = called.Name
-			case *ast.SelectorExpr:
-				name = called.Sel.Name
-			}
-			if calls.MatchString(name) {
-				texts = append(texts, literal(call.Args[0]))
-			}
-			return true
-		})
-	}
-	return texts
-}
-
-// literal is the text of a string, put together of literals.
-func literal(expr ast.Expr) string {
-	switch e := expr.(type) {
-	case *ast.BinaryExpr:
-		return literal(e.X) + literal(e.Y)
-	case *ast.BasicLit:
-		text, err := strconv.Unquote(e.Value)
-		if err == nil {
-			return text
-		}
-	}
-	return "%s"
-}
 
 // TestFieldsThatAreNeeded: what docs/api.md calls required is, and nothing else.
 func TestFieldsThatAreNeeded(t *testing.T) {

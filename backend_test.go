@@ -35,7 +35,10 @@ const (
 
 // fakeAuth0 stands for Auth0 behind the domain interface: applications with
 // their secrets, and a place to interfere with each request. It is shared by
-// all clients that a backend makes.
+// all clients that a backend makes. It lives in the process because a bubble's clock
+// stands still while one of its goroutines waits for a network; tests that need no
+// clock of their own, but answers as they are on the wire, have the simulated tenant
+// (tenantEnv).
 type fakeAuth0 struct {
 	mu     sync.Mutex
 	scopes []string

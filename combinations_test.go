@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,13 +194,7 @@ func TestARoleWhoseSecretAuth0HidesIsKept(t *testing.T) {
 func TestThePendingCredentialIsNotSentToAnotherDomain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "set" {
-				commit()
-				return noAnswer(op)
-			}
-			return nil
-		})
+		env.losesAnswers("set", always)
 		env.auth0.onLogin = func(c auth0.Config) error {
 			if len(c.Secrets) == 1 {
 				return noAnswer("token")
@@ -251,10 +246,9 @@ func TestABulkRotationThatIsReadLateRotatesOnce(t *testing.T) {
 		env.stop()
 		sleep(time.Minute)
 		refused = false
-		once := true
+		var failed atomic.Bool // roles are attended to side by side
 		env.hooks.get.set(func(key string) error {
-			if key == storageBulk && once {
-				once = false
+			if key == storageBulk && failed.CompareAndSwap(false, true) {
 				return errors.New("storage hiccup")
 			}
 			return nil
@@ -341,15 +335,7 @@ func TestAFoundSecretIsNotConcernedByAnEarlierBulkRotation(t *testing.T) {
 func TestABulkRotationIsNotRepeatedAfterAReadBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := driftEnv(t, map[string]any{fieldSecretSource: "auth0"})
-		lostOnce := true
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "rotate" && lostOnce {
-				lostOnce = false
-				commit()
-				return noAnswer(op)
-			}
-			return nil
-		})
+		env.losesAnswers("rotate", 1)
 		env.write("rotate-all", nil)
 		sleep(10 * time.Minute)
 		assert.Equal(t, 1, env.auth0.made, "rotated more than once for one order")
@@ -433,17 +419,9 @@ func TestAnUnclearAttemptIsSettledOutsideOfItsWindow(t *testing.T) {
 func TestAnUnclearAttemptIsSettledWhilePaused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := driftEnv(t, map[string]any{fieldRotationPeriod: "24h"})
-		applied := false
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "set" && !applied {
-				applied = true
-				commit()
-				return noAnswer(op)
-			}
-			return nil
-		})
+		env.losesAnswers("set", 1)
 		sleep(24*time.Hour + 2*time.Second)
-		require.True(t, applied)
+		require.NotEqual(t, testAppSecret, env.auth0.secret(testAppID))
 		env.write("config", map[string]any{fieldDisableRotation: true})
 		sleep(60 * 24 * time.Hour)
 		assert.Equal(t, env.auth0.secret(testAppID), env.read("creds/app")[fieldClientSecret])
@@ -492,10 +470,10 @@ func TestDriftIsLookedForAfterTheConnectionWasMadeAnew(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := hookedEnv(t, map[string]any{fieldTTL: "1m"})
 		sleep(time.Second)
-		written, armed := make(chan struct{}), true
+		written := make(chan struct{})
+		var begun atomic.Bool
 		env.hooks.put.set(func(key string) error {
-			if key == storageRoles+"app" && armed {
-				armed = false
+			if key == storageRoles+"app" && begun.CompareAndSwap(false, true) {
 				go func() {
 					defer close(written)
 					env.write("config", map[string]any{fieldRequestTimeout: "31s"})

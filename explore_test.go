@@ -430,8 +430,8 @@ func TestExploration(t *testing.T) {
 		limit, err = strconv.Atoi(wanted)
 		require.NoError(t, err)
 	}
-	if raceDetector {
-		limit /= 20 // it is one goroutine but for the rotation of all roles
+	if !thorough() {
+		limit /= 200 // it is one goroutine but for the rotation of all roles
 	}
 	for name, world := range exploredWorlds() {
 		t.Run(name, func(t *testing.T) {

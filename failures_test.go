@@ -176,13 +176,7 @@ func TestDeletingSaysIfAuth0MayHaveARejectedSecret(t *testing.T) {
 func TestDeletingTheConfigurationSaysIfAuth0MayHaveTheNextSecret(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "set" {
-				commit()
-				return noAnswer(op)
-			}
-			return nil
-		})
+		env.losesAnswers("set", always)
 		_, err := env.request(logical.UpdateOperation, "rotate-root", nil)
 		require.Error(t, err)
 		require.NotEqual(t, testEngineSecret, env.auth0.secret(testEngineID))
@@ -634,11 +628,10 @@ func TestRotationGoesOnThoughTheConfigurationCouldNotBeReadAgain(t *testing.T) {
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "1m", fieldRotationPeriod: "1h"})
 		env.write("config", map[string]any{fieldDisableRotation: true})
 		sleep(2 * time.Hour)
-		written := false
-		env.hooks.put.set(func(key string) error { written = key == storageConfig; return nil })
+		var written atomic.Bool
+		env.hooks.put.set(func(key string) error { written.Store(key == storageConfig); return nil })
 		env.hooks.get.set(func(key string) error {
-			if key == storageConfig && written {
-				written = false
+			if key == storageConfig && written.CompareAndSwap(true, false) {
 				return context.DeadlineExceeded
 			}
 			return nil

@@ -28,8 +28,8 @@ var historySteps atomic.Int64
 // soak); one seed that failed is run again with HISTORY_SEEDS=123-123.
 func TestHistories(t *testing.T) {
 	first, last := uint64(0), uint64(historySeeds-1)
-	if raceDetector {
-		last = 9
+	if !thorough() {
+		last = 0
 	}
 	if wanted := os.Getenv("HISTORY_SEEDS"); wanted != "" {
 		_, err := fmt.Sscanf(wanted, "%d-%d", &first, &last)
@@ -44,7 +44,7 @@ func TestHistories(t *testing.T) {
 		}
 	})
 	t.Logf("%d steps in %d histories", historySteps.Load(), last-first+1)
-	if first == 0 && last == historySeeds-1 && !raceDetector {
+	if first == 0 && last == historySeeds-1 {
 		require.Greater(t, historySteps.Load(), int64(100_000))
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
 func engineConfig(changes map[string]any) map[string]any {
@@ -82,6 +84,9 @@ func TestConfigRefusesCredentialsThatDoNotWorkAndKeepsTheOldOnes(t *testing.T) {
 	env := configuredEnv(t)
 	env.auth0.grant = refusal("token", 401, "access_denied", "Unauthorized")
 	env.refused(400, "Auth0 does not accept these credentials, nothing was stored: token: Auth0 refused (401 access_denied): Unauthorized",
+		logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})
+	env.auth0.grant = &auth0.Error{Class: auth0.Refused, Op: "token", Message: "no such host"}
+	env.refused(400, "the tenant cannot be reached with this configuration, nothing was stored: token: not sent: no such host",
 		logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})
 	env.auth0.grant = noAnswer("token")
 	env.refused(502, "verify_connection=false stores it without a check", logical.UpdateOperation, "config", map[string]any{fieldClientID: "other"})

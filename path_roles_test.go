@@ -170,13 +170,7 @@ func TestRoleSkipImportRefusedLeavesNoRole(t *testing.T) {
 func TestRoleSkipImportWithoutAClearAnswerKeepsTheSecret(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.auth0.interfereWith(func(op, _ string, commit func()) error {
-			if op == "set" {
-				commit()
-				return noAnswer("set secret")
-			}
-			return nil
-		})
+		env.losesAnswers("set", always)
 		resp := env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldSkipImport: true})
 		require.Len(t, resp.Warnings, 2)
 		assert.Contains(t, resp.Warnings[0], "replaced at once")
@@ -202,6 +196,7 @@ func TestRoleRefusesApplicationsThatCannotBeOne(t *testing.T) {
 		"global":          {func(a *auth0.Application) { a.Global = &yes }, "it is the tenant's global client"},
 		"private_key_jwt": {authenticatesBy("private_key_jwt"), "it authenticates by private_key_jwt"},
 		"tls":             {authenticatesBy("tls_client_auth"), "it authenticates by a TLS client certificate"},
+		"no secret":       {func(a *auth0.Application) { a.ClientSecret = nil }, "Auth0 shows no client secret of the application, though the engine may read it"},
 		"own tls":         {authenticatesBy("self_signed_tls_client_auth"), "it authenticates by a TLS client certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {

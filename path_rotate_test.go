@@ -224,16 +224,9 @@ func TestRateLimitIsWaitedOut(t *testing.T) {
 // TestRecoveryOfASecretMadeByAuth0: a lost answer is read back, or, where that
 // is not allowed, superseded.
 func TestRecoveryOfASecretMadeByAuth0(t *testing.T) {
-	lost := func(op, _ string, commit func()) error {
-		if op == "rotate" {
-			commit()
-			return noAnswer("rotate secret")
-		}
-		return nil
-	}
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})
-		env.auth0.interfereWith(lost)
+		env.losesAnswers("rotate", always)
 		env.refused(502, "no clear answer", logical.UpdateOperation, "rotate/app", nil)
 		env.auth0.interfereWith(nil)
 		env.restart()
@@ -243,7 +236,7 @@ func TestRecoveryOfASecretMadeByAuth0(t *testing.T) {
 	})
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})
-		env.auth0.interfereWith(lost)
+		env.losesAnswers("rotate", always)
 		env.refused(502, "no clear answer", logical.UpdateOperation, "rotate/app", nil)
 		env.auth0.interfereWith(nil)
 		env.auth0.grantScopes(scopeUpdateClientKeys)

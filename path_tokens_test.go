@@ -46,6 +46,8 @@ func TestATokenWithMoreThanTheRoleIsNotHandedOut(t *testing.T) {
 	assert.Equal(t, []string{"read:clients"}, env.read("tokens/reader")[fieldScopes])
 	env.auth0.grantScopes("update:client_keys")
 	env.refused(400, "the grant of the engine's application lacks read:clients", logical.ReadOperation, "tokens/reader", nil)
+	env.auth0.scopes = nil
+	env.refused(400, "Auth0 did not say which scopes the token carries", logical.ReadOperation, "tokens/reader", nil)
 }
 
 func TestTokenRoleRefusals(t *testing.T) {

@@ -252,6 +252,9 @@ func auth0IsDown(env *testEnv, _ *watchedReader) {
 func TestReadersAreRightAtEveryInstant(t *testing.T) {
 	for history, h := range readHistories() {
 		for name, kind := range readersOfAll() {
+			if !thorough() && name != "Vault Secrets Operator" {
+				continue
+			}
 			t.Run(history+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				bubble(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,20 @@ func (env *testEnv) failing(op string, err error) {
 		return nil
 	})
 }
+
+// losesAnswers has the next requests of a kind take effect, and their answers get lost.
+func (env *testEnv) losesAnswers(op string, times int64) {
+	var lost atomic.Int64
+	env.auth0.interfereWith(func(at, _ string, commit func()) error {
+		if at != op || lost.Add(1) > times {
+			return nil
+		}
+		commit()
+		return noAnswer(op)
+	})
+}
+
+const always = math.MaxInt64
 
 // restartAtClock starts a fresh engine with a wall clock that is ahead by off.
 // (Its monotonic readings step with it, which those of a real clock do not.)

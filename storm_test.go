@@ -14,15 +14,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stormPatience is far more than a storm takes: what is not through by then
-// hangs.
-const stormPatience = 2 * time.Minute
+// stormPatience is far more than a storm takes, on a busy machine, too: what is not
+// through by then hangs.
+const stormPatience = 8 * time.Minute
 
 // TestStorm: reads, writes, rotations and deletions of the same and of other
 // roles at the same time, while Auth0 is slow and fails now and then, and the
 // node is told of changes that others made. Nothing hangs, nothing is left
 // behind, and memory does not grow from round to round.
 func TestStorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a storm takes some seconds")
+	}
 	t.Parallel()
 	env := configuredEnv(t)
 	for i := range 6 {
