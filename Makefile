@@ -60,7 +60,7 @@ unit: ## Run the unit tests, with the race detector
 	go -C bench vet ./...
 	go test -race ./...
 	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
-	go test -count=1 -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
+	go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
 FUZZTIME ?= 3s
 .PHONY: fuzz

@@ -57,7 +57,7 @@ func TestFaultsOfAuth0(t *testing.T) {
 		f.fault.Endpoint, f.fault.ClientID = tenant.UpdateApplication, apps[name].ClientID
 		clear[name] = s.Tenant.Inject(f.fault)
 	}
-	s.write("config", map[string]any{"request_timeout": "2s", "verify_connection": false}) // now it may be short
+	s.write("config", map[string]any{"request_timeout": "4s", "verify_connection": false}) // now it may be short
 	s.write("rotate-all", map[string]any{"force": true})
 	var left []string
 	defer func() {
@@ -73,6 +73,9 @@ func TestFaultsOfAuth0(t *testing.T) {
 			says, _ := role["last_error"].(string)
 			if strings.Contains(says, f.says) && role["retry_at"] != nil && failing[name] != nil {
 				f.said = true
+			}
+			if !f.said && says != "" { // a busy machine took too long: no wait for the backoff
+				_, _ = s.request(logical.UpdateOperation, "rotate/"+name, nil)
 			}
 			if !f.said {
 				left = append(left, fmt.Sprint(name, ": ", role))
