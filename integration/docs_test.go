@@ -5,7 +5,6 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -199,12 +199,11 @@ func newReader(t *testing.T, document string) *reader {
 		r.write("config", r.Config())
 		r.write("roles/shop", map[string]any{"client_id": app.ClientID, "ttl": "1m"})
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0") // for the dev server of the README
+	free, err := devvault.FreeAddress() // for the dev server of the README
 	require.NoError(t, err)
-	require.NoError(t, free.Close())
 	r.replaced = strings.NewReplacer(
-		"-dev-listen-address=127.0.0.1:8200", "-dev-listen-address="+free.Addr().String(),
-		"VAULT_ADDR=http://127.0.0.1:8200", "VAULT_ADDR=http://"+free.Addr().String(),
+		"-dev-listen-address=127.0.0.1:8200", "-dev-listen-address="+free,
+		"VAULT_ADDR=http://127.0.0.1:8200", "VAULT_ADDR=http://"+free,
 		"domain=example.eu.auth0.com client_id=... client_secret=...",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),

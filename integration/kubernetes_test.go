@@ -71,11 +71,10 @@ func newCluster(t *testing.T, logs string) *cluster {
 	dir, err := os.MkdirTemp("", "kube") // etcd's socket is in it: such a path has to be short
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := devvault.FreeAddress()
 	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
-	require.NoError(t, listener.Close())
 	c := &cluster{t: t, dir: dir, logs: logs, url: "https://127.0.0.1:" + port}
 	tokens, key, certificate := filepath.Join(dir, "tokens.csv"), filepath.Join(dir, "accounts.pem"), filepath.Join(dir, "apiserver.crt")
 	writeFile(t, tokens, adminToken+`,admin,admin,"system:masters"`)

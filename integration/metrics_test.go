@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,6 +24,7 @@ import (
 
 	"vault-plugin-secrets-auth0/internal/answers"
 	"vault-plugin-secrets-auth0/internal/devstack"
+	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -120,10 +120,9 @@ func (s *suite) startPrometheus(binary, tokenFile string) *prometheus {
 		"scheme: https", "scheme: "+vault.Scheme, "vault.example.com:8200", vault.Host,
 		"/etc/prometheus/vault-token", tokenFile, "_interval: 30s", "_interval: 1s"))
 	writeFile(s.t, filepath.Join(dir, "rules.yml"), example(s.t, "monitoring/rules.yml", "for: 30m", "for: 2s"))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	p := &prometheus{t: s.t}
+	p.addr, err = devvault.FreeAddress()
 	require.NoError(s.t, err)
-	p := &prometheus{t: s.t, addr: free.Addr().String()}
-	require.NoError(s.t, free.Close())
 	log, err := os.Create(filepath.Join(dir, "prometheus.log"))
 	require.NoError(s.t, err)
 	command := exec.Command(binary, "--config.file="+filepath.Join(dir, "prometheus.yml"),

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,11 +81,14 @@ func newServer(ctx context.Context, o ServerOptions) (*Server, error) {
 }
 
 func (s *Server) configure() error {
-	addresses, err := freeAddresses(2)
+	var err error
+	if s.address, err = FreeAddress(); err != nil {
+		return err
+	}
+	cluster, err := FreeAddress()
 	if err != nil {
 		return err
 	}
-	s.address = addresses[0]
 	storage := "storage \"inmem\" {}\n"
 	if s.options.Storage == "raft" {
 		path := filepath.Join(s.options.WorkDir, "storage")
@@ -110,22 +112,8 @@ api_addr         = "http://%s"
 cluster_addr     = "https://%s"
 plugin_directory = %q
 log_level        = %q
-`, s.address, addresses[1], s.address, addresses[1], s.options.PluginDir, s.options.LogLevel) + s.options.Settings
+`, s.address, cluster, s.address, cluster, s.options.PluginDir, s.options.LogLevel) + s.options.Settings
 	return os.WriteFile(s.config, []byte(text), 0o600)
-}
-
-// freeAddresses are addresses on loopback that nobody listens on now.
-func freeAddresses(n int) ([]string, error) {
-	addresses := make([]string, n)
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // no waiting in it
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = listener.Close() }()
-		addresses[i] = listener.Addr().String()
-	}
-	return addresses, nil
 }
 
 func (s *Server) start(ctx context.Context) error {
