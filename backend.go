@@ -304,6 +304,9 @@ func (b *backend) maxLeaseTTL(ttl time.Duration) time.Duration {
 
 func (b *backend) askMaxLeaseTTL() time.Duration {
 	asked := b.System().MaxLeaseTTL()
+	if asked <= 0 { // Vault could not be asked
+		return time.Duration(b.maxLease.Load())
+	}
 	b.maxLease.Store(int64(asked))
 	return asked
 }

@@ -108,7 +108,7 @@ func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request)
 	defer e.caught(func(failure error) { resp, err = nil, failure }, string(req.Operation)+" of "+req.Path)
 	resp, err = e.Backend.HandleRequest(ctx, req)
 	if errors.Is(err, logical.ErrUnsupportedPath) {
-		err = e.wrongPath(req.Path)
+		err = e.wrongPath(req)
 	}
 	return resp, err
 }
@@ -116,9 +116,14 @@ func (e *pluginBackend) HandleRequest(ctx context.Context, req *logical.Request)
 // wrongPath explains a path that does not exist, where it can. The CLI strips the
 // slash of rotate/: an empty variable must not rotate everything. Users of other
 // engines type rotate-role/.
-func (e *pluginBackend) wrongPath(path string) error {
+func (e *pluginBackend) wrongPath(req *logical.Request) error {
+	path := req.Path
+	if req.Operation == logical.ListOperation {
+		path = strings.TrimSuffix(path, "/") // which Vault adds
+	}
 	kind, name, _ := strings.Cut(path, "/")
 	switch {
+	case e.Route(path) != nil: // there is nothing to list
 	case kind == "rotate" && name == "":
 		return badRequest("say which role: rotate/<name>. To rotate all of them, write to %s", pathRotateAllName)
 	case kind == "rotate-role":

@@ -306,7 +306,7 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask) (next time.Time, err error) {
 	ctx, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	next = b.now().Add(storageRetry)              // after a panic
+	next = b.now().Add(panicRetry)                // after a panic
 	defer func() { b.due.Set(role.name, next) }() // while nobody else can
 	target := &roleTarget{b: b, role: role}
 	staged := role.entry.Rotation.Next()

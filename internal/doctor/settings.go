@@ -73,7 +73,9 @@ func readSettings(args []string, stdin io.Reader, getenv func(string) string) (*
 	}
 	flags.Func("application", "", func(list string) error {
 		for id := range strings.SplitSeq(list, ",") {
-			applications = append(applications, strings.TrimSpace(id))
+			if id = strings.TrimSpace(id); id != "" {
+				applications = append(applications, id)
+			}
 		}
 		return nil
 	})
