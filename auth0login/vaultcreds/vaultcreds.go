@@ -158,22 +158,28 @@ func (s *Source) Refresh(ctx context.Context) error {
 	ctx, enough := context.WithTimeout(ctx, s.Patience)
 	defer enough()
 	s.mu.Lock()
-	before, calm := s.last, time.Until(s.ended.Add(pause))
+	before := s.last
 	s.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return s.unread(ctx.Err())
-	case <-time.After(calm):
-	}
 	for {
 		s.mu.Lock()
-		r := s.last
-		if r == before { // still under way, or nobody has read since
-			r = s.read(ctx)
+		r, calm := s.last, time.Until(s.ended.Add(pause))
+		if r == before && !r.underWay() {
+			r = nil
+			if calm <= 0 {
+				r = s.read(ctx)
+			}
 		}
 		s.mu.Unlock()
-		if err := s.await(ctx, r); r != before || ctx.Err() != nil {
-			return err
+		if r != nil {
+			if err := s.await(ctx, r); r != before || ctx.Err() != nil {
+				return err
+			}
+			continue // it began before the call
+		}
+		select {
+		case <-ctx.Done():
+			return s.unread(ctx.Err())
+		case <-time.After(calm):
 		}
 	}
 }

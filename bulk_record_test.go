@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReviewBulkOnRecordAlone: what a bulk rotation has put on record, without the driver, survives
+// TestABulkRotationThatIsOnlyOnRecord: what a bulk rotation has put on record, without the driver, survives
 // a restart, is called off, and is forced on top; also where an attempt is unclear.
-func TestReviewBulkOnRecordAlone(t *testing.T) {
+func TestABulkRotationThatIsOnlyOnRecord(t *testing.T) {
 	for _, source := range []string{"vault", "auth0"} {
 		for _, unclear := range []bool{false, true} {
 			for _, propagating := range []bool{false, true} {
