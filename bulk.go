@@ -42,6 +42,11 @@ func (e *bulkEntry) concerns(state rotation.State) bool {
 	return e.AskedAt.IsZero() && e.CalledOffAt.IsZero() && state.Concerned(e.Number, e.Force)
 }
 
+// ask is what each role is asked.
+func (e *bulkEntry) ask() rotation.Ask {
+	return rotation.Ask{By: rotation.BulkRotation, Bulk: e.Number, Force: e.Force}
+}
+
 // bulkChange is the effect of an order to rotate all roles.
 type bulkChange int
 
@@ -184,8 +189,7 @@ func (b *backend) askAll(ctx context.Context, storage logical.Storage, bulk *bul
 		if err != nil || present == nil || !present.underWay() || !present.concerns(role.entry.Rotation) {
 			return err
 		}
-		ask := rotation.Ask{By: rotation.BulkRotation, Bulk: present.Number, Force: present.Force}
-		return b.changeRequest(ctx, role, role.entry.Rotation.Asked(ask))
+		return b.changeRequest(ctx, role, role.entry.Rotation.Asked(present.ask()))
 	})
 	if err != nil {
 		return err
@@ -294,7 +298,11 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 		} else {
 			count.waiting++
 		}
-		count.left = max(count.left, view.NextRotation.Sub(now))
+		next := view.NextRotation
+		if bulk.concerns(state) { // it is not asked yet, and until then its schedule says when
+			next = state.Asked(bulk.ask()).View(set.role.settings(mount), set.clock(now)).NextRotation
+		}
+		count.left = max(count.left, next.Sub(now))
 	})
 	if err != nil {
 		return count, err

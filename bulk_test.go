@@ -56,6 +56,21 @@ func TestRotateAllStagedReturnsAtOnceAndFinishes(t *testing.T) {
 	})
 }
 
+// TestTheTimeLeftIsNotThatOfSchedules: the answer to the order says it before the roles
+// are asked.
+func TestTheTimeLeftIsNotThatOfSchedules(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := manyRoles(t, 4)
+		for i := range 4 {
+			env.write(fmt.Sprint("roles/r", i), map[string]any{fieldRotationPeriod: "720h"})
+		}
+		staged := env.write("rotate-all", nil).Data[fieldSecondsLeft]
+		synctest.Wait()
+		assert.Equal(t, env.read("rotate-all")[fieldSecondsLeft], staged)
+		assert.Equal(t, int64(2), env.write("rotate-all", map[string]any{fieldForce: true}).Data[fieldSecondsLeft], "four rotations, two in a second")
+	})
+}
+
 // TestRotateAllCanBeOrderedAgainAtOnce: an order whose roles are all done is over,
 // even if the pass that finishes it has not come by yet.
 func TestRotateAllCanBeOrderedAgainAtOnce(t *testing.T) {
