@@ -90,7 +90,7 @@ integration: build vault suite-programs ## Run the integration suite on a real V
 	$(suite)
 
 .PHONY: integration-openbao
-integration-openbao: build suite-programs ## Run it on a real OpenBao, with no scope but the one that the engine cannot do without: BAO_BIN, then PATH, then .cache
+integration-openbao: build suite-programs ## Run it on a real OpenBao, with the scope update:client_keys alone: BAO_BIN, then PATH, then .cache
 	$(call step,A real OpenBao)
 	@BAO_BIN=$$(scripts/bao.sh); export BAO_BIN INTEGRATION_SCOPES=update:client_keys; \
 	server=$$(scripts/vault.sh); \

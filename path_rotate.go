@@ -14,8 +14,8 @@ const (
 	pathRotateSynopsis    = "Rotate an application's client secret."
 	pathRotateDescription = `
 A write starts a rotation: the next secret is handed out at once and set in Auth0
-at ready_at, when every lease without it has ended. Writing again meanwhile
-changes nothing. With force=true it is set at once; holders of older leases fail
+at ready_at, when every lease without it has ended. Writing again until
+then changes nothing. With force=true it is set at once; holders of older leases fail
 until they read again. A read says how far the rotation is.`
 )
 
