@@ -58,7 +58,9 @@ func TestABulkRotationThatIsOnlyOnRecord(t *testing.T) {
 								assert.Contains(t, data, fieldFinishedAt)
 								return
 							case "calloff":
-								assert.Contains(t, data, fieldCalledOffAt)
+								if data[fieldFinishedAt] == nil { // where nothing is waited for it may be done first
+									assert.Contains(t, data, fieldCalledOffAt)
+								}
 							default:
 								assert.Contains(t, data, fieldFinishedAt)
 								assert.Greater(t, env.read("roles/app")[fieldVersion], version)
