@@ -107,6 +107,9 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request, to route) {
 	if c.endpoint == Token {
 		c.token = readTokenRequest(r, body)
 		c.clientID = c.token.clientID
+		if c.token.Get("audience") != t.Audience() {
+			signing() // which takes long once: not with t.mu held
+		}
 	}
 	t.send(w, c, t.answer(c))
 }
