@@ -171,7 +171,7 @@ func TestTokensAreCountedAsAuth0MetersThem(t *testing.T) {
 	f := start(t)
 	app, other := f.AddApplication(Application{}), f.AddApplication(Application{})
 	engine := f.AddManagementApplication()
-	before := len(f.Stats().Tokens)
+	before := f.Stats().Tokens
 	f.tokenOf(app, DefaultAPI, nil)
 	f.tokenOf(app, "", nil)
 	f.tokenOf(other, DefaultAPI, nil)
@@ -188,5 +188,5 @@ func TestTokensAreCountedAsAuth0MetersThem(t *testing.T) {
 	assert.Equal(t, 3, got[app.ClientID+" "+DefaultAPI], "the lost one, too")
 	assert.Equal(t, 1, got[other.ClientID+" "+DefaultAPI])
 	assert.Equal(t, 1, got[engine.ClientID+" "+f.Audience()])
-	assert.Len(t, got, before+3)
+	assert.Len(t, got, len(before)+3)
 }
