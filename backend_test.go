@@ -51,11 +51,12 @@ type fakeAuth0 struct {
 	every        []string // every secret that was ever set
 	made         int
 	honoursScope bool
-	deaf         bool // requests go on after their context has ended
-	now          func() time.Time
-	tokens       map[string]auth0.TokenRequest // that were given, by their values; without secrets
-	life         time.Duration                 // of tokens; 0: they do not say
-	keys         []string                      // private keys by which the engine may log in
+	deaf         bool                 // requests go on after their context has ended
+	life         time.Duration        // of tokens; 0: they do not say
+	tokens       map[string]fakeToken // that were given
+	now          func() time.Time     // by the engine's clock
+	clock        func() time.Time     // the true one
+	keys         []string             // private keys by which the engine may log in
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
@@ -64,7 +65,7 @@ func newFakeAuth0() *fakeAuth0 {
 	f := &fakeAuth0{
 		scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 		apps:   map[string]*auth0.Application{},
-		now:    time.Now, tokens: map[string]auth0.TokenRequest{}, life: 24 * time.Hour,
+		life:   24 * time.Hour, tokens: map[string]fakeToken{}, now: time.Now, clock: time.Now,
 	}
 	f.add(testAppID, testAppSecret)
 	f.add(testEngineID, testEngineSecret)
@@ -274,8 +275,14 @@ func (f *fakeAuth0) issue(r auth0.TokenRequest) auth0.AccessToken {
 		token.ExpiresAt = f.now().Add(f.life)
 	}
 	r.Secret = ""
-	f.every, f.tokens[token.Value] = append(f.every, token.Value), r
+	f.every, f.tokens[token.Value] = append(f.every, token.Value), fakeToken{r, f.clock().Add(f.life)}
 	return token
+}
+
+// fakeToken is a token that was given: for what, and until when it is accepted.
+type fakeToken struct {
+	auth0.TokenRequest
+	until time.Time
 }
 
 // Token takes the present secret of an application, and grants the scopes of all.

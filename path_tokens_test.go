@@ -50,7 +50,7 @@ func TestTokenRole(t *testing.T) {
 	assert.Equal(t, []string{"orders"}, env.must(logical.ListOperation, "token-roles/", nil).Data["keys"])
 	answer := env.read("tokens/orders")
 	assert.Equal(t, auth0.TokenRequest{ClientID: testAppID, Audience: testAPI, Scopes: []string{"read:clients"}, Organization: "org_1"},
-		env.auth0.tokens[answer[fieldAccessToken].(string)])
+		env.auth0.tokens[answer[fieldAccessToken].(string)].TokenRequest)
 	assert.Equal(t, map[string]string{"region": "eu"}, answer[fieldMetadata])
 	env.must(logical.DeleteOperation, "token-roles/orders", nil)
 	env.refused(400, `token role "orders" does not exist`, logical.ReadOperation, "tokens/orders", nil)
@@ -358,7 +358,7 @@ func TestTokensAreNotMixedUp(t *testing.T) {
 			got := env.auth0.tokens[env.read("tokens/" + name)[fieldAccessToken].(string)]
 			require.Equal(t, auth0.TokenRequest{
 				ClientID: set[fieldClientID].(string), Audience: role[fieldAudience].(string), Scopes: scopes, Organization: role[fieldOrganization].(string),
-			}, got)
+			}, got.TokenRequest)
 		}
 	}
 }
