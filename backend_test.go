@@ -51,8 +51,11 @@ type fakeAuth0 struct {
 	every        []string // every secret that was ever set
 	made         int
 	honoursScope bool
-	deaf         bool     // requests go on after their context has ended
-	keys         []string // private keys by which the engine may log in
+	deaf         bool // requests go on after their context has ended
+	now          func() time.Time
+	tokens       map[string]auth0.TokenRequest // that were given, by their values; without secrets
+	life         time.Duration                 // of tokens; 0: they do not say
+	keys         []string                      // private keys by which the engine may log in
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
@@ -61,6 +64,7 @@ func newFakeAuth0() *fakeAuth0 {
 	f := &fakeAuth0{
 		scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 		apps:   map[string]*auth0.Application{},
+		now:    time.Now, tokens: map[string]auth0.TokenRequest{}, life: 24 * time.Hour,
 	}
 	f.add(testAppID, testAppSecret)
 	f.add(testEngineID, testEngineSecret)
@@ -255,13 +259,37 @@ func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessTo
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "token")
-	f.made++
-	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d", f.made), Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}
-	f.every = append(f.every, token.Value)
+	token := f.issue(auth0.TokenRequest{ClientID: testEngineID})
 	if f.honoursScope && len(scopes) > 0 {
 		token.Scopes = slices.DeleteFunc(slices.Clone(f.scopes), func(s string) bool { return !slices.Contains(scopes, s) })
 	}
 	return token, f.grant
+}
+
+// issue makes a token. f.mu is held.
+func (f *fakeAuth0) issue(r auth0.TokenRequest) auth0.AccessToken {
+	f.made++
+	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d.", f.made), Scopes: f.scopes}
+	if f.life > 0 {
+		token.ExpiresAt = f.now().Add(f.life)
+	}
+	r.Secret = ""
+	f.every, f.tokens[token.Value] = append(f.every, token.Value), r
+	return token
+}
+
+// Token takes the present secret of an application, and grants the scopes of all.
+func (f *fakeAuth0) Token(ctx context.Context, r auth0.TokenRequest) (token auth0.AccessToken, err error) {
+	accepted := false
+	err = f.request(ctx, "app token", r.ClientID, func() {
+		if accepted = *f.apps[r.ClientID].ClientSecret == r.Secret; accepted {
+			token = f.issue(r)
+		}
+	})
+	if err == nil && !accepted {
+		err = refusal("token", 401, "access_denied", "Unauthorized")
+	}
+	return token, err
 }
 
 func (f *fakeAuth0) Applications(_ context.Context, page, perPage int) (auth0.ApplicationPage, error) {
