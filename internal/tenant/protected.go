@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,18 +14,16 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// ProtectedAPI is an API that takes calls with an access token for it, and refuses
-// all others. Of the tenant it knows what any API does: the issuer, and the keys that
-// it publishes. It answers with the token's claims.
+// ProtectedAPI is an API that takes calls with an access token for it, which it
+// answers with the token's claims, and refuses all others. Of the tenant it knows
+// what any API does: the issuer, and the keys that it publishes.
 type ProtectedAPI struct {
-	Issuer   string // such as https://example.eu.auth0.com/
-	Audience string
-	Scope    string       // that a token must have; "": none
-	HTTP     *http.Client // trusts the issuer
-	Now      func() time.Time
+	issuer, audience, scope string
+	http                    *http.Client
+	now                     func() time.Time
 
 	mu    sync.Mutex
-	keys  jose.JSONWebKeySet // as they were fetched last
+	keys  *jose.JSONWebKeySet // as they were fetched last; nil: not yet
 	calls Calls
 }
 
@@ -36,9 +33,11 @@ type Calls struct {
 	LastRefusal       string // why
 }
 
-// Protect makes an API that trusts this tenant.
+var errNoScope = errors.New("the token lacks the scope of this API")
+
+// Protect makes an API that trusts this tenant, and wants a scope unless it is "".
 func (t *Tenant) Protect(audience, scope string) *ProtectedAPI {
-	return &ProtectedAPI{Issuer: t.issuer(), Audience: audience, Scope: scope, HTTP: t.HTTPClient(), Now: t.now}
+	return &ProtectedAPI{issuer: t.issuer(), audience: audience, scope: scope, http: t.HTTPClient(), now: t.now}
 }
 
 // Calls gives the counts until now.
@@ -48,14 +47,10 @@ func (a *ProtectedAPI) Calls() Calls {
 	return a.calls
 }
 
-// ServeHTTP takes a call or refuses it, as RFC 6750 says.
+// ServeHTTP takes a call, or refuses it as RFC 6750 says: 401, or 403 for want of
+// the scope.
 func (a *ProtectedAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	claims, err := a.verify(r)
-	status, code := http.StatusUnauthorized, "invalid_token"
-	scope, _ := claims["scope"].(string)
-	if err == nil && a.Scope != "" && !slices.Contains(strings.Fields(scope), a.Scope) {
-		err, status, code = errors.New("the token lacks the scope "+a.Scope), http.StatusForbidden, "insufficient_scope"
-	}
 	a.mu.Lock()
 	if err == nil {
 		a.calls.Accepted++
@@ -64,62 +59,62 @@ func (a *ProtectedAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.calls.LastRefusal = err.Error()
 	}
 	a.mu.Unlock()
-	if err != nil {
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer error=%q", code))
-		http.Error(w, code, status)
-		return
+	switch {
+	case errors.Is(err, errNoScope):
+		w.WriteHeader(http.StatusForbidden)
+	case err != nil:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.WriteHeader(http.StatusUnauthorized)
 	}
-	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(claims)
 }
 
 // verify gives the claims of a call's token if it is good.
 func (a *ProtectedAPI) verify(r *http.Request) (claims map[string]any, err error) {
-	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return nil, errors.New("there is no token")
-	}
+	_, value, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
 	token, err := jwt.ParseSigned(value, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return nil, err
 	}
-	keys, err := a.keysWith(r.Context(), token.Headers[0].KeyID)
+	keys, err := a.keysWith(token.Headers[0].KeyID)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the issuer's keys: %w", err)
 	}
 	var registered jwt.Claims
 	if err := token.Claims(keys, &registered, &claims); err != nil {
 		return nil, err
 	}
-	if registered.Expiry == nil {
-		return nil, errors.New("the token has no end")
+	wanted := jwt.Expected{Issuer: a.issuer, AnyAudience: jwt.Audience{a.audience}, Time: a.now()}
+	if err := registered.ValidateWithLeeway(wanted, 0); err != nil {
+		return nil, err
 	}
-	return claims, registered.ValidateWithLeeway(jwt.Expected{
-		Issuer: a.Issuer, AnyAudience: jwt.Audience{a.Audience}, Time: a.Now(),
-	}, 0)
+	scope, _ := claims["scope"].(string)
+	switch {
+	case registered.Expiry == nil:
+		return nil, errors.New("the token has no end")
+	case a.scope != "" && !slices.Contains(strings.Fields(scope), a.scope):
+		return nil, errNoScope
+	}
+	return claims, nil
 }
 
-// keysWith gives the issuer's keys. They are fetched only if a key is not among
+// keysWith gives the issuer's keys. They are fetched only if this one is not among
 // those that are known.
-func (a *ProtectedAPI) keysWith(ctx context.Context, kid string) (jose.JSONWebKeySet, error) {
+func (a *ProtectedAPI) keysWith(kid string) (*jose.JSONWebKeySet, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.keys.Key(kid)) > 0 {
+	if a.keys != nil && len(a.keys.Key(kid)) > 0 {
 		return a.keys, nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Issuer+".well-known/jwks.json", nil)
+	answer, err := a.http.Get(a.issuer + ".well-known/jwks.json") //nolint:noctx // all calls need them
 	if err != nil {
-		return a.keys, err
-	}
-	answer, err := a.HTTP.Do(request)
-	if err != nil {
-		return a.keys, fmt.Errorf("the issuer's keys: %w", err)
+		return nil, err
 	}
 	defer answer.Body.Close()
-	var fetched jose.JSONWebKeySet
-	if err := json.NewDecoder(answer.Body).Decode(&fetched); err != nil {
-		return a.keys, fmt.Errorf("the issuer's keys: %w", err)
+	fetched := new(jose.JSONWebKeySet)
+	if err := json.NewDecoder(answer.Body).Decode(fetched); err != nil {
+		return nil, err
 	}
 	a.keys = fetched
-	return a.keys, nil
+	return fetched, nil
 }

@@ -98,10 +98,10 @@ func TestProtectedAPIRefusesAllOthers(t *testing.T) {
 	for name, token := range refused {
 		got := api.call(t, token)
 		assert.Equal(t, http.StatusUnauthorized, got.Code, name)
-		assert.Equal(t, `Bearer error="invalid_token"`, got.Header().Get("WWW-Authenticate"), name)
+		assert.Equal(t, "Bearer", got.Header().Get("WWW-Authenticate"), name)
 	}
 	assert.Equal(t, http.StatusForbidden, api.call(t, forged(tenants, "scope", "write:orders2 read:orders")).Code)
-	assert.Equal(t, "the token lacks the scope write:orders", api.Calls().LastRefusal)
+	assert.Equal(t, errNoScope.Error(), api.Calls().LastRefusal)
 	assert.Equal(t, len(refused)+1, api.Calls().Refused)
 	assert.Equal(t, 2, api.Calls().Accepted)
 
@@ -119,6 +119,6 @@ func TestProtectedAPIFetchesKeysThatItLacks(t *testing.T) {
 	api := f.Protect(DefaultAPI, "")
 	old, err := rsa.GenerateKey(rand.Reader, minKeyBits)
 	require.NoError(t, err)
-	api.keys = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &old.PublicKey, KeyID: "old", Algorithm: "RS256", Use: "sig"}}}
+	api.keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &old.PublicKey, KeyID: "old", Algorithm: "RS256", Use: "sig"}}}
 	assert.Equal(t, http.StatusOK, api.call(t, f.tokenOf(app, DefaultAPI, nil).object["access_token"]).Code)
 }

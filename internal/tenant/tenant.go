@@ -48,12 +48,8 @@
 //
 // # Access tokens
 //
-// Those for an API are JWTs that any API can check: ProtectedAPI is one. Those for
-// the Management API are opaque. Stats.Tokens counts both.
-//
-//	tn.AddAPI(tenant.API{Audience: "https://stock.example.com/", Scopes: []string{"read:stock"}, TokenLifetime: time.Hour})
-//	tn.SetGrant(app.ClientID, "https://stock.example.com/", tenant.Grant{Scopes: []string{"read:stock"}})
-//	stock := httptest.NewServer(tn.Protect("https://stock.example.com/", "read:stock"))
+// Those for the Management API are opaque, those for other APIs JWTs (AddAPI,
+// SetGrant) that any API can check; Protect makes such a one.
 //
 // Whatever it prints or serves, it is a simulation: its secrets are real
 // nowhere. All methods may be called at any time from any goroutine.
