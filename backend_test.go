@@ -489,7 +489,7 @@ func (h *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) er
 }
 
 // stop ends the engine, and checks what has to hold whenever one ends: no
-// secret is in its log, and none in an event.
+// secret is in its log, none in an event, and no token in storage.
 func (env *testEnv) stop() {
 	env.b.Cleanup(context.Background())
 	env.noSecretIn("the log", env.log.String())
@@ -498,6 +498,19 @@ func (env *testEnv) stop() {
 		fmt.Fprintln(&events, event.Type, event.Event)
 	}
 	env.noSecretIn("an event", events.String())
+	env.noTokenInStorage()
+}
+
+func (env *testEnv) noTokenInStorage() {
+	keys, err := logical.CollectKeys(context.Background(), env.storage)
+	require.NoError(env.t, err)
+	for _, key := range keys {
+		entry, err := env.storage.Get(context.Background(), key)
+		require.NoError(env.t, err)
+		for token := range env.auth0.tokens {
+			require.NotContains(env.t, string(entry.Value), token, "a token is in storage")
+		}
+	}
 }
 
 // withoutJitter starts a fresh engine whose retries come at the same time always.

@@ -444,6 +444,8 @@ func exploredWorlds() map[string]exploredWorld {
 			faultMove("limited"), timeMove(50 * time.Minute), failoverMove(0), failoverMove(50 * time.Minute),
 			invalidateMove(storageRoles + "app0"), invalidateMove(storageTokenRoles + "app0"),
 			settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
+		"tokens through rotations": {roles: 1, applications: 1, tokens: true, moves: []move{
+			nextMove(), readMove(), requestMove(0), forceMove(0), faultMove("lost"), faultMove(""), timeMove(50 * time.Minute)}},
 		"the engine's own secret": {config: map[string]any{fieldRotationPeriod: "1h"}, moves: with(crashes, failovers[:2], pause, []move{
 			rootMove(), faultMove("limited"), timeMove(time.Hour), settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
 	}

@@ -41,7 +41,7 @@ const (
 	oracleNoLoop    = "the engine does not run in circles"
 	oracleMetrics   = "metrics agree with status"
 	oracleToken     = "a token that is handed out is accepted for as long as it says, and at least for min_ttl or with a warning"
-	oracleHeld      = "a token goes on to be handed out while Auth0 cannot be reached, also through rotations"
+	oracleHeld      = "a token is handed out to all readers until min_ttl is left, and longer while Auth0 cannot be reached, also through rotations"
 	oracleDropped   = "after a forced rotation, or a change of what makes it, another token is handed out"
 	oracleTold      = "each change of what is handed out sends an event"
 )
@@ -89,6 +89,7 @@ type modelRole struct {
 	Token, Dropped string
 	TokenUntil     time.Time
 	Drops          int
+	version        int
 	// MayBeLive are secrets that were sent without a clear answer; "": Auth0 was asked
 	// to make one.
 	MayBeLive []string
@@ -335,9 +336,6 @@ func (m *model) onSet(clientID, secret string) {
 		role.Earlier = "" // nobody could know that one
 	}
 	role.Foreign = m.byHand
-	if stored := m.stored(role.Name); m.byHand || stored == nil || m.viewOf(stored).Forced {
-		role.drop(false)
-	}
 	if m.byHand {
 		role.Holders = nil
 		return
@@ -405,11 +403,15 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 		return
 	}
 	m.checkTold(role)
+	view := m.viewOf(stored)
+	if view.Version != role.version && (role.Unpromised || !view.DriftedAt.IsZero()) {
+		role.drop(false)
+	}
+	role.version = view.Version
 	if role.Foreign {
 		return
 	}
 	if role.Unpromised && !m.world.isStopped() {
-		view := m.viewOf(stored)
 		role.Unpromised = view.Forced || view.UnderWay
 	}
 	byAuth0 := stored.SecretSource == rotation.Auth0 || stored.Rotation.Unsettled()
@@ -423,7 +425,7 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 	if err != nil || set == nil {
 		return
 	}
-	view := set.view(m.b.mountInMemory(), m.engineNow())
+	view = set.view(m.b.mountInMemory(), m.engineNow())
 	if len(view.Served) > 0 && !slices.Contains(accepted, string(view.Served[0])) && !view.Overdue && view.LastError == "" {
 		m.breaks(oracleStatus, "%s", role.Name)
 	}
@@ -640,6 +642,8 @@ func (m *model) readToken(role *modelRole) {
 		m.breaks(oracleToken, "%s: a token that is not accepted for %s", role.Name, said)
 	case said < leastLeft, len(resp.Warnings) == 0 && said < modelMinTTL:
 		m.breaks(oracleToken, "%s: a token for %s only, warnings %v", role.Name, said, resp.Warnings)
+	case role.Token != "" && role.Drops == drops && value != role.Token && left > modelMinTTL+maxTokenAhead:
+		m.breaks(oracleHeld, "%s: another token, though the one before is good for %s", role.Name, left)
 	case value == role.Dropped:
 		m.breaks(oracleDropped, "%s", role.Name)
 	}
@@ -667,8 +671,12 @@ func tokenRoleMove(i int) move {
 func deleteTokenRoleMove(i int) move {
 	return on("delete token role", i, func(m *model, role *modelRole) {
 		_, err := m.try(logical.DeleteOperation, tokenRolesPrefix+role.Name, nil)
+		_, gone := m.request(logical.ReadOperation, "tokens/"+role.Name, nil)
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if err == nil && gone == nil {
+			m.breaks(oracleDropped, "%s: a token of a token role that was deleted", role.Name)
+		}
 		role.drop(err == nil)
 	})
 }

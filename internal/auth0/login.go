@@ -111,7 +111,7 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		if err == nil {
 			return true, nil
 		}
-		if err := turn.tokenError(ctx, err); !SecretRefused(err) {
+		if err := c.tokenError(ctx, turn, quotaOf(attempt), err); !SecretRefused(err) {
 			return false, err
 		}
 	}

@@ -148,6 +148,10 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
+	quota := quotaOf(l.oauth)
+	if err := c.limits.underQuota(ctx, quota); err != nil {
+		return nil, err
+	}
 	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return nil, err
@@ -157,7 +161,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		return nil, turn.tokenError(ctx, err)
+		return nil, c.tokenError(ctx, turn, quota, err)
 	}
 	turn.observe(http.StatusOK, nil)
 	c.counts.tokens.Add(1)
@@ -175,14 +179,22 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
-// tokenError makes an *Error of what the oauth2 library says, and has the turn learn
-// from the answer. Neither the library's text nor its error is kept: they hold the
+// quotaOf names the quota of tokens that a request counts towards.
+func quotaOf(config clientcredentials.Config) string {
+	return config.ClientID + " " + config.EndpointParams.Get("organization")
+}
+
+// tokenError makes an *Error of what the oauth2 library says, and has the turn, or the
+// quota if that is exceeded, learn from the answer. Neither the library's text nor its error is kept: they hold the
 // answer's body.
-func (t *turn) tokenError(ctx context.Context, err error) *Error {
+func (c *Client) tokenError(ctx context.Context, t *turn, quota string, err error) *Error {
 	var said *oauth2.RetrieveError
 	var u *url.Error
 	switch {
 	case errors.As(err, &said):
+		if exceedsQuota(said) {
+			return c.limits.exceeded(quota, said.Response.Header)
+		}
 		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
 		t.observe(a.status, a.header)
 		if e := judge(a); e != nil {
