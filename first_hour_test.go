@@ -120,6 +120,17 @@ func TestARaisedMaximumOfTheMountCountsAtOnce(t *testing.T) {
 	assert.Equal(t, 2*time.Hour, lease())
 }
 
+// TestAMaximumThatVaultDoesNotTellIsNone: the SDK's client of the system view answers 0 for an
+// error. A lease that the mount caps must not become one of a second by that.
+func TestAMaximumThatVaultDoesNotTellIsNone(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "2h"})
+	env.system.MaxLeaseTTLVal = time.Hour
+	require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+	env.system.MaxLeaseTTLVal = 0
+	assert.Equal(t, time.Hour, env.must(logical.ReadOperation, "creds/app", nil).Secret.TTL)
+}
+
 func TestABadNameIsCalledThat(t *testing.T) {
 	env := configuredEnv(t)
 	for _, path := range []string{"roles/my shop", "roles/-shop", "roles/shop.", "roles/a/b", "token-roles/a:b", "rotate/a b", "creds/sh op", "static-creds/é", "tokens/+"} {
@@ -131,6 +142,19 @@ func TestABadNameIsCalledThat(t *testing.T) {
 	for _, path := range []string{"role/shop", "nothing", "config/shop", "status/shop"} {
 		_, err := env.request(logical.ReadOperation, path, nil)
 		assert.ErrorIs(t, err, logical.ErrUnsupportedPath, path)
+	}
+}
+
+// TestAListBelowAValidNameIsNoBadName: Vault adds the slash that a list ends in, and tools
+// that walk a mount take 404 for nothing there.
+func TestAListBelowAValidNameIsNoBadName(t *testing.T) {
+	env := configuredEnv(t)
+	for _, path := range []string{"roles/shop/", "creds/shop/", "rotate/shop/", "token-roles/shop/"} {
+		_, err := env.request(logical.ListOperation, path, nil)
+		assert.ErrorIs(t, err, logical.ErrUnsupportedPath, path)
+	}
+	for _, path := range []string{"roles/a/b", "roles/my shop/"} {
+		env.refused(400, "is not a name", logical.ListOperation, path, nil)
 	}
 }
 
