@@ -371,6 +371,7 @@ func TestOneUnreadableRoleHidesNoOther(t *testing.T) {
 				assert.Equal(t, 2, progress[fieldDone])
 				assert.Contains(t, progress[fieldFailedRoles], "r0")
 				env.must(logical.DeleteOperation, "roles/r0", nil)
+				assert.Equal(t, 1, env.eventCount(eventRoleDelete))
 				sleep(time.Minute)
 				assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
 				env.write("roles/again", map[string]any{fieldClientID: "r0", fieldTTL: 60})

@@ -377,6 +377,11 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 		return err
 	}
 	b.forgetRole(name)
+	b.event(ctx, eventRoleDelete, rolesPrefix+name,
+		logical.EventMetadataDataPath, "creds/"+name,
+		logical.EventMetadataModified, "true",
+		fieldName, name,
+	)
 	return nil
 }
 
