@@ -192,6 +192,7 @@ func TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf(t *testing.T) {
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldRotationPeriod: "15m1s"}), "ttl, propagation_delay and a second for the way of an answer")
 	scheduled := env.write("roles/app", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "*/15 * * * *"})
 	assert.Contains(t, strings.Join(scheduled.Warnings, "\n"), tooClose)
+	assert.Nil(t, env.write("roles/app", map[string]any{fieldDisableRotation: true}), "it was said when the schedule was sent")
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "auth0"}), "no lease is waited for")
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "vault", fieldRotationSchedule: ""}))
 }

@@ -55,6 +55,14 @@ func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string 
 		gap, takes, fieldPropagationDelay, fieldTTL)}
 }
 
+// plannedBy says whether a request sends anything on which tooClose depends.
+func plannedBy(d *framework.FieldData) bool {
+	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
+		_, ok := d.GetOk(field)
+		return ok
+	})
+}
+
 // newRoleEntry returns a role with default settings.
 func newRoleEntry(maxLease time.Duration) *roleEntry {
 	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
@@ -329,7 +337,9 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 	if err != nil {
 		return nil, err
 	}
-	warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
+	if plannedBy(d) {
+		warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
+	}
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
