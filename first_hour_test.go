@@ -196,3 +196,12 @@ func TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf(t *testing.T) {
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "auth0"}), "no lease is waited for")
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "vault", fieldRotationSchedule: ""}))
 }
+
+func TestNoTimeForPropagationIsWarnedOf(t *testing.T) {
+	env := configuredEnv(t)
+	resp := env.write("config", map[string]any{fieldPropagationDelay: 0})
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "the previous secret is not served at all")
+	assert.Nil(t, env.write("config", map[string]any{fieldDisableRotation: true}), "it was said when it was sent")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: 1}))
+}

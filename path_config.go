@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -148,6 +149,10 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 	if stored != nil && stored.Rotation.Unsettled() && !config.Rotation.Holds(stored.Rotation.Next()) {
 		warnings = append(warnings, "an attempt to rotate the engine's earlier credential had no clear answer, and its outcome is forgotten now: "+
 			"application "+stored.ClientID+" may have a secret that nobody knows")
+	}
+	if delay, ok := sent[time.Duration](d, fieldPropagationDelay); ok && delay == 0 {
+		warnings = append(warnings, fieldPropagationDelay+"=0: after a rotation the previous secret is not served at all. "+
+			"Logins at servers of Auth0 that the new one has not reached yet are refused")
 	}
 	if err := b.commitConfig(ctx, req.Storage, stored, config); err != nil {
 		return nil, err
