@@ -205,3 +205,33 @@ func TestNoTimeForPropagationIsWarnedOf(t *testing.T) {
 	assert.Nil(t, env.write("config", map[string]any{fieldDisableRotation: true}), "it was said when it was sent")
 	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: 1}))
 }
+
+// TestARotationThatFailedSaysWhatHappensNext, whichever way it failed.
+func TestARotationThatFailedSaysWhatHappensNext(t *testing.T) {
+	for name, c := range map[string]struct {
+		source, op, readers string
+		status              int
+		err                 error
+	}{
+		"no clear answer":            {"vault", "set", "Readers get both secrets until then. ", 502, noAnswer("set")},
+		"the rate limit":             {"vault", "set", "Readers get both secrets until then. ", 429, limited("set")},
+		"no clear answer of Auth0's": {"auth0", "rotate", "", 502, noAnswer("rotate")},
+		"refused to Auth0's":         {"auth0", "rotate", "", 400, refusal("rotate", 403, auth0.CodeInsufficientScope, "no")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				env := minuteRole(t, map[string]any{fieldSecretSource: c.source})
+				env.failing(c.op, c.err)
+				_, err := env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
+				retried := env.read("roles/app")[fieldRetryAt].(string)
+				requireCoded(t, err, c.status, "It is tried again by itself at "+retried+" (retry_at). "+c.readers+"See roles/app")
+				secrets := env.read("static-creds/app")[fieldClientSecrets]
+				assert.Equal(t, c.readers != "", len(secrets.([]string)) == 2)
+				env.auth0.interfereWith(nil)
+				sleep(time.Hour)
+				assert.Equal(t, env.auth0.secret(testAppID), env.read("creds/app")[fieldClientSecret])
+				assert.Equal(t, 2, env.read("roles/app")[fieldVersion])
+			})
+		})
+	}
+}
