@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"google.golang.org/grpc/status"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -279,7 +280,8 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	if role.PasswordPolicy != "" {
 		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
 		if err != nil {
-			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
+			return "", badRequest("password policy %q makes no secret (%s): there must be one at sys/policies/password/%s, of at least %d characters",
+				role.PasswordPolicy, status.Convert(err).Message(), role.PasswordPolicy, minSecretLength)
 		}
 		if length := utf8.RuneCountInString(password); length < minSecretLength || !utf8.ValidString(password) {
 			return "", shortPolicyError{badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
