@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -200,10 +201,31 @@ func TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf(t *testing.T) {
 func TestNoTimeForPropagationIsWarnedOf(t *testing.T) {
 	env := configuredEnv(t)
 	resp := env.write("config", map[string]any{fieldPropagationDelay: 0})
+	require.NotNil(t, resp)
 	require.Len(t, resp.Warnings, 1)
 	assert.Contains(t, resp.Warnings[0], "the previous secret is not served at all")
 	assert.Nil(t, env.write("config", map[string]any{fieldDisableRotation: true}), "it was said when it was sent")
 	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: 1}))
+}
+
+// TestARaisedPropagationDelaySaysHowManyRolesItIsTooLongFor.
+func TestARaisedPropagationDelaySaysHowManyRolesItIsTooLongFor(t *testing.T) {
+	env := configuredEnv(t)
+	plans := []map[string]any{
+		{fieldRotationPeriod: "15m"}, {fieldRotationPeriod: "15m2s"}, {}, {fieldRotationSchedule: "*/15 * * * *"},
+		{fieldRotationSchedule: "*/15 * * * *", fieldSecretSource: "auth0"},
+	}
+	for i, plan := range plans {
+		id := fmt.Sprint("r", i)
+		env.auth0.add(id, "initial-secret-of-"+id)
+		env.write("roles/"+id, merged(map[string]any{fieldClientID: id, fieldTTL: "5m"}, plan))
+	}
+	resp := env.write("config", map[string]any{fieldPropagationDelay: "10m"})
+	require.NotNil(t, resp)
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "rotations of roles (2) take effect later than their schedules say")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: "10m"}), "it is no longer than before")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: "9m"}))
 }
 
 // TestARotationThatFailedSaysWhatHappensNext, whichever way it failed.

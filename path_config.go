@@ -3,7 +3,6 @@ package auth0secrets
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -150,10 +149,11 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 		warnings = append(warnings, "an attempt to rotate the engine's earlier credential had no clear answer, and its outcome is forgotten now: "+
 			"application "+stored.ClientID+" may have a secret that nobody knows")
 	}
-	if delay, ok := sent[time.Duration](d, fieldPropagationDelay); ok && delay == 0 {
-		warnings = append(warnings, fieldPropagationDelay+"=0: after a rotation the previous secret is not served at all. "+
-			"Logins at servers of Auth0 that the new one has not reached yet are refused")
+	more, err := b.delayWarnings(ctx, req.Storage, stored, d)
+	if err != nil {
+		return nil, err
 	}
+	warnings = append(warnings, more...)
 	if err := b.commitConfig(ctx, req.Storage, stored, config); err != nil {
 		return nil, err
 	}

@@ -40,14 +40,19 @@ func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now t
 	return r.check(2*r.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
 }
 
-// tooClose warns of a schedule by which a rotation is due before the last one is
-// through: a rotation waits until the last one has propagated, then for leases.
-func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
-	takes := propagation
+// takes is how long one rotation takes: it waits until the last one has propagated,
+// then for leases.
+func (r *roleEntry) takes(propagation time.Duration) time.Duration {
 	if r.SecretSource == rotation.Vault {
-		takes += r.TTL + rotation.HandOutMargin
+		return propagation + r.TTL + rotation.HandOutMargin
 	}
-	gap := r.shortestGap(now)
+	return propagation
+}
+
+// tooClose warns of a schedule by which a rotation is due before the last one is
+// through.
+func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
+	takes, gap := r.takes(propagation), r.shortestGap(now)
 	if gap >= takes {
 		return nil
 	}
