@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"google.golang.org/grpc/status"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -282,7 +283,8 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	if role.PasswordPolicy != "" {
 		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
 		if err != nil {
-			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
+			return "", badRequest("password policy %q makes no secret (%s): there must be one at sys/policies/password/%s, of at least %d characters",
+				role.PasswordPolicy, status.Convert(err).Message(), role.PasswordPolicy, minSecretLength)
 		}
 		if length := utf8.RuneCountInString(password); length < minSecretLength || !utf8.ValidString(password) {
 			return "", shortPolicyError{badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
@@ -380,13 +382,21 @@ func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (nex
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
 	_, err := b.advance(ctx, role, ask)
-	if err == nil || !ask.Force {
+	if err == nil {
+		return nil
+	}
+	view := role.view(b.mountInMemory(), b.now())
+	switch {
+	case ask.Force && view.Phase == rotation.Staged && !view.Forced:
+		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
+	case view.RetryAt.IsZero():
 		return err
 	}
-	if view := role.view(b.mountInMemory(), b.now()); view.Phase == rotation.Staged && !view.Forced {
-		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
+	holders := ""
+	if view.Phase == rotation.Staged {
+		holders = " Readers get both secrets until then."
 	}
-	return err
+	return fmt.Errorf("%w. It is tried again by itself at %s (%s).%s See %s%s", err, inRFC3339(view.RetryAt), fieldRetryAt, holders, rolesPrefix, role.name)
 }
 
 // roleEvent sends an event about a role. modified: the served secrets changed since
