@@ -653,4 +653,3 @@ func TestNothingIsReadBeforeItIsNeeded(t *testing.T) {
 	tokenOf(t, source)
 	assert.Equal(t, []string{"GET /v1/auth0/tokens/orders"}, asked)
 }
-
