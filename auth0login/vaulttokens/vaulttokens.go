@@ -53,7 +53,7 @@ const (
 // ErrNoOther is in the chain of the error of [Source.Refused] where Vault hands out the
 // token that was refused, as it does with a shared one until that is about to expire. If
 // the token is indeed at fault, a write of the token role has the engine drop it.
-var ErrNoOther = errors.New("Vault has no other token than the one that was refused")
+var ErrNoOther = errors.New("there is no other token in Vault than the one that was refused")
 
 var errExpired = errors.New("the token has expired, or is about to")
 
@@ -116,18 +116,23 @@ func (s *Source) Token() (*oauth2.Token, error) {
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if s.good() == nil {
+		if err := s.kept.JustFailed(); err != nil {
+			return nil, err // Vault is not asked again for each request
+		}
+	}
 	_, r := s.kept.Present(s.ctx)
 	if token := s.good(); token != nil {
 		return token, nil
 	}
-	if r == nil { // Vault has just failed: it is not asked for each token meanwhile
-		return nil, s.kept.LastError()
+	var err error
+	if r != nil {
+		err = s.kept.Await(s.ctx, r)
 	}
-	err := s.kept.Await(s.ctx, r)
 	if token := s.good(); token != nil {
 		return token, nil
 	}
-	return nil, cmp.Or(err, errExpired)
+	return nil, cmp.Or(err, s.kept.LastError(), errExpired)
 }
 
 // good gives a copy of what is held, if it is good; else nil.
@@ -232,7 +237,7 @@ type answer struct {
 func (s *Source) ask(ctx context.Context, asked time.Time) (*lease.Held[oauth2.Token], error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	defer context.AfterFunc(s.ctx, end)()
+	defer context.AfterFunc(s.ctx, end)() //nolint:contextcheck // a read ends with the source, too
 	secret, err := s.client.Logical().ReadWithContext(ctx, s.config.Path)
 	if err != nil {
 		return nil, answered(err)

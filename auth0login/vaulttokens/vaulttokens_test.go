@@ -243,6 +243,22 @@ func TestTheTokenIsUsedWhileVaultDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// TestAFirstReadThatFailsKeepsThePaceToo: an application that is refused does not ask for
+// each of its requests.
+func TestAFirstReadThatFailsKeepsThePaceToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{life: time.Hour, failing: 403, body: `{"errors":["permission denied"]}`}
+		source := v.source(t)
+		for range 5 {
+			_, err := source.Token()
+			require.ErrorContains(t, err, "permission denied")
+		}
+		assert.Equal(t, 1, v.count())
+		v.set(func() { v.failing = 0 })
+		assert.Equal(t, "token-1", later(t, source, lease.Pause))
+	})
+}
+
 // TestAShortLivedTokenIsUsedForNineTenths: ten seconds would be all of it.
 func TestAShortLivedTokenIsUsedForNineTenths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

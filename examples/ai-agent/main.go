@@ -35,21 +35,27 @@ func main() {
 	path := flag.String("path", "auth0/tokens/mcp", "`path` of the token role in Vault")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	err := run(ctx, *listen, vaulttokens.Config{Path: *path, Domain: *domain, Audience: *to})
+	stop()
+	if !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+}
+
+// run forwards until the context ends.
+func run(ctx context.Context, listen string, config vaulttokens.Config) error {
 	vault, err := api.NewClient(api.DefaultConfig())
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	server, err := url.Parse(*to)
+	server, err := url.Parse(config.Audience)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	tokens := vaulttokens.New(ctx, vault, vaulttokens.Config{Path: *path, Domain: *domain, Audience: *to})
-	s := &http.Server{Addr: *listen, Handler: forward(tokens.Client(ctx).Transport, server, *listen), ReadHeaderTimeout: 10 * time.Second}
-	context.AfterFunc(ctx, func() { _ = s.Close() })
-	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
-	}
+	transport := vaulttokens.New(ctx, vault, config).Client(ctx).Transport
+	s := &http.Server{Addr: listen, Handler: forward(transport, server, listen), ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	return s.ListenAndServe()
 }
 
 // forward sends what comes to the path of the MCP server there, and nothing elsewhere. The

@@ -38,12 +38,12 @@ func newWorld(t *testing.T) *world {
 		w.came, w.bodies = append(w.came, r), append(w.bodies, string(body))
 		if r.Method == http.MethodGet { // a stream
 			rw.Header().Set("Content-Type", "text/event-stream")
-			fmt.Fprint(rw, "data: first\n\n")
+			_, _ = rw.Write([]byte("data: first\n\n"))
 			rw.(http.Flusher).Flush()
 			<-r.Context().Done() // the agent has left
 			return
 		}
-		fmt.Fprint(rw, `{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}`)
+		fmt.Fprintln(rw, `{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}`)
 	}))
 	t.Cleanup(w.server.Close)
 	vault := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

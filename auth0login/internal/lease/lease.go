@@ -97,6 +97,16 @@ func (k *Keeper[T]) LastError() error {
 	return k.failed
 }
 
+// JustFailed is why the last read has failed, if that was less than a Pause ago; else nil.
+func (k *Keeper[T]) JustFailed() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.ended) >= Pause {
+		return nil
+	}
+	return k.failed
+}
+
 // Refresh reads ahead of time. The read begins after the call, and at least a Pause after
 // the last one ended. All who wait share it.
 func (k *Keeper[T]) Refresh(ctx context.Context) error {
