@@ -186,6 +186,13 @@ func (c *configEntry) allowedApplications() []string {
 	return c.AllowedApplications
 }
 
+// connectsAs reports whether tokens that were got by c are those that another
+// configuration would get.
+func (c *configEntry) connectsAs(other *configEntry) bool {
+	return c.Domain == other.Domain && c.ClientID == other.ClientID && c.audience() == other.audience() && c.CACert == other.CACert &&
+		c.Rotation.IsCurrent(other.Rotation.Current())
+}
+
 // concernsConnection reports whether a write has to be verified with Auth0. Others
 // work while Auth0 is down, such as pausing rotation.
 func concernsConnection(sent map[string]any) bool {
@@ -253,6 +260,9 @@ func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, sto
 	}
 	err := writeConfig(ctx, storage, config)
 	b.disconnect()
+	if stored == nil || !stored.connectsAs(config) {
+		b.tokens.drop(everyToken)
+	}
 	if err == nil {
 		_, err = b.connect(ctx, storage)
 	}

@@ -173,6 +173,8 @@ func answered(settings fieldSchemas) fieldSchemas {
 			field.Type, field.Description = framework.TypeInt, setting.Description+" In seconds."
 		case framework.TypeCommaStringSlice:
 			field.Type = framework.TypeStringSlice
+		case framework.TypeKVPairs:
+			field.Type = framework.TypeMap
 		case framework.TypeBool:
 			field.Default = setting.Default
 		}

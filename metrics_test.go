@@ -55,6 +55,12 @@ func metricsOfStatus(status map[string]any) map[string]float64 {
 	for phase, number := range status[fieldPhases].(map[string]any) {
 		expected[metricRolesInPhase+"{"+phase+"}"] = float64(number.(int))
 	}
+	tokens := status[fieldTokens].(map[string]any)
+	for metric, field := range map[string]string{
+		metricTokensIssued: "issued", metricTokensHandedOut: "handed_out", metricTokensStale: "stale", metricTokensRefused: "refused",
+	} {
+		expected[metric] = float64(tokens[field].(uint64))
+	}
 	return expected
 }
 

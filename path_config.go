@@ -175,6 +175,7 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
 	err = req.Storage.Delete(ctx, storageConfig)
 	b.disconnect() // a deletion that failed may have taken effect
+	b.tokens.drop(everyToken)
 	if err != nil {
 		return nil, err
 	}

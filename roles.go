@@ -360,6 +360,8 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 // forgetRole drops a deleted role from memory.
 func (b *backend) forgetRole(name string) {
 	b.served.forget(name)
+	b.dropTokens(name)
+	b.logins.Delete(name)
 	b.drift.forget(name)
 	b.due.Forget(name)
 	b.due.Set(dueBulk, b.now().Add(bulkPause)) // it may have been the last that was left

@@ -121,6 +121,9 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	if after.Version != before.Version && !found {
 		b.counters.rotations[rotatedRole].Add(1)
 	}
+	if after.Version != before.Version && (found || before.Forced) {
+		b.dropTokens(role.name)
+	}
 	if before.Phase != after.Phase || before.Version != after.Version {
 		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
 	}

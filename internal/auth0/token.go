@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -66,7 +68,7 @@ func newToken(value string, scopes []string, asked time.Time, lifetime time.Dura
 	return &token{value: value, scopes: scopes, expiresAt: end, staleAt: end.Add(-min(expiryMargin, lifetime/10))}
 }
 
-// AccessToken is a Management API token to hand out.
+// AccessToken is an access token to hand out.
 type AccessToken struct {
 	Value     string
 	Scopes    []string  // nil: the answer did not say
@@ -87,6 +89,44 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 		return AccessToken{}, err
 	}
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
+}
+
+// TokenRequest is a request for an access token by client credentials.
+type TokenRequest struct {
+	ClientID     string
+	Secret       string   `json:"-"`
+	Audience     string   // "": the Management API
+	Scopes       []string // those asked for; Auth0 may grant more or less
+	Organization string   // its ID or name; "": none
+}
+
+// Format implements fmt.Formatter: no verb shows the secret.
+func (r TokenRequest) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "auth0.TokenRequest{ClientID:%q Audience:%q Scopes:%q Organization:%q}", r.ClientID, r.Audience, r.Scopes, r.Organization)
+}
+
+// Token gets a token for an application by one of its secrets. [SecretRefused] tells
+// whether another of its secrets may do.
+func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error) {
+	params := url.Values{"audience": {cmp.Or(r.Audience, c.audience)}}
+	if r.Organization != "" {
+		params.Set("organization", r.Organization)
+	}
+	t, err := c.fetchTokenBy(ctx, &login{secret: r.Secret, oauth: clientcredentials.Config{
+		ClientID: r.ClientID, ClientSecret: r.Secret, TokenURL: c.base + endpointToken.Path,
+		EndpointParams: params, AuthStyle: oauth2.AuthStyleInParams,
+	}}, r.Scopes)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
+}
+
+// SecretRefused reports whether Auth0 has refused the application's secret, and not what
+// was asked for with it.
+func SecretRefused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Class == Refused && e.Status == http.StatusUnauthorized && (e.Code == "access_denied" || e.Code == "invalid_client")
 }
 
 // fetchToken asks Auth0 for a token with one secret after the other until one is not
