@@ -6,17 +6,23 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/auth0login/vaulttokens"
+	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
+	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 const ordersPolicy = `path "auth0/tokens/orders" { capabilities = ["read"] }`
@@ -102,4 +108,66 @@ func TestExampleOfAProxy(t *testing.T) {
 	var refused *api.ResponseError
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, 403, refused.StatusCode, "it may do nothing else")
+}
+
+// TestAServiceThatHoldsNoSecretIsNeverRefused by an API that checks its tokens, whatever
+// becomes of the secret: one that goes on, and ones that start meanwhile.
+func TestAServiceThatHoldsNoSecretIsNeverRefused(t *testing.T) {
+	t.Parallel()
+	s, app := shop(t, "10s")
+	s.write("token-roles/orders", map[string]any{"role": "shop", "audience": tenant.DefaultAPI})
+	orders := s.Tenant.Protect(tenant.DefaultAPI, "")
+	server := httptest.NewServer(orders)
+	t.Cleanup(server.Close)
+	service := func() *http.Client {
+		return vaulttokens.New(t.Context(), s.Vault.Client(), vaulttokens.Config{
+			Path: "auth0/tokens/orders", Domain: s.Tenant.Domain(), Audience: tenant.DefaultAPI,
+		}).Client(t.Context())
+	}
+	call := func(client *http.Client) {
+		answer, err := client.Get(server.URL)
+		if assert.NoError(t, err) {
+			assert.Equal(t, http.StatusOK, answer.StatusCode)
+			assert.NoError(t, answer.Body.Close())
+		}
+	}
+	stop := make(chan struct{})
+	var calls sync.WaitGroup
+	goesOn := service()
+	calls.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(s.every):
+				call(goesOn)
+				call(service())
+			}
+		}
+	})
+	halt := sync.OnceFunc(func() {
+		close(stop)
+		calls.Wait()
+	})
+	defer halt()
+	changed := func(rotate func()) {
+		before := s.Tenant.Secret(app.ClientID)
+		rotate()
+		s.eventually("the next secret is set", func() bool { return s.Tenant.Secret(app.ClientID) != before })
+		s.awaitPhase("shop", "steady")
+		for range 3 {
+			call(service()) // there are calls after it, too
+		}
+	}
+	changed(func() { s.write("rotate/shop", nil) })
+	changed(func() { s.write("rotate/shop", map[string]any{"force": true}) })
+	changed(func() { s.write("rotate-all", map[string]any{"force": true}) })
+	_, err := s.Vault.Client().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Plugin: devstack.PluginName})
+	require.NoError(t, err)
+	call(service())
+	halt()
+	seen := orders.Calls()
+	t.Logf("calls: %d, refused: %d", seen.Accepted, seen.Refused)
+	assert.Greater(t, seen.Accepted, 10)
+	assert.Zero(t, seen.Refused)
 }
