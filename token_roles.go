@@ -128,9 +128,6 @@ func (h *heldTokenRoles) forget(name string) {
 // checkTokenRole refuses a token role for which Auth0 would not grant a token: it gets
 // one.
 func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (warnings []string, err error) {
-	if err := role.check(conn.config); err != nil {
-		return nil, err
-	}
 	token, err := b.newToken(ctx, storage, conn, role)
 	if err != nil {
 		return nil, err
@@ -203,8 +200,12 @@ func (b *backend) dropTokens(role string) {
 // everyToken is for Drop.
 func everyToken(tokenIdentity) bool { return true }
 
-// newToken gets a new token for the token role.
+// newToken gets a new token for the token role. The configuration may have changed since
+// that was written, and the Management API with it.
 func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (token auth0.AccessToken, err error) {
+	if err := role.check(conn.config); err != nil {
+		return token, err
+	}
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
