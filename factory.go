@@ -211,7 +211,7 @@ func (e *pluginBackend) clean(context.Context) {
 	time.AfterFunc(stopPatience, e.abandon)
 	e.index.Stop()
 	e.readEvents.work.Wait()
-	e.tokens.flights.Wait()
+	e.tokens.stop()
 	e.disconnect()
 }
 

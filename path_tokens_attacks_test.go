@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
 )
 
 // TestTheEnginesTokenAfterItsAPIMoved: it may have all scopes, and is not handed out for
@@ -23,4 +24,14 @@ func TestTheEnginesTokenAfterItsAPIMoved(t *testing.T) {
 			env.refused(400, "role is missing", logical.ReadOperation, "tokens/reader", nil)
 		})
 	}
+}
+
+// TestNoFetchBeginsAfterClean: what waits for those under way would panic, and take the
+// mounts along that share the process.
+func TestNoFetchBeginsAfterClean(t *testing.T) {
+	env := tokenEnv(t, nil)
+	env.b.Cleanup(t.Context())
+	before := env.got(0)
+	env.refused(503, "being stopped", logical.ReadOperation, "tokens/orders", nil)
+	assert.Zero(t, env.got(before))
 }

@@ -3,8 +3,11 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
@@ -51,14 +54,19 @@ type heldToken struct {
 // fetchToken gets a token from Auth0. It returns when the context ends.
 type fetchToken func(context.Context) (auth0.AccessToken, error)
 
-// errSlow is why there is no fresher token while one is still being fetched.
-var errSlow = errors.New("Auth0 has not answered yet")
+var (
+	// errSlow is why there is no fresher token while one is still being fetched.
+	errSlow = errors.New("Auth0 has not answered yet")
+	// errStopping is why none is fetched after Clean.
+	errStopping = logical.CodedError(http.StatusServiceUnavailable, "the engine is being stopped: try again")
+)
 
 // tokenCache holds tokens. It is safe for concurrent use.
 type tokenCache struct {
 	now     func() time.Time
 	flights sync.WaitGroup
 	mu      sync.Mutex
+	stopped bool // no fetch begins any more
 	entries map[tokenIdentity]*tokenEntry
 }
 
@@ -170,6 +178,11 @@ func (c *tokenCache) fetch(ctx context.Context, e *tokenEntry, fetch fetchToken)
 		return e.flight
 	}
 	f := &tokenFlight{done: make(chan struct{})}
+	if c.stopped {
+		f.err = errStopping
+		close(f.done)
+		return f
+	}
 	e.flight = f
 	asked := c.now()
 	c.flights.Go(func() {
@@ -183,6 +196,14 @@ func (c *tokenCache) fetch(ctx context.Context, e *tokenEntry, fetch fetchToken)
 		close(f.done)
 	})
 	return f
+}
+
+// stop waits for the fetches under way. No other begins.
+func (c *tokenCache) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.flights.Wait()
 }
 
 // drop forgets tokens: whoever asks from now on has another one fetched.
