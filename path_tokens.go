@@ -62,7 +62,12 @@ func (b *backend) pathTokens() []*framework.Path {
 	}}
 }
 
-func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (resp *logical.Response, err error) {
+	defer func() {
+		if err != nil {
+			b.counters.tokensRefused.Add(1)
+		}
+	}()
 	name := d.Get(fieldName).(string)
 	role, err := b.tokenRoles.get(ctx, req.Storage, name)
 	if err != nil {
@@ -74,7 +79,6 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	token, err := b.token(ctx, req.Storage, conn, name, role)
 	if err != nil {
-		b.counters.tokensRefused.Add(1)
 		return nil, err
 	}
 	scopes := token.Scopes
@@ -90,7 +94,7 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
 		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
 	}
-	resp := b.Secret(secretTypeToken).Response(data, nil)
+	resp = b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.tokens.Add(1)
 	if token.Stale != nil {

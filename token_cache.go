@@ -154,7 +154,8 @@ func (e *tokenEntry) ahead(minTTL time.Duration) time.Duration {
 
 func (e *tokenEntry) life() time.Duration { return e.token.ExpiresAt.Sub(e.got) }
 
-// fallback returns the held token if it is good for a while, unless Auth0 has said no.
+// fallback returns the held token if it is good for a while, unless Auth0 has said that
+// there is to be none.
 func fallback(held auth0.AccessToken, now time.Time, why error) (heldToken, error) {
 	if saidNo(why) || held.ExpiresAt.Sub(now) < leastLeft {
 		return heldToken{}, why
@@ -163,12 +164,14 @@ func fallback(held auth0.AccessToken, now time.Time, why error) (heldToken, erro
 }
 
 // saidNo reports whether Auth0 has refused a token, and not merely could not be reached.
+// That it refuses the secrets is no such answer: while a rotation is unsettled or
+// propagates, Auth0 may refuse all that the engine knows.
 func saidNo(err error) bool {
 	upstream, ok := errors.AsType[*auth0.Error](err)
 	if !ok {
 		return !errors.Is(err, errSlow)
 	}
-	return upstream.Class == auth0.Refused && upstream.Status != 0
+	return upstream.Class == auth0.Refused && upstream.Status != 0 && !auth0.SecretRefused(err)
 }
 
 // fetch has a token fetched, unless that is under way. c.mu is held. A reader that gives
