@@ -1,12 +1,16 @@
 package auth0secrets
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
 // TestTheEnginesTokenAfterItsAPIMoved: it may have all scopes, and is not handed out for
@@ -79,4 +83,61 @@ func TestEachReadOfTokensCountsOnce(t *testing.T) {
 	require.Error(t, err)
 	assert.EqualValues(t, 1, env.b.counters.tokens.Load())
 	assert.EqualValues(t, 3, env.b.counters.tokensRefused.Load())
+}
+
+// TestSecretsOfANewTenantAreNotSentToTheOldOne by a fetch that is under way while the
+// mount moves, and a role of the same name is made there.
+func TestSecretsOfANewTenantAreNotSentToTheOldOne(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := tokenEnv(t, nil)
+		second := "first-secret-of-client-2"
+		env.auth0.add("client-2", second)
+		sent := &sentSecrets{of: map[string][]string{}}
+		domain := testDomain
+		env.wrapAPI = func(api managementAPI) managementAPI { return &tenantAPI{api, domain, sent} }
+		env.write("config", map[string]any{fieldRequestTimeout: "31s"}) // which connects anew
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "app token" {
+				time.Sleep(30 * time.Second)
+				return refusal("token", 401, "access_denied", "Unauthorized")
+			}
+			return nil
+		})
+		go func() { _, _ = env.request(logical.ReadOperation, "tokens/orders", nil) }()
+		sleep(time.Second)
+		env.must(logical.DeleteOperation, "roles/shop", nil)
+		domain = "other.example.com"
+		env.write("config", engineConfig(map[string]any{fieldDomain: domain}))
+		env.write("roles/shop", map[string]any{fieldClientID: "client-2"})
+		sleep(10 * time.Minute)
+		assert.NotContains(t, sent.to(testDomain), second)
+		_, err := env.request(logical.ReadOperation, "tokens/orders", nil)
+		require.Error(t, err)
+		assert.Contains(t, sent.to(domain), second)
+	})
+}
+
+// tenantAPI notes which secrets of applications are sent to a tenant.
+type tenantAPI struct {
+	managementAPI
+	domain string
+	sent   *sentSecrets
+}
+
+type sentSecrets struct {
+	mu sync.Mutex
+	of map[string][]string // by domain
+}
+
+func (s *sentSecrets) to(domain string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[domain]
+}
+
+func (a *tenantAPI) Token(ctx context.Context, r auth0.TokenRequest) (auth0.AccessToken, error) {
+	a.sent.mu.Lock()
+	a.sent.of[a.domain] = append(a.sent.of[a.domain], r.Secret)
+	a.sent.mu.Unlock()
+	return a.managementAPI.Token(ctx, r)
 }

@@ -210,6 +210,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
 	err = b.login(storage, role.Role).Login(ctx, func(ctx context.Context, c auth0login.Credentials, secret string) error {
+		if c.Domain != conn.config.Domain { // the mount has moved since
+			return badRequest("the configuration was changed meanwhile: try again")
+		}
 		var err error
 		token, err = conn.api.Token(ctx, auth0.TokenRequest{
 			ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization,
