@@ -91,7 +91,7 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	lease := unknownLifetime
 	if !token.ExpiresAt.IsZero() {
-		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
+		lease = max(leftUntil(token.ExpiresAt, b.now()), time.Second).Truncate(time.Second)
 		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
 	}
 	resp = b.Secret(secretTypeToken).Response(data, nil)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
@@ -140,4 +141,39 @@ func (a *tenantAPI) Token(ctx context.Context, r auth0.TokenRequest) (auth0.Acce
 	a.sent.of[a.domain] = append(a.sent.of[a.domain], r.Secret)
 	a.sent.mu.Unlock()
 	return a.managementAPI.Token(ctx, r)
+}
+
+// TestATokenExpiresWhileTheMachineSleeps: the monotonic clock stands still then. A bubble
+// has none.
+func TestATokenExpiresWhileTheMachineSleeps(t *testing.T) {
+	env := tokenEnv(t, nil)
+	var slept time.Duration
+	env.now = func() time.Time { return afterSleep(time.Now(), slept) }
+	env.auth0.now = env.now
+	env.restart()
+	first := env.read("tokens/orders")
+	slept = 57 * time.Minute
+	second := env.read("tokens/orders")
+	assert.NotEqual(t, first[fieldAccessToken], second[fieldAccessToken])
+
+	env.auth0.interfereWith(func(op, _ string, _ func()) error { return noAnswer(op) })
+	slept += 56 * time.Minute
+	resp := env.must(logical.ReadOperation, "tokens/orders", nil)
+	assert.Equal(t, second[fieldAccessToken], resp.Data[fieldAccessToken])
+	assert.LessOrEqual(t, resp.Data[fieldExpiresIn], int64(240))
+	assert.LessOrEqual(t, resp.Secret.TTL, 4*time.Minute)
+	slept += 4 * time.Minute
+	_, err := env.request(logical.ReadOperation, "tokens/orders", nil)
+	require.Error(t, err, "it has expired")
+}
+
+// afterSleep is a time of which only the wall clock has gone on.
+func afterSleep(at time.Time, slept time.Duration) time.Time {
+	at = at.Add(slept)
+	parts := (*struct { // of a time.Time with both clocks
+		wall      uint64
+		monotonic int64
+	})(unsafe.Pointer(&at)) //nolint:gosec // there is no other way to have clocks that differ
+	parts.monotonic -= int64(slept)
+	return at
 }

@@ -120,7 +120,7 @@ func (c *tokenCache) get(ctx context.Context, id tokenIdentity, minTTL time.Dura
 	}
 
 	var late <-chan time.Time
-	if held.ExpiresAt.Sub(now) > leastLeft+tokenPatience {
+	if leftUntil(held.ExpiresAt, now) > leastLeft+tokenPatience {
 		timer := time.NewTimer(tokenPatience)
 		defer timer.Stop()
 		late = timer.C
@@ -141,7 +141,13 @@ func (c *tokenCache) get(ctx context.Context, id tokenIdentity, minTTL time.Dura
 // spare returns for how long the held token can still be handed out. Zero or less: there
 // is none, or not any more.
 func (e *tokenEntry) spare(minTTL time.Duration, now time.Time) time.Duration {
-	return e.token.ExpiresAt.Sub(now) - e.least(minTTL)
+	return leftUntil(e.token.ExpiresAt, now) - e.least(minTTL)
+}
+
+// leftUntil returns how long a token lives yet: by the clock that says less. The monotonic
+// one stands still while the machine sleeps, and the wall clock may be put back.
+func leftUntil(end, now time.Time) time.Duration {
+	return min(end.Sub(now), end.Round(0).Sub(now.Round(0)))
 }
 
 // least returns how long a token has to be good: minTTL, at most half of what Auth0 gives.
@@ -157,7 +163,7 @@ func (e *tokenEntry) life() time.Duration { return e.token.ExpiresAt.Sub(e.got) 
 // fallback returns the held token if it is good for a while, unless Auth0 has said that
 // there is to be none.
 func fallback(held auth0.AccessToken, now time.Time, why error) (heldToken, error) {
-	if saidNo(why) || held.ExpiresAt.Sub(now) < leastLeft {
+	if saidNo(why) || leftUntil(held.ExpiresAt, now) < leastLeft {
 		return heldToken{}, why
 	}
 	return heldToken{AccessToken: held, Stale: why}, nil
