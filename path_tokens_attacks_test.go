@@ -3,6 +3,7 @@ package auth0secrets
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -143,37 +144,46 @@ func (a *tenantAPI) Token(ctx context.Context, r auth0.TokenRequest) (auth0.Acce
 	return a.managementAPI.Token(ctx, r)
 }
 
+// TestRolesThatDoNotExistAreNotRemembered, however often they are named.
+func TestRolesThatDoNotExistAreNotRemembered(t *testing.T) {
+	env := tokenEnv(t, nil)
+	env.refused(400, `role "none" does not exist`, logical.UpdateOperation, "token-roles/x", map[string]any{fieldRole: "none", fieldAudience: testAPI})
+	_, remembered := env.b.logins.Load("none")
+	assert.False(t, remembered)
+}
+
 // TestATokenExpiresWhileTheMachineSleeps: the monotonic clock stands still then. A bubble
 // has none.
 func TestATokenExpiresWhileTheMachineSleeps(t *testing.T) {
 	env := tokenEnv(t, nil)
-	var slept time.Duration
-	env.now = func() time.Time { return afterSleep(time.Now(), slept) }
+	var slept atomic.Int64
+	env.now = func() time.Time { return afterSleep(time.Now(), time.Duration(slept.Load())) }
 	env.auth0.now = env.now
 	env.restart()
 	first := env.read("tokens/orders")
-	slept = 57 * time.Minute
+	slept.Store(int64(57 * time.Minute))
 	second := env.read("tokens/orders")
 	assert.NotEqual(t, first[fieldAccessToken], second[fieldAccessToken])
 
 	env.auth0.interfereWith(func(op, _ string, _ func()) error { return noAnswer(op) })
-	slept += 56 * time.Minute
+	slept.Add(int64(56 * time.Minute))
 	resp := env.must(logical.ReadOperation, "tokens/orders", nil)
 	assert.Equal(t, second[fieldAccessToken], resp.Data[fieldAccessToken])
 	assert.LessOrEqual(t, resp.Data[fieldExpiresIn], int64(240))
 	assert.LessOrEqual(t, resp.Secret.TTL, 4*time.Minute)
-	slept += 4 * time.Minute
+	slept.Add(int64(4 * time.Minute))
 	_, err := env.request(logical.ReadOperation, "tokens/orders", nil)
 	require.Error(t, err, "it has expired")
 }
 
-// afterSleep is a time of which only the wall clock has gone on.
+// afterSleep is a time of which only the wall clock has gone on. Package time has no way
+// to make one.
 func afterSleep(at time.Time, slept time.Duration) time.Time {
 	at = at.Add(slept)
 	parts := (*struct { // of a time.Time with both clocks
 		wall      uint64
 		monotonic int64
-	})(unsafe.Pointer(&at)) //nolint:gosec // there is no other way to have clocks that differ
+	})(unsafe.Pointer(&at))
 	parts.monotonic -= int64(slept)
 	return at
 }

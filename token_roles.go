@@ -209,6 +209,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
+	if _, err := b.lookUp(ctx, storage, role.Role); err != nil { // login would remember the name
+		return token, err
+	}
 	err = b.login(storage, role.Role).Login(ctx, func(ctx context.Context, c auth0login.Credentials, secret string) error {
 		if c.Domain != conn.config.Domain { // the mount has moved since
 			return badRequest("the configuration was changed meanwhile: try again")

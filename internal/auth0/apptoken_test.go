@@ -103,3 +103,18 @@ func TestAQuotaHoldsItsApplicationOnly(t *testing.T) {
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("shop"))))
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("other"))), "the tenant's limit is everybody's")
 }
+
+// TestATokenThatIsOfNoUse is none: tokens/ hands out Bearer tokens that are good for a
+// while.
+func TestATokenThatIsOfNoUse(t *testing.T) {
+	for answer, reason := range map[string]string{
+		`{"access_token":"t","expires_in":3600,"token_type":"DPoP"}`:    "of another type than Bearer",
+		`{"access_token":"t","expires_in":-1,"token_type":"Bearer"}`:    "has expired already",
+		`{"access_token":"t","expires_in":-3600,"token_type":"bearer"}`: "has expired already",
+	} {
+		tn := newTenant(t, nil)
+		tn.onToken(replies(200, answer))
+		_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
+		require.ErrorContains(t, err, reason)
+	}
+}
