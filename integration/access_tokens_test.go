@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -61,37 +60,17 @@ func (s *suite) shortLeases() {
 	})
 }
 
-// service is a service that calls stockAPI, which checks each token.
-type service struct {
-	devstack.Service
-	api  *tenant.ProtectedAPI
-	stop func()
-}
-
-// startService starts a service that takes a token from the source for each call.
-func (s *suite) startService(source oauth2.TokenSource) *service {
+// startService starts a service that calls stockAPI with a token from the source.
+func (s *suite) startService(source oauth2.TokenSource) *devstack.Service {
 	s.t.Helper()
-	v := &service{api: s.Tenant.Protect(stockAPI, "read:stock")}
-	server := httptest.NewServer(v.api)
-	v.Service = devstack.Service{Tokens: source, API: server.URL, Every: s.every}
-	running, end := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		v.Run(running)
-	}()
-	v.stop = sync.OnceFunc(func() {
-		end()
-		<-done
-		server.Close()
-	})
-	s.t.Cleanup(v.stop)
-	s.eventually("calls are accepted", func() bool { return v.api.Calls().Accepted > 0 })
-	return v
+	service := s.StartService(source, stockAPI, "read:stock", s.every)
+	s.t.Cleanup(service.Stop)
+	s.eventually("calls are accepted", func() bool { return service.Calls().Accepted > 0 })
+	return service
 }
 
 // startAgentService starts a service with the tokens that an Agent renders.
-func (s *suite) startAgentService(tokenRole string) (_ *service, file string) {
+func (s *suite) startAgentService(tokenRole string) (_ *devstack.Service, file string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -110,12 +89,12 @@ func (s *suite) renderedAgain(file string) {
 	})
 }
 
-// neverRefused checks what came of a service's calls.
-func (v *service) neverRefused(t *testing.T, who string) {
+// neverRefused ends a service, and checks what came of its calls.
+func neverRefused(t *testing.T, who string, service *devstack.Service) {
 	t.Helper()
-	v.stop()
-	calls := v.api.Calls()
-	t.Logf("%s: %d calls, refused: %d, not made for want of a token: %d", who, calls.Accepted, calls.Refused, v.Without.Load())
+	service.Stop()
+	calls := service.Calls()
+	t.Logf("%s: %d calls, refused: %d, not made for want of a token: %d", who, calls.Accepted, calls.Refused, service.Without())
 	assert.Positive(t, calls.Accepted)
 	assert.Zero(t, calls.Refused, calls.LastRefusal)
 }
@@ -181,8 +160,8 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 	})
 	t.Logf("reads while Auth0 was down: %d, of them of a token that should have been replaced: %d", reads, stale)
 	assert.Equal(t, before+1, s.issued(app))
-	stock.neverRefused(t, "service with an Agent")
-	assert.Zero(t, stock.Without.Load())
+	neverRefused(t, "service with an Agent", stock)
+	assert.Zero(t, stock.Without())
 	assert.Contains(t, fmt.Sprint(s.read("status")), "stale")
 }
 
@@ -234,11 +213,11 @@ func TestNoCallWithATokenIsRefused(t *testing.T) {
 			t.Errorf("a read failed: %v", *failure)
 		}
 		t.Logf("%-21s calls with a shared token: %d, refused: %d; with one each: %d, refused: %d, without a token: %d", step.name,
-			shared.api.Calls().Accepted, shared.api.Calls().Refused, each.api.Calls().Accepted, each.api.Calls().Refused, each.Without.Load())
+			shared.Calls().Accepted, shared.Calls().Refused, each.Calls().Accepted, each.Calls().Refused, each.Without())
 	}
-	shared.neverRefused(t, "service with an Agent")
-	assert.Zero(t, shared.Without.Load())
-	each.neverRefused(t, "service with a token for each call")
+	neverRefused(t, "service with an Agent", shared)
+	assert.Zero(t, shared.Without())
+	neverRefused(t, "service with a token for each call", each)
 }
 
 // TestReadersShareAToken: a thousand at once of a token role that nobody has read yet, then

@@ -82,8 +82,8 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	stock.neverRefused(t, "service with a token")
-	assert.Zero(t, stock.Without.Load())
+	neverRefused(t, "service with a token", stock)
+	assert.Zero(t, stock.Without())
 	assert.Greater(t, s.issued(client), 3, "a node that becomes the leader holds no token")
 	logins := s.Tenant.Stats().Logins
 	t.Logf("logins: %d, refused: %d", logins.Accepted, logins.Refused)

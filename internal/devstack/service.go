@@ -5,28 +5,57 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 // Service is a small service that calls an API again and again, and gets the token anew
-// for each call. The API counts what comes of the calls.
+// for each call.
 type Service struct {
-	Tokens oauth2.TokenSource // such as TokenFile
-	API    string             // its URL
-	Every  time.Duration      // between two calls, at least
+	Stop func() // waits for the call under way
 
-	// Without counts the calls that were not made: there was no token, or one that ends
-	// within seconds. That one is not sent, since a busy machine may take as long.
-	Without atomic.Int64
+	tokens  oauth2.TokenSource
+	api     *tenant.ProtectedAPI
+	url     string
+	without atomic.Int64
 }
 
-// Run calls the API until the context ends, and waits for the call under way.
-func (s *Service) Run(ctx context.Context) {
-	ticker := time.NewTicker(s.Every)
+// StartService starts a service and the API that it calls, which checks each token. It
+// begins no call before the last one has ended.
+func (s *Stack) StartService(tokens oauth2.TokenSource, audience, scope string, every time.Duration) *Service {
+	v := &Service{tokens: tokens, api: s.Tenant.Protect(audience, scope)}
+	server := httptest.NewServer(v.api)
+	v.url = server.URL
+	running, end := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		v.run(running, every)
+	}()
+	v.Stop = sync.OnceFunc(func() {
+		end()
+		<-ended
+		server.Close()
+	})
+	return v
+}
+
+// Calls are what the API has counted.
+func (v *Service) Calls() tenant.Calls { return v.api.Calls() }
+
+// Without is how many calls were not made: there was no token, or one that ends within
+// seconds. That one is not sent, since a busy machine may take as long.
+func (v *Service) Without() int { return int(v.without.Load()) }
+
+func (v *Service) run(ctx context.Context, every time.Duration) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
@@ -34,19 +63,19 @@ func (s *Service) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		token, err := s.Tokens.Token()
+		token, err := v.tokens.Token()
 		if err != nil || !token.Valid() {
-			s.Without.Add(1)
+			v.without.Add(1)
 			continue
 		}
-		s.call(context.WithoutCancel(ctx), token)
+		v.call(context.WithoutCancel(ctx), token)
 	}
 }
 
-func (s *Service) call(ctx context.Context, token *oauth2.Token) {
+func (v *Service) call(ctx context.Context, token *oauth2.Token) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.API, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url, nil)
 	if err != nil {
 		return
 	}
