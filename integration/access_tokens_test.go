@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -146,7 +147,7 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 		require.NoError(t, err)
 		require.Greater(t, time.Until(token.Expiry), 10*time.Second, "the engine promises 30s, less what the answer takes")
 		reads++
-		if strings.Contains(fmt.Sprint(answer.Warnings), "there is no fresher token") {
+		if isStale(answer) {
 			stale++
 		}
 	}
@@ -156,13 +157,20 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 	s.Tenant.SetDown(false)
 	s.eventually("there is a fresh token", func() bool {
 		answer, _, err := s.readToken("stock")
-		return err == nil && len(answer.Warnings) == 1 // what a lease of a token is worth
+		return err == nil && !isStale(answer)
 	})
 	t.Logf("reads while Auth0 was down: %d, of them of a token that should have been replaced: %d", reads, stale)
 	assert.Equal(t, before+1, s.issued(app))
 	neverRefused(t, "service with an Agent", stock)
 	assert.Zero(t, stock.Without())
-	assert.Contains(t, fmt.Sprint(s.read("status")), "stale")
+	counted, err := s.read("status")["tokens"].(map[string]any)["stale"].(json.Number).Int64()
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, int(counted), stale)
+}
+
+// isStale says whether a token should have been replaced.
+func isStale(answer *api.Secret) bool {
+	return strings.Contains(fmt.Sprint(answer.Warnings), "there is no fresher token")
 }
 
 // TestNoCallWithATokenIsRefused through rotations of each kind and a reload of the plugin,
@@ -224,7 +232,8 @@ func TestNoCallWithATokenIsRefused(t *testing.T) {
 // some over several lives of a token.
 func TestReadersShareAToken(t *testing.T) {
 	t.Parallel()
-	const life, minTTL, ahead = time.Minute, 30 * time.Second, 3 * time.Second
+	const life, minTTL = time.Minute, 30 * time.Second
+	const seldom = 20 * time.Second // a token is replaced after 27 s: when min_ttl is left, and a little before
 	s := configured(t, "inmem", nil)
 	app := s.tokenClient("shop", life)
 	s.tokenRole("stock", "shop", map[string]any{"min_ttl": minTTL.String()})
@@ -242,9 +251,9 @@ func TestReadersShareAToken(t *testing.T) {
 			return
 		}
 		expiries[token.AccessToken] = token.Expiry
-		left, err := answer.Data["expires_in"].(interface{ Int64() (int64, error) }).Int64()
+		left, err := answer.Data["expires_in"].(json.Number).Int64()
 		assert.NoError(t, err)
-		assert.GreaterOrEqual(t, time.Duration(left)*time.Second, minTTL-time.Second)
+		assert.GreaterOrEqual(t, time.Duration(left)*time.Second, minTTL-10*time.Second, "min_ttl, less what a busy machine takes to say so")
 	}
 	for range 1000 {
 		all.Go(func() {
@@ -255,7 +264,7 @@ func TestReadersShareAToken(t *testing.T) {
 	close(gate)
 	all.Wait()
 	took := time.Since(began)
-	most := func() int { return 1 + int(time.Since(began)/(life-minTTL-ahead)) } // one at once, and then one after each such time
+	most := func() int { return 1 + int(time.Since(began)/seldom) }
 	t.Logf("1000 readers at once: %s, requests to Auth0: %d", took.Round(time.Millisecond), s.issued(app)-checked)
 	assert.LessOrEqual(t, s.issued(app)-checked, most())
 
@@ -276,7 +285,7 @@ func TestReadersShareAToken(t *testing.T) {
 	assert.GreaterOrEqual(t, requests, 3)
 	ends := slices.SortedFunc(maps.Values(expiries), time.Time.Compare)
 	for i := 1; i < len(ends); i++ {
-		assert.GreaterOrEqual(t, ends[i].Sub(ends[i-1]), life-minTTL-ahead-time.Second, "the one before would have done")
+		assert.GreaterOrEqual(t, ends[i].Sub(ends[i-1]), seldom, "the one before would have done")
 	}
 }
 
@@ -333,7 +342,8 @@ func TestTokensLeaveOnlyInAnswers(t *testing.T) {
 	_, err := s.request(logical.ReadOperation, "tokens/own", nil)
 	require.Error(t, err)
 	s.read("tokens/stock")
-	said := fmt.Sprint(err, s.read("status"), s.read("metrics"), s.read("token-roles/own"))
+	said := fmt.Sprintf("%s %s %s %s", err, s.read("status"), s.read("metrics"), s.read("token-roles/own"))
+	require.Contains(t, said, "auth0_tokens_stale_total", "or the metrics are not text")
 	s.Tenant.SetDown(false)
 
 	mounts, err := s.Vault.Client().Sys().ListMountsWithContext(t.Context())
@@ -373,7 +383,9 @@ func (s *suite) storedBelow(path string) string {
 		}
 		entry, err := client.ReadWithContext(s.t.Context(), "sys/raw/"+name)
 		require.NoError(s.t, err)
-		fmt.Fprintln(&all, name, entry.Data["value"])
+		if entry != nil { // it may have been deleted since
+			fmt.Fprintln(&all, name, entry.Data["value"])
+		}
 	}
 	return all.String()
 }

@@ -84,7 +84,7 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 	}
 	neverRefused(t, "service with a token", stock)
 	assert.Zero(t, stock.Without())
-	assert.Greater(t, s.issued(client), 3, "a node that becomes the leader holds no token")
+	assert.Greater(t, s.issued(client), 2, "one for the check, one for the Agent, and one since the last plugin began")
 	logins := s.Tenant.Stats().Logins
 	t.Logf("logins: %d, refused: %d", logins.Accepted, logins.Refused)
 	assert.Zero(t, logins.Refused)
