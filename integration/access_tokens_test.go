@@ -57,14 +57,15 @@ func (s *suite) issued(app tenant.Application) int {
 func (s *suite) shortLeases() {
 	s.t.Helper()
 	s.eventually("the mount is tuned", func() bool {
-		return s.Vault.Client().Sys().TuneMountWithContext(s.t.Context(), devstack.Mount, api.MountConfigInput{MaxLeaseTTL: "10s"}) == nil
+		_, err := s.Vault.Client().Logical().Write("sys/mounts/"+devstack.Mount+"/tune", map[string]any{"max_lease_ttl": "10s"})
+		return err == nil
 	})
 }
 
 // startService starts a service that calls stockAPI with a token from the source.
 func (s *suite) startService(source oauth2.TokenSource) *devstack.Service {
 	s.t.Helper()
-	service := s.StartService(source, stockAPI, "read:stock", s.every)
+	service := s.StartService(context.Background(), source, stockAPI, "read:stock", s.every)
 	s.t.Cleanup(service.Stop)
 	s.eventually("calls are accepted", func() bool { return service.Calls().Accepted > 0 })
 	return service
@@ -349,8 +350,8 @@ func TestTokensLeaveOnlyInAnswers(t *testing.T) {
 	mounts, err := s.Vault.Client().Sys().ListMountsWithContext(t.Context())
 	require.NoError(t, err)
 	stored := s.storedBelow("logical/" + mounts[devstack.Mount+"/"].UUID + "/")
-	for _, known := range []string{"a-canary-in-storage", s.Tenant.Secret(s.Engine.ClientID)} {
-		assert.True(t, strings.Contains(stored, known), "or it is not the plugin's storage, or not in clear")
+	if !strings.Contains(stored, "a-canary-in-storage") || !strings.Contains(stored, s.Tenant.Secret(s.Engine.ClientID)) {
+		t.Error("this is not the plugin's storage, or not in clear")
 	}
 	searched := 0
 	for _, secret := range s.Tenant.EverySecret() {
@@ -359,8 +360,9 @@ func TestTokensLeaveOnlyInAnswers(t *testing.T) {
 			continue // no token for an API
 		}
 		searched++
-		assert.False(t, strings.Contains(stored, signature), "a token is stored")
-		assert.False(t, strings.Contains(said, signature), "a token is told")
+		if strings.Contains(stored+said, signature) {
+			t.Error("a token is stored, or told")
+		}
 	}
 	assert.Positive(t, searched)
 }

@@ -28,12 +28,12 @@ type Service struct {
 }
 
 // StartService starts a service and the API that it calls, which checks each token. It
-// begins no call before the last one has ended.
-func (s *Stack) StartService(tokens oauth2.TokenSource, audience, scope string, every time.Duration) *Service {
+// begins no call before the last one has ended. It runs until Stop.
+func (s *Stack) StartService(ctx context.Context, tokens oauth2.TokenSource, audience, scope string, every time.Duration) *Service {
 	v := &Service{tokens: tokens, api: s.Tenant.Protect(audience, scope)}
 	server := httptest.NewServer(v.api)
 	v.url = server.URL
-	running, end := context.WithCancel(context.Background())
+	running, end := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
