@@ -86,7 +86,7 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 .PHONY: integration
 integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
-	$(call step,Integration tests on a real Vault and Agent (about a minute and a half; each test reports when it is through))
+	$(call step,Integration tests on a real Vault and Agent (a good two minutes; each test reports when it is through))
 	$(suite)
 
 .PHONY: integration-openbao
@@ -94,7 +94,7 @@ integration-openbao: build suite-programs ## Run it on a real OpenBao, with the 
 	$(call step,A real OpenBao)
 	@BAO_BIN=$$(scripts/bao.sh); export BAO_BIN INTEGRATION_SCOPES=update:client_keys; \
 	server=$$(scripts/vault.sh); \
-	printf '\n==> Integration tests with one scope on %s (about a minute and a half)\n' "$$("$$server" version)"; \
+	printf '\n==> Integration tests with one scope on %s (a good two minutes)\n' "$$("$$server" version)"; \
 	$(suite)
 
 suite = go test -race -tags integration -count=1 -parallel 24 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
@@ -126,7 +126,7 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
-bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about three minutes)
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about four minutes)
 	$(call step,Benchmarks)
 	CGO_ENABLED=0 go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
 	@go -C bench build -o $(CURDIR)/bin/bench .
