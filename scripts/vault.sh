@@ -26,9 +26,11 @@ own=$(sed -n 's|^.*github.com/hashicorp/vault \(v[0-9.]*\).*$|\1|p' scripts/vaul
 version=${1:+v$1}
 version=${version:-$own}
 source=scripts/vault
+# The tag leaves out the auth methods and secrets engines that nobody needs here.
+flags=(-trimpath -tags minimal -ldflags '-s -w')
 vault=$PWD/.cache/vault/$version/vault
 if [ "$version" = "$own" ]; then
-  sources=$(cat scripts/vault/main.go scripts/vault/go.mod scripts/vault/go.sum | git hash-object --stdin | cut -c 1-12)
+  sources=$({ find scripts/vault -type f | LC_ALL=C sort | xargs cat; echo "${flags[@]}"; } | git hash-object --stdin | cut -c 1-12)
   vault=$PWD/.cache/vault/$version-$sources/vault
 fi
 if [ ! -x "$vault" ]; then
@@ -50,9 +52,7 @@ if [ ! -x "$vault" ]; then
       github.com/hashicorp/vault/sdk github.com/hashicorp/vault/sdk v0.15.2 >"$source/go.mod"
     export GOFLAGS="${GOFLAGS:-} -mod=mod" # the rest of go.mod, and go.sum, are made by the way
   fi
-  # The tag leaves out the auth methods and secrets engines that nobody needs here.
-  ( cd "$source" && CGO_ENABLED=0 go build -trimpath -tags minimal \
-      -ldflags "-s -w" -o "$part" . ) >&2
+  ( cd "$source" && CGO_ENABLED=0 go build "${flags[@]}" -o "$part" . ) >&2
   mv -f "$part" "$vault" # at once: whoever looks finds all of it or nothing
   say "Built Vault $version in $SECONDS s."
 fi
