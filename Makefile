@@ -20,7 +20,7 @@ RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
 # What differs in a flag is compiled anew, with all that it imports. So there are two sets: all is compiled as the plugin
 # is, but for the race detector, which needs C. That one is the set of a go test -race by hand, too.
-GIVENFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS))
+GIVENFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null))
 export GOFLAGS := $(GIVENFLAGS) -trimpath
 export CGO_ENABLED := 0
 RACE := CGO_ENABLED=1 GOFLAGS="$(GIVENFLAGS)" go test -race

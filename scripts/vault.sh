@@ -26,8 +26,9 @@ own=$(sed -n 's|^.*github.com/hashicorp/vault \(v[0-9.]*\).*$|\1|p' scripts/vaul
 version=${1:+v$1}
 version=${version:-$own}
 source=scripts/vault
-# The tag leaves out the auth methods and secrets engines that nobody needs here.
-flags=(-trimpath -tags minimal -ldflags '-s -w')
+# The tag leaves out the auth methods and secrets engines that nobody needs here, the others
+# what only a debugger reads (but for the standard library, which is compiled already).
+flags=(-trimpath -tags minimal -ldflags '-s -w' -gcflags=all=-dwarf=false -gcflags=std=)
 vault=$PWD/.cache/vault/$version/vault
 if [ "$version" = "$own" ]; then
   sources=$({ find scripts/vault -type f | LC_ALL=C sort | xargs cat; echo "${flags[@]}"; } | git hash-object --stdin | cut -c 1-12)
