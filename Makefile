@@ -18,13 +18,14 @@ AUTHKUBERNETES := .cache/vault-plugin-auth-kubernetes-v0.23.0/vault-plugin-auth-
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
-# What differs in a flag is compiled anew, with all that it imports. So there are two sets: all is compiled as the plugin
-# is, but for the race detector, which needs C. That one is the set of a go test -race by hand, too.
+# What differs in a flag is compiled anew, with all that it imports. So there are two sets: all is
+# compiled as the plugin is, but for the race detector, which needs C. A go test -race by hand
+# shares that one.
 GIVENFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null))
 export GOFLAGS := $(GIVENFLAGS) -trimpath
 export CGO_ENABLED := 0
 RACE := CGO_ENABLED=1 GOFLAGS="$(GIVENFLAGS)" go test -race
-# Tools are built without what only a debugger reads, but the standard library as all others need it.
+# Tools go without what only a debugger reads, but share the standard library with the plugin.
 INSTALL := go install -ldflags="-s -w" -gcflags=all=-dwarf=false -gcflags=std=
 
 step = @printf '\n==> %s\n' "$(1)"
@@ -54,8 +55,9 @@ test: ## Run all tests: linters, unit tests, a little fuzzing, and the integrati
 	@$(MAKE) --no-print-directory -j2 IN_TURN=yes lint unit fuzz integration integration-openbao
 	$(call step,All tests passed)
 
-# In make test, what the suites need is built beside the linters and the unit tests, which leave a core idle at
-# times. What would compile the same comes one after the other, and the suites have the machine to themselves.
+# In make test, what the suites need is built beside the linters and the unit tests, which leave a
+# core idle at times. What would compile the same packages comes one after the other, and each
+# suite has the machine to itself.
 ifdef IN_TURN
 unit: | lint
 fuzz: | unit
@@ -78,12 +80,12 @@ check: $(LINT) ## While you work: the linter, and the short tests of what change
 unit: ## Run the unit tests, with the race detector
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
-	$(RACE) -vet=off ./... # the linter vets: all of it, and the same
+	$(RACE) -vet=off ./... # golangci-lint vets it, with the integration suite
 	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
 	go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
-# What a target covers guides the fuzzer. In a short run it is told of the code of this repository alone. In a longer one, of
-# all that is linked, which has to be compiled for that.
+# The fuzzer is guided by the code that an input reaches: in a short run by that of this repository,
+# in a longer one by all that is linked, which has to be compiled for it.
 ifdef FUZZTIME
 COVER := -fuzz .
 else

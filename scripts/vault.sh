@@ -38,7 +38,7 @@ if [ ! -x "$vault" ]; then
   # Each Vault is released with an sdk of its own, and only some of these are published:
   # none that fits any 1.20, or a later 1.19.
   case $version in "$own" | v1.19.0) ;; *) say "No published sdk is known that fits Vault $version: VAULT_BIN names one"; exit 1 ;; esac
-  say "Building a real Vault $version for the tests and the demo, once. This takes about 5 minutes on two cores ..."
+  say "Building a real Vault $version for the tests and the demo, once. This takes 3 to 5 minutes on two cores ..."
   mkdir -p "$(dirname "$vault")"
   part=$vault.part.$$
   ( while sleep 20; do say "  ... still building Vault ($SECONDS s)"; done ) & # so that nobody thinks it hangs
