@@ -18,6 +18,16 @@ AUTHKUBERNETES := .cache/vault-plugin-auth-kubernetes-v0.23.0/vault-plugin-auth-
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
+# What differs in a flag is compiled anew, with all that it imports. So there are two sets: all is
+# compiled as the plugin is, but for the race detector, which needs C. A go test -race by hand
+# shares that one.
+GIVENFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null))
+export GOFLAGS := $(GIVENFLAGS) -trimpath
+export CGO_ENABLED := 0
+RACE := CGO_ENABLED=1 GOFLAGS="$(GIVENFLAGS)" go test -race
+# Tools go without what only a debugger reads, but share the standard library with the plugin.
+INSTALL := go install -ldflags="-s -w" -gcflags=all=-dwarf=false -gcflags=std=
+
 step = @printf '\n==> %s\n' "$(1)"
 
 .PHONY: help
@@ -27,7 +37,7 @@ help: ## Show this help
 .PHONY: build
 build: ## Build the plugin into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
 
 .PHONY: demo
 demo: build vault ## Watch a real Vault rotate an application's secret while it logs in
@@ -41,8 +51,23 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 	@exec bin/demo -stay
 
 .PHONY: test
-test: lint unit fuzz integration integration-openbao ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
+test: ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
+	@$(MAKE) --no-print-directory -j2 IN_TURN=yes lint unit fuzz integration integration-openbao
 	$(call step,All tests passed)
+
+# In make test, what the suites need is built beside the linters and the unit tests, which leave a
+# core idle at times. What would compile the same packages comes one after the other, and each
+# suite has the machine to itself.
+ifdef IN_TURN
+unit: | lint
+fuzz: | unit
+$(GOVULNCHECK): | $(LINT)
+vault: | $(GOVULNCHECK)
+build: | vault lint
+suite-programs: | build unit
+integration: | fuzz
+integration-openbao: | integration
+endif
 
 .PHONY: check
 check: $(LINT) ## While you work: the linter, and the short tests of what changed since main and of what imports it (under a minute)
@@ -55,20 +80,27 @@ check: $(LINT) ## While you work: the linter, and the short tests of what change
 unit: ## Run the unit tests, with the race detector
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
-	go vet ./...
-	go vet -tags integration ./integration/
-	go -C bench vet ./...
-	go test -race ./...
+	$(RACE) -vet=off ./... # golangci-lint vets it, with the integration suite
 	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
 	go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
-FUZZTIME ?= 3s
+# The fuzzer is guided by the code that an input reaches: in a short run by that of this repository,
+# in a longer one by all that is linked, which has to be compiled for it.
+ifdef FUZZTIME
+COVER := -fuzz .
+else
+FUZZTIME := 3s
+COVER := -gcflags=$(PLUGIN)/...=-d=libfuzzer
+endif
 .PHONY: fuzz
 fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m for a long run)
 	$(call step,Fuzzing each target for $(FUZZTIME))
-	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do \
-		echo "$$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . ; done
-	@echo FuzzAnswers; go test -run '^$$' -fuzz '^FuzzAnswers$$' -fuzztime $(FUZZTIME) ./internal/auth0
+	@go test -c -vet=off $(COVER) -o bin/fuzz.test .
+	@go test -c -vet=off $(COVER) -o bin/fuzz-auth0.test ./internal/auth0
+	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do echo "$$target"; $(call fuzz,bin/fuzz.test,$$target); done
+	@cd internal/auth0; echo FuzzAnswers; $(call fuzz,../../bin/fuzz-auth0.test,FuzzAnswers)
+
+fuzz = $(1) -test.run '^$$' -test.fuzz "^$(2)$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$(PLUGIN)"
 
 SOAK ?= 1000-3000
 EXPLORE ?= 30000
@@ -97,12 +129,14 @@ integration-openbao: build suite-programs ## Run it on a real OpenBao, with the 
 	printf '\n==> Integration tests with one scope on %s (a good two minutes)\n' "$$("$$server" version)"; \
 	$(suite)
 
-suite = go test -race -tags integration -count=1 -parallel 24 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+suite = cd integration && ../bin/integration.test -test.parallel 24 -test.timeout 20m -test.v 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: suite-programs
-suite-programs: # what tests and documents build: not while others log in
+suite-programs: # the suite, and what tests and documents build: not while others log in
+	$(call step,Building the integration suite)
+	$(RACE) -c -vet=off -tags integration -o bin/integration.test ./integration/
 	@go build -o bin/ ./scripts/demo
-	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=v9.9.9-test" -o bin/$(PLUGIN)-next ./cmd/$(PLUGIN)
+	@go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=v9.9.9-test" -o bin/$(PLUGIN)-next ./cmd/$(PLUGIN)
 
 .PHONY: matrix
 matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.19.0 openbao-2.6.2" for some)
@@ -128,7 +162,7 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 .PHONY: bench
 bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about four minutes)
 	$(call step,Benchmarks)
-	CGO_ENABLED=0 go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
+	go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
 	@go -C bench build -o $(CURDIR)/bin/bench .
 	@exec bin/bench
 
@@ -149,12 +183,12 @@ examples: build vault $(CONSULTEMPLATE) ## Test the examples with the programs t
 	go test -count=1 -v ./examples/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
 	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
-		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
+		$(RACE) -tags integration -count=1 -parallel 12 -run '^(TestExample|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
 	@$(MAKE) --no-print-directory kubernetes
 
 $(CONSULTEMPLATE):
 	$(call step,Building consul-template (once))
-	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) CGO_ENABLED=0 go install github.com/hashicorp/consul-template@v0.41.1
+	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) $(INSTALL) github.com/hashicorp/consul-template@v0.41.1
 
 .PHONY: kubernetes
 kubernetes: build vault $(AUTHKUBERNETES) ## Test the examples for Kubernetes on a real API server, with a real External Secrets Operator (20 minutes the first time; BIN_VSO=... for a Vault Secrets Operator)
@@ -162,11 +196,11 @@ kubernetes: build vault $(AUTHKUBERNETES) ## Test the examples for Kubernetes on
 	@kubernetes=$$(scripts/kubernetes.sh); eso=$$(scripts/external-secrets.sh); \
 	printf '\n==> Examples on Kubernetes (about three minutes)\n'; \
 	BIN_KUBERNETES="$$kubernetes" BIN_ESO="$$eso" BIN_AUTH_KUBERNETES="$(CURDIR)/$(AUTHKUBERNETES)" BIN_VSO="$(abspath $(BIN_VSO))" \
-		go test -race -tags integration -count=1 -timeout 20m -run '^TestKubernetes' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+		$(RACE) -tags integration -count=1 -timeout 20m -run '^TestKubernetes' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 $(AUTHKUBERNETES):
 	$(call step,Building Vault's Kubernetes auth method (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
 
 .PHONY: docs
 docs: ## Write docs/api.md anew, which is generated from the code
@@ -193,7 +227,7 @@ vulnerabilities: $(GOVULNCHECK) ## Look for known vulnerabilities that the code 
 
 $(GOVULNCHECK):
 	$(call step,Building govulncheck (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
 
 .PHONY: licences
 licences: $(LICENCES) ## Check the licences of what is linked into the plugin, and collect them into bin/THIRD_PARTY_LICENSES.txt
@@ -202,11 +236,11 @@ licences: $(LICENCES) ## Check the licences of what is linked into the plugin, a
 
 $(LICENCES):
 	$(call step,Building go-licence-detector (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
 
 $(LINT):
 	$(call step,Building golangci-lint (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $(LINT)) CGO_ENABLED=0 go install $(LINTFROM)
+	GOBIN=$(CURDIR)/$(dir $(LINT)) $(INSTALL) $(LINTFROM)
 
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
@@ -253,15 +287,15 @@ release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft
 
 $(GORELEASER):
 	$(call step,Building goreleaser (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/goreleaser/goreleaser/v2@$(patsubst .cache/goreleaser-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/goreleaser/goreleaser/v2@$(patsubst .cache/goreleaser-%/,%,$(dir $@))
 
 $(SYFT):
 	$(call step,Building syft (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/anchore/syft/cmd/syft@$(patsubst .cache/syft-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/anchore/syft/cmd/syft@$(patsubst .cache/syft-%/,%,$(dir $@))
 
 $(ACTIONLINT):
 	$(call step,Building actionlint (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/rhysd/actionlint/cmd/actionlint@$(patsubst .cache/actionlint-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/rhysd/actionlint/cmd/actionlint@$(patsubst .cache/actionlint-%/,%,$(dir $@))
 
 .PHONY: fmt
 fmt: $(LINT) ## Format the code
