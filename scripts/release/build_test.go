@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// copySources copies what the plugin is built from to dir: all Go code, and what
+// copySources copies what the programs are built from to dir: all Go code, and what
 // says how. Nothing of git's goes along.
 func copySources(t *testing.T, dir string) {
 	t.Helper()
@@ -39,12 +39,12 @@ func copySources(t *testing.T, dir string) {
 	}))
 }
 
-// buildPlugin builds the plugin in dir as `make build` does, and returns its hash.
-// The environment is this process's, without what a make around it has left, and
-// with what is given.
-func buildPlugin(t *testing.T, dir string, environment ...string) string {
+// buildPrograms builds the programs in dir as make does, and returns their hashes, by
+// name. The environment is this process's, without what a make around it has left,
+// and with what is given.
+func buildPrograms(t *testing.T, dir string, environment ...string) map[string]string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "make", "--directory", dir, "build")
+	cmd := exec.CommandContext(t.Context(), "make", "--directory", dir, "build", "login-proxy")
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "MAKE") && !strings.HasPrefix(variable, "MFLAGS=") {
 			cmd.Env = append(cmd.Env, variable)
@@ -53,7 +53,11 @@ func buildPlugin(t *testing.T, dir string, environment ...string) string {
 	cmd.Env = append(cmd.Env, environment...)
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(output))
-	return hashOf(t, filepath.Join(dir, "bin", pluginName))
+	hashes := map[string]string{}
+	for _, program := range programs {
+		hashes[program] = hashOf(t, filepath.Join(dir, "bin", program))
+	}
+	return hashes
 }
 
 // hashOf is a file's SHA-256, in hexadecimal.
