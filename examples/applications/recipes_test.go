@@ -43,6 +43,34 @@ func TestNode(t *testing.T) {
 	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS")})
 }
 
+// TestNodeBehindTheLoginProxy: a program that knows one secret, which Auth0 has never
+// seen, and nothing of rotations goes through the same as those that try several.
+func TestNodeBehindTheLoginProxy(t *testing.T) {
+	need(t, "node")
+	need(t, "npm")
+	dir := filepath.Join(t.TempDir(), "node")
+	require.NoError(t, os.CopyFS(dir, os.DirFS("../login-proxy/node")))
+	t.Log("installing the packages of login-proxy/node/package-lock.json")
+	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
+		`"openid-client " + JSON.parse(require("fs").readFileSync("node_modules/openid-client/package.json")).version`)))
+	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS"), loginProxy: true})
+}
+
+// startLoginProxy runs a login proxy with the fixture's file until the test ends, and
+// gives the variables of a program that is to use it.
+func (f *fixture) startLoginProxy(ca string) []string {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	program, secret, address := filepath.Join(dir, "auth0-login-proxy"), filepath.Join(dir, "shop.secret"), "127.0.0.1:"+freePort(f.t)
+	run(f.t, "../..", "go", "build", "-o", program, "./cmd/auth0-login-proxy")
+	f.launch(command{dir: dir, args: []string{
+		program, "-domain", f.tenant.Domain(), "-ca-cert", ca, "-listen", address,
+		"-credentials", f.file, "-local-secret-file", secret, "-only-login",
+	}}, address)
+	return []string{"LOGIN_PROXY=http://" + address, "LOCAL_SECRET=" + secret, "CLIENT_ID=" + f.app.ClientID}
+}
+
 // TestNodeByItself needs no packages.
 func TestNodeByItself(t *testing.T) {
 	need(t, "node")
@@ -334,6 +362,8 @@ type command struct {
 	variables map[string]string                      // what it calls its variables, if not as the others do
 	api       bool                                   // it serves /api
 	lifetime  time.Duration                          // of the tokens that it gets
+
+	loginProxy bool // it knows a local secret alone, and a login proxy
 }
 
 type fixture struct {
@@ -377,12 +407,15 @@ func start(t *testing.T, c command) *fixture {
 		}
 		environment = append(environment, name+"="+value)
 	}
-	f.launch(c, environment...)
+	if c.loginProxy {
+		environment = append(environment, f.startLoginProxy(ca)...)
+	}
+	f.launch(c, strings.TrimPrefix(f.base, "http://"), environment...)
 	return f
 }
 
-// launch runs the application until the test ends, and waits until it serves.
-func (f *fixture) launch(c command, env ...string) {
+// launch runs a program until the test ends, and waits until it serves.
+func (f *fixture) launch(c command, address string, env ...string) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var out bytes.Buffer
@@ -395,18 +428,18 @@ func (f *fixture) launch(c command, env ...string) {
 		cancel()
 		<-ended
 		if f.t.Failed() {
-			f.t.Logf("what the application has printed:\n%s", out.String())
+			f.t.Logf("what %s has printed:\n%s", c.args[0], out.String())
 		}
 	})
 	for {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(f.base, "http://"))
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			require.NoError(f.t, conn.Close())
 			return
 		}
 		select {
 		case <-ended:
-			require.Fail(f.t, "the application has ended", out.String())
+			require.Fail(f.t, c.args[0]+" has ended", out.String())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
