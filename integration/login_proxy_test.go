@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -71,6 +73,7 @@ func TestExampleOfLoginProxyForApache(t *testing.T) {
 
 	s.Tenant.SetPropagation(tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.Mixed})
 	u.leaseEnd = nil // force breaks the promise of the leases
+	beside := s.startLogins("beside", auth0login.File(file), nil)
 	u.begin(3)
 	u.awaitMore(s, 20)
 	s.write("rotate/shop", map[string]any{"force": true})
@@ -83,24 +86,29 @@ func TestExampleOfLoginProxyForApache(t *testing.T) {
 	s.awaitPhase("shop", "steady")
 	u.awaitMore(s, 20)
 	u.end()
+	beside()
+	after := s.Tenant.Stats().Logins
 	t.Logf("a forced rotation: %s in the %s until the Agent had the new secret", u.count(), rendered.Sub(set).Round(time.Millisecond))
+	t.Logf("of the application with auth0login beside it: %d logins accepted, %d refused", after.Accepted-logins.Accepted-u.count().in, after.Refused)
 	for _, v := range u.failed {
 		assert.True(t, v.ended.After(set) && v.began.Before(rendered), "%s", v)
 	}
-	refused := s.Tenant.Stats().Logins.Undecided - logins.Undecided
-	assert.Equal(t, refused, len(u.failed), "a login fails only if the tenant has refused all of its attempts")
+	assert.Equal(t, after.Undecided-logins.Undecided, len(u.failed), "a login fails only if the tenant has refused all of its attempts")
 
-	t.Run("goes on with a proxy that was killed, and without Vault", func(t *testing.T) {
-		s.Vault.Kill()
-		p.kill()
-		u.failed = nil
-		require.Error(t, u.logIn(), "or the proxy would not be needed")
-		p.start()
-		u.begin(3)
-		u.awaitMore(s, 20)
-		u.end()
-		assert.Empty(t, u.failed, "%s", u)
-	})
+	t.Log("without Vault, the proxy is killed and started again: only what was with it at that moment is lost")
+	s.Vault.Kill()
+	u.begin(3)
+	u.awaitMore(s, 10)
+	killed := time.Now()
+	p.kill()
+	p.start()
+	u.awaitMore(s, 20)
+	u.end()
+	t.Logf("a proxy that was killed: %s", u.count())
+	assert.LessOrEqual(t, len(u.failed), 3)
+	for _, v := range u.failed {
+		assert.True(t, v.began.Before(killed) && v.ended.After(killed), "%s", v)
+	}
 }
 
 // TestExampleOfLoginProxyWithVault: the same without an Agent. The proxy reads from Vault, and
@@ -125,7 +133,9 @@ func TestExampleOfLoginProxyWithVault(t *testing.T) {
 	u.awaitMore(s, 20)
 	u.end()
 	t.Logf("a forced rotation, with -vault-path: %s", u.count())
-	assert.Empty(t, u.failed, "%s", u)
+	for _, v := range u.failed {
+		assert.GreaterOrEqual(t, v.ended.Sub(v.began), 5*time.Second, "only where Vault takes as long as a login waits for it: %s", v)
+	}
 	assert.Positive(t, s.Tenant.Stats().Logins.FellBack)
 }
 
@@ -147,11 +157,12 @@ func newSite(t *testing.T) string {
 	return "http://" + address
 }
 
-// loginProxy is an auth0-login-proxy that is running.
+// loginProxy is an auth0-login-proxy that is running. The test holds its address, as systemd
+// does: while there is no proxy, logins wait.
 type loginProxy struct {
 	s       *suite
 	address string
-	program string
+	socket  *os.File
 	args    []string
 	dir     string
 	command *exec.Cmd
@@ -167,14 +178,18 @@ func (s *suite) startLoginProxy(source ...string) *loginProxy {
 	require.NoError(s.t, err)
 	out, err := exec.CommandContext(s.t.Context(), "go", "build", "-o", program, "../cmd/auth0-login-proxy").CombinedOutput()
 	require.NoError(s.t, err, "%s", out)
-	address, err := devvault.FreeAddress()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s.t, err)
+	socket, err := listener.(*net.TCPListener).File()
+	require.NoError(s.t, err)
+	require.NoError(s.t, listener.Close()) // socket goes on
+	s.t.Cleanup(func() { _ = socket.Close() })
 	ca := filepath.Join(dir, "ca.pem")
-	require.NoError(s.t, os.WriteFile(ca, []byte(s.Tenant.CACert()), 0o600))
-	p := &loginProxy{s: s, address: address, program: program, dir: dir}
+	writeFile(s.t, ca, s.Tenant.CACert())
+	p := &loginProxy{s: s, address: listener.Addr().String(), socket: socket, dir: dir}
 	p.args = append([]string{
-		"-domain", s.Tenant.Domain(), "-ca-cert", ca, "-listen", address, "-public-url", "http://" + address,
-		"-local-secret-file", filepath.Join(dir, "shop.secret"), "-only-login",
+		"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh", program, "-listen", "systemd",
+		"-domain", s.Tenant.Domain(), "-ca-cert", ca, "-local-secret-file", filepath.Join(dir, "shop.secret"), "-only-login",
 	}, source...)
 	p.start()
 	s.t.Cleanup(func() { _ = p.running.Stop(context.Background()) })
@@ -183,15 +198,17 @@ func (s *suite) startLoginProxy(source ...string) *loginProxy {
 
 func (p *loginProxy) start() {
 	p.s.t.Helper()
-	p.command = exec.Command(p.program, p.args...)
+	p.command = exec.Command("/bin/sh", p.args...)
 	p.command.Env = append(os.Environ(), "VAULT_ADDR="+p.s.Vault.Addr(), "VAULT_TOKEN="+p.s.Vault.Token())
+	p.command.ExtraFiles = []*os.File{p.socket} // the file 3
 	var err error
 	p.running, err = devvault.StartProgram(p.command, filepath.Join(p.dir, "login-proxy.log"))
 	require.NoError(p.s.t, err)
 	ctx, enough := context.WithTimeout(p.s.t.Context(), patience)
 	defer enough()
+	client := http.Client{Timeout: time.Second}
 	require.NoError(p.s.t, p.running.WaitUntil(ctx, "healthy", func() bool {
-		answer, err := http.Get("http://" + p.address + "/healthz")
+		answer, err := client.Get("http://" + p.address + "/healthz")
 		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 	}))
 }
