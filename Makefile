@@ -26,9 +26,10 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the plugin into bin/
+build: ## Build the plugin and the login proxy into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/auth0-login-proxy ./cmd/auth0-login-proxy
 
 .PHONY: login-proxy
 login-proxy: ## Build the login proxy into bin/
@@ -75,6 +76,7 @@ fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m
 	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do \
 		echo "$$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . ; done
 	@echo FuzzAnswers; go test -run '^$$' -fuzz '^FuzzAnswers$$' -fuzztime $(FUZZTIME) ./internal/auth0
+	@echo FuzzProxy; go test -run '^$$' -fuzz '^FuzzProxy$$' -fuzztime $(FUZZTIME) ./auth0login/proxy
 
 SOAK ?= 1000-3000
 EXPLORE ?= 30000
