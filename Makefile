@@ -29,11 +29,6 @@ help: ## Show this help
 build: ## Build the plugin and the login proxy into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/auth0-login-proxy ./cmd/auth0-login-proxy
-
-.PHONY: login-proxy
-login-proxy: ## Build the login proxy into bin/
-	$(call step,Building the login proxy $(VERSION))
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/$(PROXY) ./cmd/$(PROXY)
 
 .PHONY: demo

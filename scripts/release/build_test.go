@@ -44,7 +44,7 @@ func copySources(t *testing.T, dir string) {
 // and with what is given.
 func buildPrograms(t *testing.T, dir string, environment ...string) map[string]string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "make", "--directory", dir, "build", "login-proxy")
+	cmd := exec.CommandContext(t.Context(), "make", "--directory", dir, "build")
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "MAKE") && !strings.HasPrefix(variable, "MFLAGS=") {
 			cmd.Env = append(cmd.Env, variable)
