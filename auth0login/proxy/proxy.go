@@ -165,7 +165,7 @@ func newTransport(caCert string) (*http.Transport, error) {
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  answerTime,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        50 * time.Second, // below what servers have: a POST is not repeated
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    256, // there is one host
 		MaxResponseHeaderBytes: 256 << 10,

@@ -78,8 +78,9 @@ func TestAuth0Down(t *testing.T) {
 	w.tenant.SetDown(false)
 	w.logIn(1)
 	w.tenant.Close()
-	got = w.post("/oauth/token", w.form(local))
-	assert.Equal(t, 502, got.status)
+	for range 5 { // the first ones may find a connection that was open
+		assert.Equal(t, 502, w.post("/oauth/token", w.form(local)).status)
+	}
 	assert.Contains(t, w.logs.String(), "connection refused")
 }
 
