@@ -69,6 +69,9 @@ func TestLoginProxySidecar(t *testing.T) {
 	volume := resource(pod.at("spec", "template", "spec", "volumes").([]any)[0].(map[string]any))
 	assert.Equal(t, proxy.at("volumeMounts", "name"), volume["name"])
 	assert.Equal(t, secret["name"], volume.at("secret", "secretName"))
+	// The proxy runs as user and group 65532, and takes no file that everybody may read.
+	assert.EqualValues(t, 0o440, volume.at("secret", "defaultMode"))
+	assert.EqualValues(t, 65532, pod.at("spec", "template", "spec", "securityContext", "fsGroup"))
 	assert.NotContains(t, containers["grafana"], "volumeMounts")
 }
 

@@ -29,7 +29,9 @@ func localSecret(path string) (secret string, made bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("read the local secret: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" { // which has no such modes
+	// A group may read it: in Kubernetes that is the only way for a program that is not
+	// root's to read a Secret (fsGroup, defaultMode 0440).
+	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" { // which has no such modes
 		return "", false, fmt.Errorf("%s can be read or written by other users (mode %04o): chmod 600 it, and better replace the secret", path, mode)
 	}
 	text := make([]byte, 4097)
