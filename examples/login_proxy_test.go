@@ -75,10 +75,23 @@ func TestLoginProxySidecar(t *testing.T) {
 	assert.NotContains(t, containers["grafana"], "volumeMounts")
 }
 
+// TestLoginProxyRecipesShowTheFiles: what is shown of a program that is run is a part of
+// the file that is linked to before it.
+func TestLoginProxyRecipesShowTheFiles(t *testing.T) {
+	document := text(t, "../docs/login-proxy-recipes.md")
+	for language, file := range map[string]string{"apache": "login-proxy/apache.conf", "js": "login-proxy/node/app.js"} {
+		shown := regexp.MustCompile("(?s)\\]\\(\\.\\./examples/" + regexp.QuoteMeta(file) + "\\)[^`]*```" + language + "\n(.*?)```").FindStringSubmatch(document)
+		require.NotNil(t, shown, file)
+		for _, part := range strings.Split(shown[1], "\n\n") {
+			assert.Contains(t, text(t, file), part)
+		}
+	}
+}
+
 // loginProxyFlag is a flag of the login proxy in its arguments or in a document.
 var loginProxyFlag = regexp.MustCompile("(?m)(?:^|[\\s`])-([a-z][a-z-]+)")
 
-// TestLoginProxyFlags: those in the examples are flags of the program.
+// TestLoginProxyFlags: those in the examples and documents are flags of the program.
 func TestLoginProxyFlags(t *testing.T) {
 	help, err := exec.CommandContext(t.Context(), "go", "run", "../cmd/auth0-login-proxy", "-h").CombinedOutput()
 	require.NoError(t, err, "%s", help)
@@ -87,6 +100,12 @@ func TestLoginProxyFlags(t *testing.T) {
 	used += regexp.MustCompile(`(?ms)^          args:\n(.*?)^          [a-z]`).FindStringSubmatch(text(t, "login-proxy/grafana.yaml"))[1]
 	flags := loginProxyFlag.FindAllStringSubmatch(used, -1)
 	require.Greater(t, len(flags), 7)
+	documents, err := filepath.Glob("../docs/login-proxy*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, documents)
+	for _, document := range documents {
+		flags = append(flags, regexp.MustCompile("`-([a-z][a-z-]+)[`=]").FindAllStringSubmatch(text(t, document), -1)...)
+	}
 	for _, flag := range flags {
 		assert.Regexp(t, `(?m)^ +-`+flag[1]+`\b`, string(help))
 	}
