@@ -68,8 +68,9 @@ func TestExampleOfLoginProxyForApache(t *testing.T) {
 	u.failedOnly(t, func(visit) bool { return false })
 	assert.Positive(t, logins.FellBack, "or the test shows nothing")
 	assert.Len(t, s.Tenant.SecretHistory(app.ClientID), 3)
-	assert.Equal(t, staged.in+staged.late, s.Tenant.Stats().Requests["GET /authorize 302"], "each has gone by the login page")
-	assert.GreaterOrEqual(t, s.Tenant.Stats().Requests["GET /userinfo 200"], staged.in)
+	for _, step := range []string{"GET /authorize 302", "POST /oauth/token 200", "GET /userinfo 200"} {
+		assert.GreaterOrEqual(t, s.Tenant.Stats().Requests[step], staged.in, "each has gone by it: %s", step)
+	}
 
 	s.Tenant.SetPropagation(tenant.Propagation{Delay: 4 * time.Second, Mode: tenant.Mixed})
 	u.leaseEnd = nil // force breaks the promise of the leases
@@ -91,20 +92,21 @@ func TestExampleOfLoginProxyForApache(t *testing.T) {
 	t.Logf("a forced rotation: %s in the %s until the Agent had the new secret", u.count(), rendered.Sub(set).Round(time.Millisecond))
 	t.Logf("of the application with auth0login beside it: %d logins accepted, %d refused", after.Accepted-logins.Accepted-u.count().in, after.Refused)
 	u.failedOnly(t, func(v visit) bool { return v.ended.After(set) && v.began.Before(rendered) })
-	assert.Equal(t, after.Undecided-logins.Undecided, len(u.failed), "a login fails only if the tenant has refused all of its attempts")
+	assert.Len(t, u.failed, after.Undecided-logins.Undecided, "a login fails only if the tenant has refused all of its attempts")
 
 	t.Log("without Vault, the proxy is killed and started again: only what was with it at that moment is lost")
 	s.Vault.Kill()
 	u.begin(3)
 	u.awaitMore(s, 10)
-	killed := time.Now()
+	alive := time.Now()
 	p.kill()
+	dead := time.Now()
 	p.start()
 	u.awaitMore(s, 20)
 	u.end()
 	t.Logf("a proxy that was killed: %s", u.count())
-	assert.LessOrEqual(t, len(u.failed), 3)
-	u.failedOnly(t, func(v visit) bool { return v.began.Before(killed) && v.ended.After(killed) })
+	u.failedOnly(t, func(v visit) bool { return v.began.Before(dead) && v.ended.After(alive) })
+	assert.LessOrEqual(t, len(u.failed), 3, "there are no more at a time")
 }
 
 // TestExampleOfLoginProxyWithVault: the same without an Agent. The proxy reads from Vault, and

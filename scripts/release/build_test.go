@@ -15,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// programs are those of a release.
+var programs = []string{pluginName, proxyName}
+
 // copySources copies what the programs are built from to dir: all Go code, and what
 // says how. Nothing of git's goes along.
 func copySources(t *testing.T, dir string) {

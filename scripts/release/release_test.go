@@ -23,8 +23,6 @@ const (
 	proxyName  = "auth0-login-proxy"
 )
 
-var programs = []string{pluginName, proxyName}
-
 // binaryName is the name of the file of a release for a program and a platform.
 func binaryName(program, version, platform string) string {
 	name := program + "_" + version + "_" + strings.ReplaceAll(platform, "/", "_")
