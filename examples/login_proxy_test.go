@@ -79,11 +79,14 @@ func TestLoginProxySidecar(t *testing.T) {
 // the file that is linked to before it.
 func TestLoginProxyRecipesShowTheFiles(t *testing.T) {
 	document := text(t, "../docs/login-proxy-recipes.md")
-	for language, file := range map[string]string{"apache": "login-proxy/apache.conf", "js": "login-proxy/node/app.js"} {
+	for language, file := range map[string]string{
+		"apache": "login-proxy/apache.conf", "js": "login-proxy/node/app.js", "yaml": "login-proxy/application.yml",
+	} {
 		shown := regexp.MustCompile("(?s)\\]\\(\\.\\./examples/" + regexp.QuoteMeta(file) + "\\)[^`]*```" + language + "\n(.*?)```").FindStringSubmatch(document)
 		require.NotNil(t, shown, file)
+		indent := regexp.MustCompile(`(?m)^ +`) // a part may be shown without what is around it
 		for _, part := range strings.Split(shown[1], "\n\n") {
-			assert.Contains(t, text(t, file), part)
+			assert.Contains(t, indent.ReplaceAllString(text(t, file), ""), indent.ReplaceAllString(part, ""))
 		}
 	}
 }

@@ -73,6 +73,28 @@ func TestNodeBehindTheLoginProxy(t *testing.T) {
 	assert.Contains(t, string(out), "is not for https://tenant.example.com/")
 }
 
+// TestSpringBehindTheLoginProxy: the application of the recipe without what the recipe adds,
+// so an ordinary one, with the settings of login-proxy/application.yml.
+func TestSpringBehindTheLoginProxy(t *testing.T) {
+	jar := filepath.Join(maven(t, "spring", "package", "", "Auth0Configuration.java", "ClientSecrets.java"), "target", "shop.jar")
+	example, err := os.ReadFile("../login-proxy/application.yml")
+	require.NoError(t, err)
+	settings := filepath.Join(t.TempDir(), "application.yml")
+	text := string(example)
+	for from, to := range map[string]string{
+		"example.eu.auth0.com": "${DOMAIN}", "http://127.0.0.1:8404": "${LOGIN_PROXY}", "DifUedZ0WnJlbTqzEH6S1LSpasThJz37": "${CLIENT_ID}",
+	} {
+		require.Contains(t, text, from)
+		text = strings.ReplaceAll(text, from, to)
+	}
+	require.NoError(t, os.WriteFile(settings, []byte(text), 0o600))
+	test(t, command{
+		dir: ".", args: []string{"java", "-jar", jar, "--spring.config.location=file:" + settings}, ca: trustStore,
+		variables: map[string]string{"PORT": "SERVER_PORT"}, loginProxy: true,
+		lifetime: 30 * time.Second, // Spring gets a new token within a minute of the end of one
+	})
+}
+
 // startLoginProxy runs a login proxy with the fixture's file until the test ends, and
 // gives the variables of a program that is to use it.
 func (f *fixture) startLoginProxy(ca string) []string {
@@ -84,7 +106,12 @@ func (f *fixture) startLoginProxy(ca string) []string {
 		program, "-domain", f.tenant.Domain(), "-ca-cert", ca, "-listen", address,
 		"-credentials", f.file, "-local-secret-file", secret, "-only-login",
 	}}, address)
-	return []string{"LOGIN_PROXY=http://" + address, "LOCAL_SECRET=" + secret, "CLIENT_ID=" + f.app.ClientID}
+	made, err := os.ReadFile(secret)
+	require.NoError(f.t, err)
+	return []string{
+		"LOGIN_PROXY=http://" + address, "CLIENT_ID=" + f.app.ClientID,
+		"LOCAL_SECRET=" + secret, "SHOP_SECRET=" + strings.TrimSpace(string(made)),
+	}
 }
 
 // TestNodeByItself needs no packages.
@@ -205,16 +232,21 @@ class ByItself {
 }
 `
 
-// maven builds a recipe elsewhere, with a program in it that uses it by itself, and
-// gives the folder.
-func maven(t *testing.T, recipe, phase, byItself string) string {
+// maven builds a recipe elsewhere, with a program in it that uses it by itself, if any,
+// and without some files. It gives the folder.
+func maven(t *testing.T, recipe, phase, byItself string, without ...string) string {
 	t.Helper()
 	for _, program := range []string{"java", "javac", "keytool", "mvn"} {
 		need(t, program)
 	}
 	dir := filepath.Join(t.TempDir(), recipe) // target is to stay out of the repository
 	require.NoError(t, os.CopyFS(dir, os.DirFS(recipe)))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ByItself.java"), []byte(byItself), 0o600))
+	for _, file := range without {
+		require.NoError(t, os.Remove(filepath.Join(dir, file)))
+	}
+	if byItself != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "ByItself.java"), []byte(byItself), 0o600))
+	}
 	t.Log("building it as its pom.xml says")
 	run(t, dir, "mvn", "--batch-mode", "--quiet", "--no-transfer-progress", phase, "dependency:copy-dependencies")
 	jars, err := filepath.Glob(filepath.Join(dir, "target", "dependency", "*-*.jar"))
