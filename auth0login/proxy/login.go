@@ -47,7 +47,7 @@ func (p *Proxy) serveLogin(w *recorder, r *http.Request) {
 		refused.write(w)
 		return
 	}
-	wait := time.NewTimer(queueTime)
+	wait := time.NewTimer(p.patience)
 	defer wait.Stop()
 	select {
 	case p.logins <- struct{}{}:

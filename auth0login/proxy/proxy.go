@@ -71,6 +71,7 @@ type Proxy struct {
 	reverse           *httputil.ReverseProxy
 	upstream          *http.Transport
 	logins            chan struct{} // has room for those that wait for Auth0
+	patience          time.Duration // of those that wait for room
 	logger            *slog.Logger
 	version           string
 	counts            counts
@@ -103,7 +104,7 @@ func (a *application) learn(ctx context.Context) error {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		domain: c.Domain, publicURL: strings.TrimRight(c.PublicURL, "/"), onlyLogin: c.OnlyLogin,
-		logins: make(chan struct{}, maxLogins), logger: c.Logger, version: c.Version,
+		logins: make(chan struct{}, maxLogins), patience: queueTime, logger: c.Logger, version: c.Version,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
