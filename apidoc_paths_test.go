@@ -35,7 +35,6 @@ const (
 	apiEngineSecret = "documented-secret-of-the-engine"
 	apiShopSecret   = "documented-secret-of-the-shop"
 	apiPublicApp    = "3q0bYHktZ8nD1FxQ5cT9eSlR7gWi2OaM"
-	apiReaderApp    = "4r1cZIluA9oE2GyR6dU0fTmS8hXj3PbN"
 	apiFailingApp   = "5s2dAJmvB0pF3HzS7eV1gUnT9iYk4QcO"
 )
 
@@ -51,7 +50,7 @@ func apiTenant(t *testing.T) *testEnv {
 	env.auth0.add(exampleAppID, apiShopSecret).Name = "Shop"
 	public := env.auth0.add(apiPublicApp, "documented-secret-of-the-browser")
 	public.Name, public.AppType = "Browser", "spa"
-	for id, name := range map[string]string{apiReaderApp: "User reader", apiFailingApp: "Failing"} {
+	for id, name := range map[string]string{apiFailingApp: "Failing"} {
 		app := env.auth0.add(id, "documented-secret-of-"+id)
 		app.Name, app.AppType = name, "non_interactive"
 	}
@@ -109,10 +108,8 @@ func apiSections() []apiSection {
 		},
 		{Path: "status", Concrete: "status"},
 		{Path: "metrics", Concrete: "metrics"},
-		{Path: "token-roles/:name", Concrete: "token-roles/reader", Needs: [][]string{{fieldScopes}}},
+		{Path: "token-roles/:name", Concrete: "token-roles/reader"},
 		{Path: "token-roles", Concrete: "token-roles/"},
-		{Path: "tokens/:name", Concrete: "tokens/reader", Lease: 86400, Warnings: []string{
-			"Auth0 cannot revoke an access token: revoking the lease does not end it, it is valid until " + exampleDueAt,
-		}},
+		{Path: "tokens/:name", Concrete: "tokens/reader", Lease: 86400},
 	}
 }

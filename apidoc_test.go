@@ -281,7 +281,7 @@ func needed(group []string, name string, path *framework.Path) string {
 func typeName(schema *framework.FieldSchema) string {
 	name := map[framework.FieldType]string{
 		framework.TypeString: "string", framework.TypeInt: "integer", framework.TypeBool: "boolean",
-		framework.TypeDurationSecond: "duration", framework.TypeTime: "time", framework.TypeMap: "object",
+		framework.TypeDurationSecond: "duration", framework.TypeTime: "time", framework.TypeMap: "object", framework.TypeKVPairs: "object",
 		framework.TypeStringSlice: "list", framework.TypeCommaStringSlice: "list",
 	}[schema.Type]
 	if name == "" {
@@ -378,8 +378,7 @@ func TestExamplesOfTheAPIDocument(t *testing.T) {
 		}
 		for _, section := range sections {
 			if section.Path == "token-roles/:name" {
-				env.write("roles/user-reader", map[string]any{fieldClientID: apiReaderApp})
-				env.auth0.grantScopes("read:users", scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys)
+				env.auth0.grantScopes("read:orders", scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys)
 			}
 			if section.Path == "rotate-all" {
 				env.failingRole()
@@ -389,9 +388,7 @@ func TestExamplesOfTheAPIDocument(t *testing.T) {
 		for _, section := range sections {
 			run(section, logical.PatchOperation)
 		}
-		for _, name := range []string{"roles/failing", "roles/user-reader"} {
-			env.must(logical.DeleteOperation, name, nil)
-		}
+		env.must(logical.DeleteOperation, "roles/failing", nil)
 		for _, section := range slices.Backward(sections) {
 			run(section, logical.DeleteOperation)
 		}

@@ -26,7 +26,8 @@
 //	application.go     whether an application can be a role
 //	roles.go           making, changing and deleting roles
 //	roles_import.go    making many at once
-//	token_roles.go     Management API tokens with few scopes
+//	token_roles.go     access tokens for applications that hold no secret
+//	token_cache.go     the tokens that readers share
 //	storage.go         what is stored
 //	events.go          what those who listen are told
 //	backend.go         what all of these share
@@ -77,7 +78,9 @@ type managementAPI interface {
 	SetSecret(ctx context.Context, clientID, secret string) error
 	// Applications lists one page of the tenant's applications.
 	Applications(ctx context.Context, page, perPage int) (auth0.ApplicationPage, error)
-	// NewToken gets a Management API token with scopes, to hand it out.
+	// NewToken gets a Management API token with scopes, by the engine's own application.
+	// Token gets one for any API, by another application. They are handed out.
+	Token(ctx context.Context, r auth0.TokenRequest) (auth0.AccessToken, error)
 	NewToken(ctx context.Context, scopes []string) (auth0.AccessToken, error)
 	// EnableKey registers and enables a key of an application. RetireKey disables and
 	// removes one. They leave other keys alone.
@@ -113,7 +116,13 @@ type backend struct {
 	jitter func() float64
 
 	served *servedSets
-	drift  *driftWatch
+
+	tokenRoles *heldTokenRoles
+	tokens     *tokenCache
+	// logins maps a role to its *auth0login.Application, which gets its tokens.
+	logins sync.Map
+
+	drift *driftWatch
 	// due schedules the roles, the engine's own secret and the rotation of all roles:
 	// see attend.
 	due dueTimes

@@ -51,8 +51,12 @@ type fakeAuth0 struct {
 	every        []string // every secret that was ever set
 	made         int
 	honoursScope bool
-	deaf         bool     // requests go on after their context has ended
-	keys         []string // private keys by which the engine may log in
+	deaf         bool                 // requests go on after their context has ended
+	life         time.Duration        // of tokens; 0: they do not say
+	tokens       map[string]fakeToken // that were given
+	now          func() time.Time     // by the engine's clock
+	clock        func() time.Time     // the true one
+	keys         []string             // private keys by which the engine may log in
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
@@ -61,6 +65,7 @@ func newFakeAuth0() *fakeAuth0 {
 	f := &fakeAuth0{
 		scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
 		apps:   map[string]*auth0.Application{},
+		life:   24 * time.Hour, tokens: map[string]fakeToken{}, now: time.Now, clock: time.Now,
 	}
 	f.add(testAppID, testAppSecret)
 	f.add(testEngineID, testEngineSecret)
@@ -255,13 +260,43 @@ func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessTo
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "token")
-	f.made++
-	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d", f.made), Scopes: f.scopes, ExpiresAt: time.Now().Add(24 * time.Hour)}
-	f.every = append(f.every, token.Value)
+	token := f.issue(auth0.TokenRequest{ClientID: testEngineID})
 	if f.honoursScope && len(scopes) > 0 {
 		token.Scopes = slices.DeleteFunc(slices.Clone(f.scopes), func(s string) bool { return !slices.Contains(scopes, s) })
 	}
 	return token, f.grant
+}
+
+// issue makes a token. f.mu is held.
+func (f *fakeAuth0) issue(r auth0.TokenRequest) auth0.AccessToken {
+	f.made++
+	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d.", f.made), Scopes: f.scopes}
+	if f.life > 0 {
+		token.ExpiresAt = f.now().Add(f.life)
+	}
+	r.Secret = ""
+	f.every, f.tokens[token.Value] = append(f.every, token.Value), fakeToken{r, f.clock().Add(f.life)}
+	return token
+}
+
+// fakeToken is a token that was given: for what, and until when it is accepted.
+type fakeToken struct {
+	auth0.TokenRequest
+	until time.Time
+}
+
+// Token takes the present secret of an application, and grants the scopes of all.
+func (f *fakeAuth0) Token(ctx context.Context, r auth0.TokenRequest) (token auth0.AccessToken, err error) {
+	accepted := false
+	err = f.request(ctx, "app token", r.ClientID, func() {
+		if accepted = *f.apps[r.ClientID].ClientSecret == r.Secret; accepted {
+			token = f.issue(r)
+		}
+	})
+	if err == nil && !accepted {
+		err = refusal("token", 401, "access_denied", "Unauthorized")
+	}
+	return token, err
 }
 
 func (f *fakeAuth0) Applications(_ context.Context, page, perPage int) (auth0.ApplicationPage, error) {
@@ -454,7 +489,7 @@ func (h *hookedStorage) Put(ctx context.Context, entry *logical.StorageEntry) er
 }
 
 // stop ends the engine, and checks what has to hold whenever one ends: no
-// secret is in its log, and none in an event.
+// secret is in its log, none in an event, and no token in storage.
 func (env *testEnv) stop() {
 	env.b.Cleanup(context.Background())
 	env.noSecretIn("the log", env.log.String())
@@ -463,6 +498,19 @@ func (env *testEnv) stop() {
 		fmt.Fprintln(&events, event.Type, event.Event)
 	}
 	env.noSecretIn("an event", events.String())
+	env.noTokenInStorage()
+}
+
+func (env *testEnv) noTokenInStorage() {
+	keys, err := logical.CollectKeys(context.Background(), env.storage)
+	require.NoError(env.t, err)
+	for _, key := range keys {
+		entry, err := env.storage.Get(context.Background(), key)
+		require.NoError(env.t, err)
+		for token := range env.auth0.tokens {
+			require.NotContains(env.t, string(entry.Value), token, "a token is in storage")
+		}
+	}
 }
 
 // withoutJitter starts a fresh engine whose retries come at the same time always.

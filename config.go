@@ -117,6 +117,36 @@ func (c *configEntry) check() error {
 	return nil
 }
 
+// delayWarnings warn of a propagation_delay that is sent: of none, and of one that is
+// longer than before, which roles with close rotations may not have time for.
+func (b *backend) delayWarnings(ctx context.Context, storage logical.Storage, stored *configEntry, d *framework.FieldData) ([]string, error) {
+	delay, ok := sent[time.Duration](d, fieldPropagationDelay)
+	switch {
+	case !ok || (delay != 0 && (stored == nil || delay <= stored.PropagationDelay)):
+		return nil, nil
+	case delay == 0:
+		return []string{fieldPropagationDelay + "=0: after a rotation the previous secret is not served at all. " +
+			"Logins at servers of Auth0 that the new one has not reached yet are refused"}, nil
+	}
+	late := 0
+	gaps := map[string]time.Duration{} // by schedule: it takes milliseconds, and many roles have the same
+	_, _, err := b.eachRole(ctx, storage, func(_ string, set *servedSet) {
+		role := set.role
+		key := role.RotationPeriod.String() + " " + role.RotationSchedule
+		if _, known := gaps[key]; !known {
+			gaps[key] = role.shortestGap(b.now())
+		}
+		if gaps[key] < role.takes(delay) {
+			late++
+		}
+	})
+	if err != nil || late == 0 {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("rotations of roles (%d) take effect later than their schedules say, which have them closer than one takes with this %s",
+		late, fieldPropagationDelay)}, nil
+}
+
 // configFitsRoles refuses a configuration that contradicts the roles there are.
 func (b *backend) configFitsRoles(ctx context.Context, storage logical.Storage, stored, config *configEntry) error {
 	owner, _, err := owningRole(ctx, storage, config.ClientID)
@@ -186,6 +216,13 @@ func (c *configEntry) allowedApplications() []string {
 	return c.AllowedApplications
 }
 
+// connectsAs reports whether tokens that were got by c are those that another
+// configuration would get.
+func (c *configEntry) connectsAs(other *configEntry) bool {
+	return c.Domain == other.Domain && c.ClientID == other.ClientID && c.audience() == other.audience() && c.CACert == other.CACert &&
+		c.Rotation.IsCurrent(other.Rotation.Current())
+}
+
 // concernsConnection reports whether a write has to be verified with Auth0. Others
 // work while Auth0 is down, such as pausing rotation.
 func concernsConnection(sent map[string]any) bool {
@@ -253,6 +290,9 @@ func (b *backend) commitConfig(ctx context.Context, storage logical.Storage, sto
 	}
 	err := writeConfig(ctx, storage, config)
 	b.disconnect()
+	if stored == nil || !stored.connectsAs(config) {
+		b.tokens.drop(everyToken)
+	}
 	if err == nil {
 		_, err = b.connect(ctx, storage)
 	}

@@ -159,6 +159,14 @@ func (a *worldAPI) NewToken(ctx context.Context, scopes []string) (token auth0.A
 	return token, err
 }
 
+func (a *worldAPI) Token(ctx context.Context, r auth0.TokenRequest) (token auth0.AccessToken, err error) {
+	err = lost(a.world.pass("token", func() error {
+		token, err = a.managementAPI.Token(ctx, r)
+		return err
+	}))
+	return token, err
+}
+
 func (a *worldAPI) EnableKey(ctx context.Context, clientID, key, algorithm string) error {
 	return lost(a.world.pass("enable key", func() error { return a.managementAPI.EnableKey(ctx, clientID, key, algorithm) }))
 }

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
@@ -128,12 +127,7 @@ func TestEventOfAChangeAfterARestart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "12h"})
-		env.auth0.interfereWith(func(op, _ string, _ func()) error {
-			if op == "set" {
-				return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope")
-			}
-			return nil
-		})
+		env.refuses("set")
 		env.write("rotate-all", nil)
 		sleep(48 * time.Hour)
 		env.restart()

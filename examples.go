@@ -6,6 +6,7 @@ import "vault-plugin-secrets-auth0/internal/rotation"
 
 const (
 	exampleDomain   = "example.eu.auth0.com"
+	exampleAPI      = "https://api.example.com/"
 	exampleEngineID = "pYB5Cv8T1Z0eLrKg5mG9ZrQ0eYw3hJxN"
 	exampleAppID    = "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL"
 
@@ -59,6 +60,7 @@ var (
 		fieldConfigured: true, fieldRoles: 120, fieldPaused: 0, fieldPhases: map[string]any{string(rotation.Steady): 117, string(rotation.Staged): 2, string(rotation.Propagating): 1},
 		fieldDisableRotation: false, fieldOverdue: 1, fieldFailing: map[string]any{"shop": exampleFailure},
 		fieldDriftDetection: string(driftOn), fieldDrifted: map[string]any{}, fieldNextVaultRotation: exampleDueAt,
+		fieldTokens:       map[string]any{"issued": 27, "handed_out": 3110, "stale": 0, "refused": 2},
 		fieldServingSince: exampleImportedAt, fieldTokenExpires: exampleDueAt, fieldRateLimit: 50, fieldRateLimitLeft: 49,
 		fieldRateReset: exampleDueAt,
 	}
@@ -74,9 +76,12 @@ var (
 		}},
 		fieldDryRun: true,
 	}
-	exampleTokenRole = map[string]any{fieldScopes: []string{"read:users"}, fieldRole: "user-reader"}
-	exampleToken     = map[string]any{
-		fieldAccessToken: "...", fieldTokenType: "Bearer", fieldScopes: []string{"read:users"}, fieldExpiresAt: exampleDueAt,
-		fieldDomain: exampleDomain, fieldAudience: "https://" + exampleDomain + "/api/v2/",
+	exampleTokenRole = map[string]any{
+		fieldRole: "shop", fieldAudience: exampleAPI, fieldScopes: []string{"read:orders"}, fieldOrganization: "",
+		fieldMinTTL: 300, fieldShared: true, fieldMetadata: map[string]any{"region": "eu"},
+	}
+	exampleToken = map[string]any{
+		fieldAccessToken: "...", fieldTokenType: "Bearer", fieldScopes: []string{"read:orders"}, fieldExpiresAt: exampleDueAt,
+		fieldExpiresIn: 86400, fieldDomain: exampleDomain, fieldAudience: exampleAPI, fieldMetadata: map[string]any{"region": "eu"},
 	}
 )

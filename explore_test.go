@@ -74,6 +74,7 @@ func (s *steps) Again() {
 const circles = 1000
 
 func (s *steps) pass(d time.Duration) {
+	s.m.b.tokens.flights.Wait()
 	end := s.at.Add(d)
 	for atOnce := 0; atOnce < circles; atOnce++ {
 		key, at := s.nextDue()
@@ -113,6 +114,7 @@ func (s *steps) nextDue() (key string, at time.Time) {
 func (s *steps) boot() {
 	b := s.m.b
 	b.served, b.drift = newServedSets(b.now), newDriftWatch()
+	b.tokens, b.tokenRoles = newTokenCache(b.now), newHeldTokenRoles()
 	b.bulkNumber.Store(unknownBulkNumber)
 	b.connection.Store(nil)
 	s.times = map[string]time.Time{}
@@ -131,7 +133,8 @@ func nextMove() move {
 			instants = append(instants, at.Add(-time.Second), at)
 		}
 		for i := range m.roles {
-			instants = append(instants, m.roles[i].EarlierUntil)
+			until := m.roles[i].TokenUntil
+			instants = append(instants, m.roles[i].EarlierUntil, until.Add(-modelMinTTL), until.Add(-leastLeft-time.Second), until)
 			for _, h := range m.roles[i].Holders {
 				instants = append(instants, h.Expires.Add(-time.Second))
 			}
@@ -158,6 +161,9 @@ type memory struct {
 	every                  []string
 	served                 map[string]*servedSet
 	drift                  map[string]driftCheck
+	tokens                 map[tokenIdentity]tokenEntry
+	tokenRoles             map[string]*tokenRoleEntry
+	given                  map[string]fakeToken
 	bulkNumber             int64
 	crashIn                int
 	roles                  []modelRole
@@ -200,6 +206,7 @@ func (x *explorer) remember(parent *memory, move string) *memory {
 		parent: parent, move: move, at: x.at, invalidated: b.served.invalidated, since: b.served.servingSince, skew: x.ahead(),
 		times: maps.Clone(x.times), storage: map[string][]byte{}, apps: map[string]auth0.Application{}, made: x.auth0.made,
 		every: slices.Clip(x.auth0.every), served: maps.Clone(b.served.roles), drift: maps.Clone(b.drift.roles),
+		tokens: map[tokenIdentity]tokenEntry{}, tokenRoles: maps.Clone(b.tokenRoles.roles), given: maps.Clone(x.auth0.tokens),
 		bulkNumber: b.bulkNumber.Load(), roles: slices.Clone(x.roles), fault: x.fault, crashIn: x.world.left(),
 	}
 	if parent != nil {
@@ -213,6 +220,9 @@ func (x *explorer) remember(parent *memory, move string) *memory {
 	}
 	for id, app := range x.auth0.apps {
 		mem.apps[id] = *app
+	}
+	for id, e := range b.tokens.entries {
+		mem.tokens[id] = *e
 	}
 	return mem
 }
@@ -247,6 +257,13 @@ func (x *explorer) goBack(mem *memory) {
 	b.served.servingSince, b.served.invalidated, b.served.roles = mem.since, mem.invalidated, maps.Clone(mem.served)
 	b.drift = newDriftWatch()
 	b.drift.roles = maps.Clone(mem.drift)
+	b.tokens, b.tokenRoles = newTokenCache(b.now), newHeldTokenRoles()
+	for id, e := range mem.tokens {
+		b.tokens.entries[id] = &e
+	}
+	b.tokenRoles.roles = maps.Clone(mem.tokenRoles)
+	b.logins.Clear()
+	x.auth0.tokens = maps.Clone(mem.given)
 	b.bulkNumber.Store(mem.bulkNumber)
 	b.connection.Store(nil)
 	x.world.goOn(mem.crashIn)
@@ -282,6 +299,10 @@ func (x *explorer) hash(cron bool) [sha256.Size]byte {
 	for _, name := range slices.Sorted(maps.Keys(x.b.drift.roles)) {
 		write(name, inJSON(x.b.drift.roles[name].next.Add(-x.ahead())))
 	}
+	for id, e := range x.b.tokens.entries { // one at most in each explored world
+		write(id, inJSON(e.token.Value), inJSON(e.token.ExpiresAt.Add(-x.ahead())), e.failure != nil && x.engineNow().Sub(e.failedAt) < tokenPause)
+	}
+	write(len(x.b.tokenRoles.roles))
 	for _, key := range slices.Sorted(maps.Keys(x.times)) {
 		write(key, inJSON(x.times[key].Add(-x.ahead())))
 	}
@@ -308,7 +329,7 @@ func canonical(text string, now time.Time) string {
 			tokens[i+2] = ""
 		case token == "version" || token == "number":
 			tokens[i+1] = strings.TrimLeft(tokens[i+1], ":0123456789")
-		case len(token) == 64, strings.HasPrefix(token, "first-secret"), strings.HasPrefix(token, "foreign-secret"),
+		case len(token) == 64, strings.HasPrefix(token, "first-secret"), strings.HasPrefix(token, "token-number"), strings.HasPrefix(token, "foreign-secret"),
 			strings.HasPrefix(token, "made-by-auth0"), strings.HasPrefix(token, "engine-secret"):
 			if seen[token] == "" {
 				seen[token] = strconv.Itoa(len(seen))
@@ -376,6 +397,7 @@ type exploredWorld struct {
 	role                map[string]any // settings of the first roles
 	scopes              []string
 	cron                bool
+	tokens              bool // there is a token role for the first role
 	moves               []move
 }
 
@@ -417,6 +439,13 @@ func exploredWorlds() map[string]exploredWorld {
 			settingsMove("by vault", "roles/app0", map[string]any{fieldSecretSource: "vault"}),
 			settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"}), invalidateMove("config"),
 			requestMove(0), forceMove(0), deleteMove(0), createMove(0, nil), crashMove(1), crashMove(2), failoverMove(40 * time.Minute)})},
+		"tokens": {roles: 1, applications: 1, tokens: true, moves: with(crashes[:3], []move{
+			requestMove(0), forceMove(0), bulkMove(true), driftMove(0), tokenRoleMove(0), deleteTokenRoleMove(0), deleteMove(0), createMove(0, nil),
+			faultMove("limited"), timeMove(50 * time.Minute), failoverMove(0), failoverMove(50 * time.Minute),
+			invalidateMove(storageRoles + "app0"), invalidateMove(storageTokenRoles + "app0"),
+			settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
+		"tokens through rotations": {roles: 1, applications: 1, tokens: true, moves: []move{
+			nextMove(), readMove(), requestMove(0), forceMove(0), faultMove("lost"), faultMove(""), timeMove(50 * time.Minute)}},
 		"the engine's own secret": {config: map[string]any{fieldRotationPeriod: "1h"}, moves: with(crashes, failovers[:2], pause, []move{
 			rootMove(), faultMove("limited"), timeMove(time.Hour), settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
 	}
@@ -454,6 +483,10 @@ func exploreWorld(t *testing.T, world exploredWorld, limit int) exploration {
 	if world.scopes != nil {
 		x.auth0.grantScopes(world.scopes...)
 		x.write("config", map[string]any{fieldVerifyConnection: true})
+	}
+	if world.tokens {
+		tokenRoleMove(0).do(x.model)
+		readMove().do(x.model)
 	}
 	x.settle()
 	require.Empty(t, x.broken)

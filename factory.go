@@ -40,6 +40,8 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		newKey:     auth0.NewPrivateKey,
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
+		tokenRoles: newHeldTokenRoles(),
+		tokens:     newTokenCache(now),
 		drift:      newDriftWatch(),
 		readEvents: &readEvents{slots: make(chan struct{}, eventSlots)},
 		locks:      newKeyedLocks(),
@@ -187,11 +189,17 @@ func (e *pluginBackend) attend(ctx context.Context, key string) (next time.Time)
 
 // invalidate forgets an entry that another node has written.
 func (e *pluginBackend) invalidate(_ context.Context, key string) {
-	switch name, isRole := strings.CutPrefix(key, storageRoles); {
+	role, isRole := strings.CutPrefix(key, storageRoles)
+	tokenRole, isTokenRole := strings.CutPrefix(key, storageTokenRoles)
+	switch {
 	case isRole:
-		e.served.invalidate(name)
+		e.served.invalidate(role)
+		e.dropTokens(role)
+	case isTokenRole:
+		e.forgetTokenRole(tokenRole)
 	case key == storageConfig:
 		e.disconnect()
+		e.tokens.drop(everyToken)
 	case key == storageBulk:
 		e.bulkNumber.Store(unknownBulkNumber)
 	}
@@ -203,6 +211,7 @@ func (e *pluginBackend) clean(context.Context) {
 	time.AfterFunc(stopPatience, e.abandon)
 	e.index.Stop()
 	e.readEvents.work.Wait()
+	e.tokens.flights.Wait()
 	e.disconnect()
 }
 

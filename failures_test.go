@@ -269,7 +269,7 @@ func TestABulkRotationOfFormat1ConcernsNothingNewer(t *testing.T) {
 func TestABulkRotationThatHasJustBegunIsNotOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := manyRoles(t, 1)
-		env.failing("set", refusal("set", 403, auth0.CodeInsufficientScope, "no"))
+		env.refuses("set")
 		_, err := env.request(logical.UpdateOperation, "rotate/r0", map[string]any{fieldForce: true})
 		require.Error(t, err)
 		env.auth0.interfereWith(nil)
@@ -520,12 +520,7 @@ func (s *lyingDelete) Delete(ctx context.Context, key string) error {
 func TestARoleThatIsCalledOffDoesNotFailForEver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := driftEnv(t, map[string]any{fieldSecretSource: "auth0"})
-		env.auth0.interfereWith(func(op, _ string, _ func()) error {
-			if op == "rotate" {
-				return refusal(op, 403, auth0.CodeInsufficientScope, "no")
-			}
-			return nil
-		})
+		env.refuses("rotate")
 		env.write("rotate-all", nil)
 		sleep(time.Second)
 		env.must(logical.DeleteOperation, "rotate-all", nil)

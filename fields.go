@@ -107,7 +107,7 @@ const (
 	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out)."
 	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."
 	descStagedAt          = "When the next secret was staged."
-	descReadyAt           = "When the staged secret can be set in Auth0: by then every live lease has it."
+	descReadyAt           = "When the staged secret can be set in Auth0: by then every live lease has it. An attempt that was made before then, with force=true, and had no clear answer is repeated at retry_at."
 	descFallbackUntil     = "Until when the previous secret is served, too."
 	descLastVaultRotation = "When the current secret was set in Auth0, or imported."
 	descNextVaultRotation = "When the next rotation takes effect. Absent when none is planned."
@@ -173,6 +173,8 @@ func answered(settings fieldSchemas) fieldSchemas {
 			field.Type, field.Description = framework.TypeInt, setting.Description+" In seconds."
 		case framework.TypeCommaStringSlice:
 			field.Type = framework.TypeStringSlice
+		case framework.TypeKVPairs:
+			field.Type = framework.TypeMap
 		case framework.TypeBool:
 			field.Default = setting.Default
 		}

@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,17 @@ func TestARaisedMaximumOfTheMountCountsAtOnce(t *testing.T) {
 	assert.Equal(t, 2*time.Hour, lease())
 }
 
+// TestAMaximumThatVaultDoesNotTellIsNone: the SDK's client of the system view answers 0 for an
+// error. A lease that the mount caps must not become one of a second by that.
+func TestAMaximumThatVaultDoesNotTellIsNone(t *testing.T) {
+	env := configuredEnv(t)
+	env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "2h"})
+	env.system.MaxLeaseTTLVal = time.Hour
+	require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+	env.system.MaxLeaseTTLVal = 0
+	assert.Equal(t, time.Hour, env.must(logical.ReadOperation, "creds/app", nil).Secret.TTL)
+}
+
 func TestABadNameIsCalledThat(t *testing.T) {
 	env := configuredEnv(t)
 	for _, path := range []string{"roles/my shop", "roles/-shop", "roles/shop.", "roles/a/b", "token-roles/a:b", "rotate/a b", "creds/sh op", "static-creds/é", "tokens/+"} {
@@ -131,6 +143,19 @@ func TestABadNameIsCalledThat(t *testing.T) {
 	for _, path := range []string{"role/shop", "nothing", "config/shop", "status/shop"} {
 		_, err := env.request(logical.ReadOperation, path, nil)
 		assert.ErrorIs(t, err, logical.ErrUnsupportedPath, path)
+	}
+}
+
+// TestAListBelowAValidNameIsNoBadName: Vault adds the slash that a list ends in, and tools
+// that walk a mount take 404 for nothing there.
+func TestAListBelowAValidNameIsNoBadName(t *testing.T) {
+	env := configuredEnv(t)
+	for _, path := range []string{"roles/shop/", "creds/shop/", "rotate/shop/", "token-roles/shop/"} {
+		_, err := env.request(logical.ListOperation, path, nil)
+		assert.ErrorIs(t, err, logical.ErrUnsupportedPath, path)
+	}
+	for _, path := range []string{"roles/a/b", "roles/my shop/"} {
+		env.refused(400, "is not a name", logical.ListOperation, path, nil)
 	}
 }
 
@@ -168,6 +193,67 @@ func TestAScheduleThatIsCloserThanARotationTakesIsWarnedOf(t *testing.T) {
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldRotationPeriod: "15m1s"}), "ttl, propagation_delay and a second for the way of an answer")
 	scheduled := env.write("roles/app", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "*/15 * * * *"})
 	assert.Contains(t, strings.Join(scheduled.Warnings, "\n"), tooClose)
+	assert.Nil(t, env.write("roles/app", map[string]any{fieldDisableRotation: true}), "it was said when the schedule was sent")
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "auth0"}), "no lease is waited for")
 	assert.Nil(t, env.write("roles/app", map[string]any{fieldSecretSource: "vault", fieldRotationSchedule: ""}))
+}
+
+func TestNoTimeForPropagationIsWarnedOf(t *testing.T) {
+	env := configuredEnv(t)
+	resp := env.write("config", map[string]any{fieldPropagationDelay: 0})
+	require.NotNil(t, resp)
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "the previous secret is not served at all")
+	assert.Nil(t, env.write("config", map[string]any{fieldDisableRotation: true}), "it was said when it was sent")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: 1}))
+}
+
+// TestARaisedPropagationDelaySaysHowManyRolesItIsTooLongFor.
+func TestARaisedPropagationDelaySaysHowManyRolesItIsTooLongFor(t *testing.T) {
+	env := configuredEnv(t)
+	plans := []map[string]any{
+		{fieldRotationPeriod: "15m"}, {fieldRotationPeriod: "15m2s"}, {}, {fieldRotationSchedule: "*/15 * * * *"},
+		{fieldRotationSchedule: "*/15 * * * *", fieldSecretSource: "auth0"},
+	}
+	for i, plan := range plans {
+		id := fmt.Sprint("r", i)
+		env.auth0.add(id, "initial-secret-of-"+id)
+		env.write("roles/"+id, merged(map[string]any{fieldClientID: id, fieldTTL: "5m"}, plan))
+	}
+	resp := env.write("config", map[string]any{fieldPropagationDelay: "10m"})
+	require.NotNil(t, resp)
+	require.Len(t, resp.Warnings, 1)
+	assert.Contains(t, resp.Warnings[0], "rotations of roles (2) take effect later than their schedules say")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: "10m"}), "it is no longer than before")
+	assert.Nil(t, env.write("config", map[string]any{fieldPropagationDelay: "9m"}))
+}
+
+// TestARotationThatFailedSaysWhatHappensNext, whichever way it failed.
+func TestARotationThatFailedSaysWhatHappensNext(t *testing.T) {
+	for name, c := range map[string]struct {
+		source, op, readers string
+		status              int
+		err                 error
+	}{
+		"no clear answer":            {"vault", "set", "Readers get both secrets until then. ", 502, noAnswer("set")},
+		"the rate limit":             {"vault", "set", "Readers get both secrets until then. ", 429, limited("set")},
+		"no clear answer of Auth0's": {"auth0", "rotate", "", 502, noAnswer("rotate")},
+		"refused to Auth0's":         {"auth0", "rotate", "", 400, refusal("rotate", 403, auth0.CodeInsufficientScope, "no")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				env := minuteRole(t, map[string]any{fieldSecretSource: c.source})
+				env.failing(c.op, c.err)
+				_, err := env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
+				retried := env.read("roles/app")[fieldRetryAt].(string)
+				requireCoded(t, err, c.status, "It is tried again by itself at "+retried+" (retry_at). "+c.readers+"See roles/app")
+				secrets := env.read("static-creds/app")[fieldClientSecrets]
+				assert.Equal(t, c.readers != "", len(secrets.([]string)) == 2)
+				env.auth0.interfereWith(nil)
+				sleep(time.Hour)
+				assert.Equal(t, env.auth0.secret(testAppID), env.read("creds/app")[fieldClientSecret])
+				assert.Equal(t, 2, env.read("roles/app")[fieldVersion])
+			})
+		})
+	}
 }

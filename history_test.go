@@ -107,6 +107,9 @@ func (h *history) everything() []func() move {
 		func() move { return requestMove(h.any()) },
 		func() move { return forceMove(h.any()) },
 		func() move { return driftMove(h.any()) },
+		func() move { return tokenRoleMove(h.any()) },
+		func() move { return tokenRoleMove(h.any()) },
+		func() move { return deleteTokenRoleMove(h.any()) },
 		func() move { return bulkMove(h.random.IntN(3) == 0) },
 		callOffMove,
 		role("ttl", func() map[string]any { return map[string]any{fieldTTL: 10 + h.random.IntN(400)} }),
@@ -140,7 +143,7 @@ func (h *history) everything() []func() move {
 		func() move { return faultMove("") },
 		func() move { return faultMove("") },
 		func() move {
-			return invalidateMove([]string{storageConfig, storageBulk, storageRoles + "app0"}[h.random.IntN(3)])
+			return invalidateMove([]string{storageConfig, storageBulk, storageRoles + "app0", storageTokenRoles + "app0"}[h.random.IntN(4)])
 		},
 		rootMove,
 	}

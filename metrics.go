@@ -36,6 +36,8 @@ const (
 	metricCredentialReads    = "auth0_credential_reads_total"
 	metricTokensIssued       = "auth0_tokens_issued_total"
 	metricTokensHandedOut    = "auth0_tokens_handed_out_total"
+	metricTokensStale        = "auth0_tokens_stale_total"
+	metricTokensRefused      = "auth0_tokens_refused_total"
 	metricRequests           = "auth0_requests_total"
 )
 
@@ -71,16 +73,25 @@ var (
 // atomic addition.
 type counters struct {
 	reads, staticReads atomic.Uint64
-	tokens             atomic.Uint64 // handed out by tokens/
-	rotations          [len(rotatedNames)]atomic.Uint64
-	attempts           [len(rotatedNames)][len(outcomeNames)]atomic.Uint64
-	upstream           auth0.Counts
+	// tokens were handed out by tokens/, tokensStale of them for want of fresher ones.
+	// tokensRefused reads got none.
+	tokens, tokensStale, tokensRefused atomic.Uint64
+	rotations                          [len(rotatedNames)]atomic.Uint64
+	attempts                           [len(rotatedNames)][len(outcomeNames)]atomic.Uint64
+	upstream                           auth0.Counts
 }
 
 // attempted counts an attempt at Auth0.
 func (c *counters) attempted(of rotated, o rotation.Outcome) rotation.Outcome {
 	c.attempts[of][o.Result].Add(1)
 	return o
+}
+
+// tokenCounts are the counts of tokens for status.
+func (c *counters) tokenCounts() map[string]any {
+	return map[string]any{
+		"issued": c.upstream.Tokens(), "handed_out": c.tokens.Load(), "stale": c.tokensStale.Load(), "refused": c.tokensRefused.Load(),
+	}
 }
 
 // exposition collects metrics in Prometheus' text format.
@@ -202,5 +213,7 @@ func (e *exposition) counters(c *counters) {
 		number(c.reads.Load(), labelPath, "creds"), number(c.staticReads.Load(), labelPath, "static-creds"))
 	e.counter(metricTokensIssued, "Access tokens that Auth0 issued to the engine, for itself and to be handed out.", number(c.upstream.Tokens()))
 	e.counter(metricTokensHandedOut, "Access tokens that were handed out at tokens/.", number(c.tokens.Load()))
+	e.counter(metricTokensStale, "Those of them that were held already, because Auth0 gave no fresher one.", number(c.tokensStale.Load()))
+	e.counter(metricTokensRefused, "Reads of tokens/ that brought no token.", number(c.tokensRefused.Load()))
 	e.counter(metricRequests, "Requests to Auth0 by the class of the answer's status; 429 is the rate limit, none that there was no answer.", requests...)
 }

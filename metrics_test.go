@@ -55,6 +55,12 @@ func metricsOfStatus(status map[string]any) map[string]float64 {
 	for phase, number := range status[fieldPhases].(map[string]any) {
 		expected[metricRolesInPhase+"{"+phase+"}"] = float64(number.(int))
 	}
+	tokens := status[fieldTokens].(map[string]any)
+	for metric, field := range map[string]string{
+		metricTokensIssued: "issued", metricTokensHandedOut: "handed_out", metricTokensStale: "stale", metricTokensRefused: "refused",
+	} {
+		expected[metric] = float64(tokens[field].(uint64))
+	}
 	return expected
 }
 
@@ -118,22 +124,12 @@ func TestMetricsAreWhatHappens(t *testing.T) {
 			metricRotations + "{engine}": 1, metricAttempts + "{engine,accepted}": 1, metricRotations + "{role}": 1,
 		})
 
-		env.auth0.interfereWith(func(op, _ string, _ func()) error {
-			if op == "set" {
-				return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope")
-			}
-			return nil
-		})
+		env.refuses("set")
 		env.write("rotate/second", nil)
 		sleep(2 * time.Minute)
 		env.requireMetrics(map[string]float64{metricRolesFailing: 1, metricRolesOverdue: 1})
 		assert.Positive(t, env.metrics()[metricAttempts+"{role,refused}"])
-		env.auth0.interfereWith(func(op, _ string, _ func()) error {
-			if op == "set" {
-				return &auth0.Error{Class: auth0.Limited, Op: op, Status: 429, RetryAfter: time.Minute}
-			}
-			return nil
-		})
+		env.failing("set", &auth0.Error{Class: auth0.Limited, Op: "set", Status: 429, RetryAfter: time.Minute})
 		env.auth0.mu.Lock()
 		env.auth0.set("third", "by-somebody-else")
 		env.auth0.mu.Unlock()

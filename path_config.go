@@ -149,6 +149,11 @@ func (b *backend) configWrite(ctx context.Context, req *logical.Request, d *fram
 		warnings = append(warnings, "an attempt to rotate the engine's earlier credential had no clear answer, and its outcome is forgotten now: "+
 			"application "+stored.ClientID+" may have a secret that nobody knows")
 	}
+	more, err := b.delayWarnings(ctx, req.Storage, stored, d)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, more...)
 	if err := b.commitConfig(ctx, req.Storage, stored, config); err != nil {
 		return nil, err
 	}
@@ -175,6 +180,7 @@ func (b *backend) configDelete(ctx context.Context, req *logical.Request, _ *fra
 	config, unreadable := readConfig(ctx, req.Storage) // what cannot be read can be deleted
 	err = req.Storage.Delete(ctx, storageConfig)
 	b.disconnect() // a deletion that failed may have taken effect
+	b.tokens.drop(everyToken)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func leaseType(name string) *framework.Secret {
 }
 
 func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedNow(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 }
 
 func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedNow(ctx, req.Storage, d)
+	set, err := b.servedNow(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +119,7 @@ func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *
 }
 
 // servedNow returns what the named role serves now.
-func (b *backend) servedNow(ctx context.Context, storage logical.Storage, d *framework.FieldData) (*servedSet, error) {
-	name := d.Get(fieldName).(string)
+func (b *backend) servedNow(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
 	set, err := b.lookUp(ctx, storage, name)
 	switch {
 	case err != nil:

@@ -203,6 +203,27 @@ func TestAskingAgainEndsTheWaitAfterAFailure(t *testing.T) {
 	})
 }
 
+// TestForcedTwiceAReaderHoldsWhatAnyServerOfAuth0Accepts, until all of them accept the
+// last one; also after a restart.
+func TestForcedTwiceAReaderHoldsWhatAnyServerOfAuth0Accepts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := minuteRole(t, nil)
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		second := env.auth0.secret(testAppID)
+		sleep(defaultPropagationDelay - 10*time.Second)
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		third := env.auth0.secret(testAppID)
+		all := []string{third, second, testAppSecret}
+		assert.Equal(t, all, env.read("creds/app")[fieldClientSecrets])
+		env.restart()
+		assert.Equal(t, all, env.read("creds/app")[fieldClientSecrets])
+		sleep(defaultPropagationDelay - time.Second)
+		assert.Equal(t, all, env.read("creds/app")[fieldClientSecrets])
+		sleep(2 * time.Second)
+		assert.Equal(t, []string{third}, env.read("creds/app")[fieldClientSecrets])
+	})
+}
+
 func TestRateLimitIsWaitedOut(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)

@@ -25,6 +25,7 @@ const (
 	fieldOverdue       = "overdue"
 	fieldFailing       = "failing"
 	fieldDrifted       = "drifted"
+	fieldTokens        = "tokens"
 	fieldServingSince  = "serving_since"
 	fieldTokenExpires  = "management_token_expires_at"
 	fieldRateLimit     = "rate_limit"
@@ -39,6 +40,7 @@ const (
 	descFailing       = "Of each role whose last attempt at Auth0 failed, the rate limit aside: last_error, failures and retry_at."
 	descNextOfAll     = "When the next rotation of any role takes effect. Absent when none is planned."
 	descDrifted       = "Of each role whose present secret was set outside Vault: when it was found."
+	descTokens        = "Access tokens since this process began: issued by Auth0 (the engine's own included), handed_out at tokens/, stale (those of them that were held already, because Auth0 gave no fresher one), and refused (reads of tokens/ that brought none)."
 	descServingSince  = "When this process began to serve the mount. Staged rotations wait a whole ttl from then."
 	descTokenExpires  = "When the Management API token at hand expires. Absent when there is none."
 	descRateLimit     = "The Management API's rate limit as last seen. Absent when none was."
@@ -62,6 +64,7 @@ func (b *backend) pathStatus() []*framework.Path {
 				fieldDrifted:           required(mapField(descDrifted)),
 				fieldNextVaultRotation: timeField(descNextOfAll),
 				fieldDisableRotation:   required(boolField(descDisableMount, false)),
+				fieldTokens:            required(mapField(descTokens)),
 				fieldServingSince:      required(timeField(descServingSince)),
 				fieldTokenExpires:      timeField(descTokenExpires),
 				fieldRateLimit:         intField(descRateLimit),

@@ -83,7 +83,7 @@ func TestPasswordPolicyMakesTheNextSecret(t *testing.T) {
 		env := configuredEnv(t)
 		env.system.SetPasswordPolicy("ours", func() (string, error) { return "made-by-our-policy-made-by-our-policy", nil })
 		role := map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldPasswordPolicy: "missing"}
-		env.refused(400, `password policy "missing" makes no secret`, logical.UpdateOperation, "roles/app", role)
+		env.refused(400, `: there must be one at sys/policies/password/missing, of at least 32 characters`, logical.UpdateOperation, "roles/app", role)
 		env.system.SetPasswordPolicy("short", func() (string, error) { return strings.Repeat("é", 31), nil })
 		role[fieldPasswordPolicy] = "short"
 		env.refused(400, `password policy "short" makes secrets of 31 characters that could be guessed: it has to make at least 32`,

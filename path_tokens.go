@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -10,14 +11,15 @@ import (
 )
 
 const (
-	pathTokensSynopsis    = "Get a Management API access token, with a lease."
+	pathTokensSynopsis    = "Get an access token, with a lease."
 	pathTokensDescription = `
-Gets a new access token from Auth0 with the scopes of the token role. Its lease
-lasts as long as the token, at most as long as the mount allows, and cannot be
-renewed: read again.
+Answers with an access token for the token role's API. Readers share one, unless
+the token role says otherwise. It is good for min_ttl at least. While Auth0
+cannot be reached, it may be good for as little as 30 s, and a warning says why.
 
-Auth0 cannot revoke an access token: revoking the lease only makes Vault forget
-it, and the token stays valid until expires_at.`
+Its lease lasts as long as the token, at most as long as the mount allows, and
+cannot be renewed: read again. Auth0 cannot revoke an access token: revoking the
+lease only makes Vault forget it, and the token stays valid until expires_at.`
 
 	// secretTypeToken is the type of the leases of tokens/.
 	secretTypeToken = "auth0_management_token"
@@ -25,12 +27,14 @@ it, and the token stays valid until expires_at.`
 	fieldAccessToken = "access_token"
 	fieldTokenType   = "token_type"
 	fieldExpiresAt   = "expires_at"
+	fieldExpiresIn   = "expires_in"
 
 	descAccessToken = "The access token: to be sent as Authorization: Bearer."
 	descTokenType   = "Always Bearer."
-	descTokenScopes = "Scopes of the token: those of the token role."
-	descExpiresAt   = "When the token expires. Until then it is valid, whatever becomes of its lease."
-	descTokenAud    = "Base URL of the Management API, which is the token's audience."
+	descTokenScopes = "Scopes of the token. Where Auth0 does not say, those that were asked for."
+	descExpiresAt   = "When the token expires. Until then it is valid, whatever becomes of its lease. Absent where Auth0 does not say."
+	descExpiresIn   = "Seconds until the token expires. Absent where Auth0 does not say."
+	descTokenAud    = "Identifier of the API that the token is for."
 
 	// unknownLifetime is the lease of a token that does not say how long it lives.
 	unknownLifetime = 5 * time.Minute
@@ -39,7 +43,7 @@ it, and the token stays valid until expires_at.`
 func (b *backend) pathTokens() []*framework.Path {
 	return []*framework.Path{{
 		Pattern:      "tokens/" + framework.GenericNameRegex(fieldName) + "$",
-		DisplayAttrs: namedVerb("get", "management-token"),
+		DisplayAttrs: namedVerb("get", "token"),
 		Fields:       fieldSchemas{fieldName: stringField(descTokenRoleName)},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: readsActive(b.tokenRead, pathTokensSynopsis, answersWith(fieldSchemas{
@@ -47,8 +51,10 @@ func (b *backend) pathTokens() []*framework.Path {
 				fieldTokenType:   required(stringField(descTokenType)),
 				fieldScopes:      required(listField(descTokenScopes)),
 				fieldExpiresAt:   timeField(descExpiresAt),
+				fieldExpiresIn:   intField(descExpiresIn),
 				fieldDomain:      required(stringField(descDomain)),
 				fieldAudience:    required(stringField(descTokenAud)),
+				fieldMetadata:    required(mapField(descMetadata)),
 			}, exampleToken)),
 		},
 		HelpSynopsis:    pathTokensSynopsis,
@@ -58,38 +64,39 @@ func (b *backend) pathTokens() []*framework.Path {
 
 func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name := d.Get(fieldName).(string)
-	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+name)
+	role, err := b.tokenRoles.get(ctx, req.Storage, name)
 	if err != nil {
 		return nil, err
-	}
-	if role == nil {
-		return nil, unknownTokenRole(name)
 	}
 	conn, err := b.connect(ctx, req.Storage)
 	if err != nil {
 		return nil, err
 	}
-	token, err := b.newToken(ctx, req.Storage, conn, role)
+	token, err := b.token(ctx, req.Storage, conn, name, role)
 	if err != nil {
+		b.counters.tokensRefused.Add(1)
 		return nil, err
 	}
-	if err := fitsTokenRole(role, token); err != nil {
-		return nil, err
+	scopes := token.Scopes
+	if scopes == nil { // RFC 6749: they are those that were asked for
+		scopes = role.Scopes
 	}
 	data := map[string]any{
-		fieldAccessToken: token.Value, fieldTokenType: "Bearer", fieldScopes: token.Scopes,
-		fieldDomain: conn.config.Domain, fieldAudience: conn.config.audience(),
+		fieldAccessToken: token.Value, fieldTokenType: "Bearer", fieldScopes: scopes, fieldMetadata: role.Metadata,
+		fieldDomain: conn.config.Domain, fieldAudience: cmp.Or(role.Audience, conn.config.audience()),
 	}
-	lease, until := unknownLifetime, "it expires"
+	lease := unknownLifetime
 	if !token.ExpiresAt.IsZero() {
 		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
-		until = inRFC3339(token.ExpiresAt)
-		data[fieldExpiresAt] = until
+		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
 	}
 	resp := b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.tokens.Add(1)
-	b.readEvent(ctx, eventTokenCreate, req.Path, fieldScopes, strings.Join(token.Scopes, " "))
-	resp.AddWarning("Auth0 cannot revoke an access token: revoking the lease does not end it, it is valid until " + until)
+	if token.Stale != nil {
+		b.counters.tokensStale.Add(1)
+		resp.AddWarning("there is no fresher token than this one, which was held: " + token.Stale.Error())
+	}
+	b.readEvent(ctx, eventTokenCreate, req.Path, fieldScopes, strings.Join(scopes, " "))
 	return resp, nil
 }

@@ -32,6 +32,11 @@ func (env *testEnv) failing(op string, err error) {
 	})
 }
 
+// refuses has Auth0 refuse an operation for want of a scope.
+func (env *testEnv) refuses(op string) {
+	env.failing(op, refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope"))
+}
+
 // losesAnswers has the next requests of a kind take effect, and their answers get lost.
 func (env *testEnv) losesAnswers(op string, times int64) {
 	var lost atomic.Int64
@@ -245,7 +250,7 @@ func TestARequestDoesNotWaitForTheNextWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: 60, fieldRotationSchedule: "0 3 1 * *", fieldRotationWindow: 3600})
-		env.failing("set", refusal("set secret", 403, auth0.CodeInsufficientScope, "no"))
+		env.refuses("set")
 		sleep(time.Until(time.Date(2000, 2, 1, 8, 0, 0, 0, time.UTC)))
 		env.auth0.interfereWith(nil)
 		env.write("rotate/app", nil)
@@ -366,6 +371,7 @@ func TestOneUnreadableRoleHidesNoOther(t *testing.T) {
 				assert.Equal(t, 2, progress[fieldDone])
 				assert.Contains(t, progress[fieldFailedRoles], "r0")
 				env.must(logical.DeleteOperation, "roles/r0", nil)
+				assert.Equal(t, 1, env.eventCount(eventRoleDelete))
 				sleep(time.Minute)
 				assert.Contains(t, env.read("rotate-all"), fieldFinishedAt)
 				env.write("roles/again", map[string]any{fieldClientID: "r0", fieldTTL: 60})
@@ -418,7 +424,7 @@ func TestDeletingSaysIfAuth0MayHaveTheNextSecret(t *testing.T) {
 func TestARefusedForceSaysWhatItLeavesBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
-		env.failing("set", refusal("set secret", 403, auth0.CodeInsufficientScope, "Insufficient scope"))
+		env.refuses("set")
 		env.refused(400, "The next secret stays staged, and is set at "+inRFC3339(time.Now().Add(time.Minute+rotation.HandOutMargin)),
 			logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: true})
 	})

@@ -40,19 +40,32 @@ func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now t
 	return r.check(2*r.TTL, " (twice the "+fieldTTL+"), or a rotation would be due before the last one is through", now)
 }
 
-// tooClose warns of a schedule by which a rotation is due before the last one is
-// through: a rotation waits until the last one has propagated, then for leases.
-func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
-	takes := propagation
+// takes is how long one rotation takes: it waits until the last one has propagated,
+// then for leases.
+func (r *roleEntry) takes(propagation time.Duration) time.Duration {
 	if r.SecretSource == rotation.Vault {
-		takes += r.TTL + rotation.HandOutMargin
+		return propagation + r.TTL + rotation.HandOutMargin
 	}
-	gap := r.shortestGap(now)
+	return propagation
+}
+
+// tooClose warns of a schedule by which a rotation is due before the last one is
+// through.
+func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string {
+	takes, gap := r.takes(propagation), r.shortestGap(now)
 	if gap >= takes {
 		return nil
 	}
 	return []string{fmt.Sprintf("rotations take effect later than the schedule says: it has them %s apart, and one takes %s (%s, and %s where it is waited for)",
 		gap, takes, fieldPropagationDelay, fieldTTL)}
+}
+
+// plannedBy says whether a request sends anything on which tooClose depends.
+func plannedBy(d *framework.FieldData) bool {
+	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
+		_, ok := d.GetOk(field)
+		return ok
+	})
 }
 
 // newRoleEntry returns a role with default settings.
@@ -329,7 +342,9 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 	if err != nil {
 		return nil, err
 	}
-	warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
+	if plannedBy(d) {
+		warnings = append(warnings, entry.tooClose(mount.PropagationDelay, b.now())...)
+	}
 	if err := b.save(ctx, role, &entry); err != nil {
 		return nil, err
 	}
@@ -360,6 +375,8 @@ func (b *backend) deleteRole(ctx context.Context, role *ownedRole) error {
 // forgetRole drops a deleted role from memory.
 func (b *backend) forgetRole(name string) {
 	b.served.forget(name)
+	b.dropTokens(name)
+	b.logins.Delete(name)
 	b.drift.forget(name)
 	b.due.Forget(name)
 	b.due.Set(dueBulk, b.now().Add(bulkPause)) // it may have been the last that was left
@@ -377,6 +394,11 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 		return err
 	}
 	b.forgetRole(name)
+	b.event(ctx, eventRoleDelete, rolesPrefix+name,
+		logical.EventMetadataDataPath, "creds/"+name,
+		logical.EventMetadataModified, "true",
+		fieldName, name,
+	)
 	return nil
 }
 

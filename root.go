@@ -104,6 +104,7 @@ func (t *rootTarget) Save(ctx context.Context, s rotation.State) error {
 	}
 	if after.Version != before.Version {
 		t.b.counters.rotations[rotatedEngine].Add(1)
+		t.b.dropTokens("")
 		t.b.Logger().Info("the engine's own secret is a new one", "version", after.Version)
 		t.b.event(ctx, eventRootRotate, pathRotateRootName, logical.EventMetadataModified, "true")
 	}

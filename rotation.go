@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hashicorp/vault/sdk/logical"
+	"google.golang.org/grpc/status"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -118,8 +119,8 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	}
 	after := role.view(mount, b.now())
 	found := !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt
-	if after.Version != before.Version && !found {
-		b.counters.rotations[rotatedRole].Add(1)
+	if after.Version != before.Version {
+		b.renewed(role, found, before.Forced)
 	}
 	if before.Phase != after.Phase || before.Version != after.Version {
 		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
@@ -127,9 +128,6 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	failed := after.LastError != "" && (after.RetryAt != before.RetryAt || after.Failures != before.Failures)
 	if failed {
 		b.Logger().Warn("rotation failed", "role", role.name, "version", after.Version, "error", after.LastError)
-	}
-	if number := b.bulkNumber.Load(); number > 0 && after.Version != before.Version && next.Carries(int(number)) {
-		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
 	switch {
 	case found: // has an event of its own
@@ -141,6 +139,20 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 		b.roleEvent(ctx, eventRotateFail, role)
 	}
 	return nil
+}
+
+// renewed does what follows when a role's secret is a new one. found: somebody else has
+// set it.
+func (b *backend) renewed(role *ownedRole, found, forced bool) {
+	if !found {
+		b.counters.rotations[rotatedRole].Add(1)
+	}
+	if found || forced {
+		b.dropTokens(role.name)
+	}
+	if number := b.bulkNumber.Load(); number > 0 && role.entry.Rotation.Carries(int(number)) {
+		b.due.Set(dueBulk, b.now().Add(bulkPause))
+	}
 }
 
 // view is the role's rotation as seen now.
@@ -279,7 +291,8 @@ func (b *backend) generateSecret(ctx context.Context, role *roleEntry) (rotation
 	if role.PasswordPolicy != "" {
 		password, err := b.System().GeneratePasswordFromPolicy(ctx, role.PasswordPolicy)
 		if err != nil {
-			return "", badRequest("password policy %q makes no secret: %s", role.PasswordPolicy, err)
+			return "", badRequest("password policy %q makes no secret (%s): there must be one at sys/policies/password/%s, of at least %d characters",
+				role.PasswordPolicy, status.Convert(err).Message(), role.PasswordPolicy, minSecretLength)
 		}
 		if length := utf8.RuneCountInString(password); length < minSecretLength || !utf8.ValidString(password) {
 			return "", shortPolicyError{badRequest("password policy %q makes secrets of %d characters that could be guessed: it has to make at least %d, of text",
@@ -377,13 +390,21 @@ func (b *backend) attendRoles(ctx context.Context, storage logical.Storage) (nex
 // requestRotation starts a rotation, or forces the one under way.
 func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rotation.Ask) error {
 	_, err := b.advance(ctx, role, ask)
-	if err == nil || !ask.Force {
+	if err == nil {
+		return nil
+	}
+	view := role.view(b.mountInMemory(), b.now())
+	switch {
+	case ask.Force && view.Phase == rotation.Staged && !view.Forced:
+		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
+	case view.RetryAt.IsZero():
 		return err
 	}
-	if view := role.view(b.mountInMemory(), b.now()); view.Phase == rotation.Staged && !view.Forced {
-		return fmt.Errorf("%w. The next secret stays staged, and is set at %s without force", err, inRFC3339(view.ReadyAt))
+	holders := ""
+	if view.Phase == rotation.Staged {
+		holders = " Readers get both secrets until then."
 	}
-	return err
+	return fmt.Errorf("%w. It is tried again by itself at %s (%s).%s See %s%s", err, inRFC3339(view.RetryAt), fieldRetryAt, holders, rolesPrefix, role.name)
 }
 
 // roleEvent sends an event about a role. modified: the served secrets changed since

@@ -12,8 +12,12 @@ import (
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
-// maxRotationPeriod is the longest period that is accepted.
-const maxRotationPeriod = 10 * 365 * 24 * time.Hour
+// maxRotationPeriod is the longest period that is accepted, and minRotationWindow the
+// shortest window, as in Vault's own engines.
+const (
+	maxRotationPeriod = 10 * 365 * 24 * time.Hour
+	minRotationWindow = time.Hour
+)
 
 // rotationPlan is when a role's secret or the engine's own rotates by itself. It is
 // part of their stored entries.
@@ -101,13 +105,10 @@ func (p *rotationPlan) check(apart time.Duration, why string, now time.Time) err
 		return badRequest("%s must be at most %s", fieldRotationWindow, maxRotationPeriod)
 	case p.RotationPeriod != 0 && p.RotationPeriod < apart:
 		return badRequest("%s %s is too short: it must be 0, or at least %s%s", fieldRotationPeriod, p.RotationPeriod, apart, why)
+	case p.RotationWindow != 0 && p.RotationWindow < minRotationWindow:
+		return badRequest("%s %s is too short: send at least 1h, or 0 for no limit", fieldRotationWindow, p.RotationWindow)
 	case p.schedule == nil:
 		return nil
-	}
-	if p.RotationWindow != 0 {
-		if err := cron.DefaultScheduler.ValidateRotationWindow(int(inSeconds(p.RotationWindow))); err != nil {
-			return badRequest("%s: %s", fieldRotationWindow, err)
-		}
 	}
 	if p.schedule.Next(now).IsZero() {
 		return badRequest("%s %q is never due: there is no such day", fieldRotationSchedule, p.RotationSchedule)

@@ -62,7 +62,7 @@ func TestScheduleIsJudgedOnWhatIsStored(t *testing.T) {
 		write("is no cron expression", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "0 0 3 * * *"})
 		env.write("roles/app", map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "0 3 * * *", fieldRotationWindow: "2h"})
 		write("exclude each other", map[string]any{fieldRotationPeriod: "1h"})
-		write("must be 3600 seconds or more", map[string]any{fieldRotationWindow: 60})
+		write("rotation_window 5m0s is too short: send at least 1h, or 0 for no limit", map[string]any{fieldRotationWindow: "5m"})
 		write("has rotations 1m0s apart", map[string]any{fieldRotationSchedule: "* * * * *", fieldTTL: 60})
 		write("is never due", map[string]any{fieldRotationSchedule: "0 0 30 2 *"})
 		write("has rotations 24h0m0s apart", map[string]any{fieldTTL: "13h"})

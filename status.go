@@ -25,7 +25,7 @@ func (b *backend) status(ctx context.Context, storage logical.Storage) (map[stri
 		fieldConfigured: count.mount.Configured, fieldDisableRotation: count.mount.Paused,
 		fieldServingSince: inRFC3339(b.served.servingSince), fieldDriftDetection: string(b.driftDetection()),
 		fieldRoles: count.total, fieldPhases: phases, fieldPaused: count.paused, fieldOverdue: count.overdue,
-		fieldFailing: count.failing, fieldDrifted: count.drifted,
+		fieldFailing: count.failing, fieldDrifted: count.drifted, fieldTokens: b.counters.tokenCounts(),
 	}
 	putTimes(data, map[string]time.Time{fieldNextVaultRotation: count.next})
 	if conn := b.connection.Load(); conn != nil {

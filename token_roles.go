@@ -1,43 +1,134 @@
 package auth0secrets
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 )
 
-// storageTokenRoles is where token roles are stored. They hold no secrets.
+// storageTokenRoles is where token roles are stored. They hold no secrets, and no tokens.
 //
-//	token-role/<name>  {"format":1,"scopes":["read:users"],"role":"user-reader"}
+//	token-role/<name>  {"format":2,"role":"shop","audience":"https://api.example.com/","scopes":["read:orders"]}
 const storageTokenRoles = "token-role/"
-
-// tokenRoleEntry is a stored token role.
-type tokenRoleEntry struct {
-	storedFormat
-	Scopes []string `json:"scopes"`
-	Role   string   `json:"role,omitempty"` // by whose application tokens are got; "": the engine's own
-}
 
 // scopePattern is a scope by RFC 6749.
 var scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 
-// checkTokenRole refuses a token role for which Auth0 would not grant a token.
-func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, role *tokenRoleEntry) (warnings []string, err error) {
-	if len(role.Scopes) == 0 {
-		return nil, badRequest("%s is missing: those that the tokens are to carry, such as read:users", fieldScopes)
+const (
+	// defaultMinTTL is for how long a token that is handed out is good at least.
+	defaultMinTTL = 5 * time.Minute
+	// leastMinTTL is the least that min_ttl can be.
+	leastMinTTL = leastLeft
+)
+
+// tokenRoleEntry is a stored token role.
+type tokenRoleEntry struct {
+	storedFormat
+	Scopes       []string          `json:"scopes"`
+	Role         string            `json:"role,omitempty"`         // by whose application tokens are got; "": the engine's own
+	Audience     string            `json:"audience,omitempty"`     // "": the Management API
+	Organization string            `json:"organization,omitempty"` // its ID or name
+	MinTTL       time.Duration     `json:"min_ttl,omitempty"`      // 0: the default
+	Unshared     bool              `json:"unshared,omitempty"`     // each reader gets a token of its own
+	Metadata     map[string]string `json:"metadata,omitempty"`
+}
+
+func (r *tokenRoleEntry) minTTL() time.Duration { return cmp.Or(r.MinTTL, defaultMinTTL) }
+
+// management reports whether the tokens are for the Management API.
+func (r *tokenRoleEntry) management(config *configEntry) bool {
+	return r.Audience == "" || r.Audience == config.audience()
+}
+
+// change changes a token role's settings by what a request sent.
+func (r *tokenRoleEntry) change(d *framework.FieldData) {
+	take(d, fieldScopes, &r.Scopes)
+	for field, target := range map[string]*string{fieldRole: &r.Role, fieldAudience: &r.Audience, fieldOrganization: &r.Organization} {
+		take(d, field, target)
 	}
-	for _, scope := range role.Scopes {
+	take(d, fieldMinTTL, &r.MinTTL)
+	take(d, fieldMetadata, &r.Metadata)
+	if shared, ok := sent[bool](d, fieldShared); ok {
+		r.Unshared = !shared
+	}
+}
+
+// check refuses settings that cannot work. It asks nobody.
+func (r *tokenRoleEntry) check(config *configEntry) error {
+	for _, scope := range r.Scopes {
 		if !scopePattern.MatchString(scope) {
-			return nil, badRequest("%q is not a scope: give them as a list, or separated by commas", scope)
+			return badRequest("%q is not a scope: give them as a list, or separated by commas", scope)
 		}
 	}
-	conn, err := b.connect(ctx, storage)
-	if err != nil {
+	switch {
+	case r.management(config) && len(r.Scopes) == 0:
+		return badRequest("%s is missing: those that the tokens for the Management API are to carry, such as read:users. "+
+			"For tokens for another API send its %s", fieldScopes, fieldAudience)
+	case !r.management(config) && r.Role == "":
+		return badRequest("%s is missing: the engine's own application gets tokens for the Management API only. "+
+			"Make a role of the application that may use %q, and name it", fieldRole, r.Audience)
+	case r.Organization != "" && r.Role == "":
+		return badRequest("%s is only for use with %s", fieldOrganization, fieldRole)
+	case r.minTTL() < leastMinTTL:
+		return badRequest("%s must be at least %s", fieldMinTTL, leastMinTTL)
+	}
+	return nil
+}
+
+// heldTokenRoles keeps token roles in memory, so that reads of tokens need no storage.
+type heldTokenRoles struct {
+	mu      sync.RWMutex
+	roles   map[string]*tokenRoleEntry // they never change
+	changes int
+}
+
+func newHeldTokenRoles() *heldTokenRoles { return &heldTokenRoles{roles: map[string]*tokenRoleEntry{}} }
+
+// get returns a token role, and loads it if need be.
+func (h *heldTokenRoles) get(ctx context.Context, storage logical.Storage, name string) (*tokenRoleEntry, error) {
+	h.mu.RLock()
+	role, before := h.roles[name], h.changes
+	h.mu.RUnlock()
+	if role != nil {
+		return role, nil
+	}
+	role, err := readEntry[tokenRoleEntry](ctx, storage, storageTokenRoles+name)
+	switch {
+	case err != nil:
+		return nil, err
+	case role == nil:
+		return nil, unknownTokenRole(name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.changes == before { // else what was loaded may be out of date
+		h.roles[name] = role
+	}
+	return role, nil
+}
+
+// forget drops a token role that may have changed in storage.
+func (h *heldTokenRoles) forget(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changes++
+	delete(h.roles, name)
+}
+
+// checkTokenRole refuses a token role for which Auth0 would not grant a token: it gets
+// one.
+func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (warnings []string, err error) {
+	if err := role.check(conn.config); err != nil {
 		return nil, err
 	}
 	token, err := b.newToken(ctx, storage, conn, role)
@@ -47,31 +138,111 @@ func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, r
 	if err := lacksScopes(role, token); err != nil {
 		return nil, err
 	}
-	if err := fitsTokenRole(role, token); err != nil {
+	if life := token.ExpiresAt.Sub(b.now()).Round(time.Second); !token.ExpiresAt.IsZero() && role.minTTL() > life/2 {
+		return nil, badRequest("%s %s is more than half of the life of a token of this API, %s: lower it, or have Auth0 give a longer one",
+			fieldMinTTL, role.minTTL(), life)
+	}
+	if err := fitsTokenRole(conn.config, role, token); err != nil {
 		warnings = append(warnings, "it is stored, but as things are now no token can be handed out: "+err.Error())
 	}
 	return warnings, nil
 }
 
+// token returns a token of a token role, to hand it out.
+func (b *backend) token(ctx context.Context, storage logical.Storage, conn *connection, name string, role *tokenRoleEntry) (heldToken, error) {
+	id, err := b.tokenIdentity(ctx, storage, conn.config, name, role)
+	if err != nil {
+		return heldToken{}, err
+	}
+	fetch := func(ctx context.Context) (token auth0.AccessToken, err error) {
+		defer b.caught(func(failure error) { err = failure }, "fetch of a token")
+		ctx, done := b.detached(ctx, upstreamPatience)
+		defer done()
+		if token, err = b.newToken(ctx, storage, conn, role); err == nil {
+			err = fitsTokenRole(conn.config, role, token)
+		}
+		return token, err
+	}
+	if role.Unshared {
+		token, err := fetch(ctx)
+		return heldToken{AccessToken: token}, err
+	}
+	return b.tokens.get(ctx, id, role.minTTL(), fetch)
+}
+
+// tokenIdentity returns what makes the tokens of a token role.
+func (b *backend) tokenIdentity(
+	ctx context.Context, storage logical.Storage, config *configEntry, name string, role *tokenRoleEntry,
+) (tokenIdentity, error) {
+	id := tokenIdentity{
+		TokenRole: name, Domain: config.Domain, Role: role.Role, ClientID: config.ClientID, Audience: cmp.Or(role.Audience, config.audience()),
+		Scopes: strings.Join(role.Scopes, " "), Organization: role.Organization,
+	}
+	if role.Role != "" {
+		set, err := b.lookUp(ctx, storage, role.Role)
+		if err != nil {
+			return id, err
+		}
+		id.ClientID = set.role.ClientID
+	}
+	return id, nil
+}
+
+// forgetTokenRole drops a token role that may have changed in storage, with its token.
+func (b *backend) forgetTokenRole(name string) {
+	b.tokenRoles.forget(name)
+	b.tokens.drop(func(id tokenIdentity) bool { return id.TokenRole == name })
+}
+
+// dropTokens drops the tokens that the application of a role has got; "": the engine's
+// own.
+func (b *backend) dropTokens(role string) {
+	b.tokens.drop(func(id tokenIdentity) bool { return id.Role == role })
+}
+
+// everyToken is for Drop.
+func everyToken(tokenIdentity) bool { return true }
+
 // newToken gets a new token for the token role.
-func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (auth0.AccessToken, error) {
+func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (token auth0.AccessToken, err error) {
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
-	set, err := b.lookUp(ctx, storage, role.Role)
-	if err != nil {
-		return auth0.AccessToken{}, err
-	}
-	served, _ := set.role.Rotation.Served(set.clock(b.now()))
-	settings := b.clientSettings(conn.config)
-	settings.ClientID, settings.Secrets, settings.SigningAlgorithm = set.role.ClientID, inClear(served), ""
-	api, err := b.newAPI(settings)
-	if err != nil {
-		return auth0.AccessToken{}, err
-	}
-	defer api.Close()
-	return api.NewToken(ctx, role.Scopes)
+	err = b.login(storage, role.Role).Login(ctx, func(ctx context.Context, c auth0login.Credentials, secret string) error {
+		var err error
+		token, err = conn.api.Token(ctx, auth0.TokenRequest{
+			ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization,
+		})
+		if auth0.SecretRefused(err) {
+			return refusedSecret{err}
+		}
+		return err
+	})
+	return token, err
 }
+
+// login returns the application of a role as one that logs in: by the same rules as
+// every application that uses auth0login. It remembers which secret worked last.
+func (b *backend) login(storage logical.Storage, role string) *auth0login.Application {
+	application, _ := b.logins.LoadOrStore(role, auth0login.New(auth0login.SourceFunc(func(ctx context.Context) (auth0login.Credentials, error) {
+		set, err := b.servedNow(ctx, storage, role)
+		if err != nil {
+			return auth0login.Credentials{}, err
+		}
+		served, _ := set.role.Rotation.Served(set.clock(b.now()))
+		return auth0login.Credentials{Domain: set.role.Domain, ClientID: set.role.ClientID, ClientSecrets: inClear(served)}, nil
+	})))
+	return application.(*auth0login.Application) //nolint:forcetypeassert // nothing else is stored
+}
+
+// refusedSecret has auth0login try the next secret.
+type refusedSecret struct{ error }
+
+// Unwrap gives Auth0's refusal.
+func (e refusedSecret) Unwrap() error { return e.error }
+
+// Is makes it a refusal for auth0login.
+func (refusedSecret) Is(target error) bool { return target == auth0login.ErrRefused }
 
 func lacksScopes(role *tokenRoleEntry, token auth0.AccessToken) error {
 	missing := requirements.Missing(role.Scopes, token.Scopes)
@@ -85,13 +256,15 @@ func lacksScopes(role *tokenRoleEntry, token auth0.AccessToken) error {
 	return badRequest("the grant of %s lacks %s: grant it in Auth0, or leave it out of %s", grantee, strings.Join(missing, ", "), fieldScopes)
 }
 
-// fitsTokenRole refuses a token with other scopes than the token role's.
-func fitsTokenRole(role *tokenRoleEntry, token auth0.AccessToken) error {
+// fitsTokenRole refuses a token with other scopes than the token role's. For an API
+// other than the Management API it may have more: what an API makes of its scopes is its
+// own business.
+func fitsTokenRole(config *configEntry, role *tokenRoleEntry, token auth0.AccessToken) error {
+	if err := lacksScopes(role, token); err != nil || !role.management(config) {
+		return err
+	}
 	if token.Scopes == nil {
 		return badRequest("Auth0 did not say which scopes the token carries, so it was not handed out")
-	}
-	if err := lacksScopes(role, token); err != nil {
-		return err
 	}
 	if more := requirements.Missing(token.Scopes, role.Scopes); len(more) > 0 {
 		return badRequest("Auth0 granted more than the token role's scopes (%s), so the token was not handed out. "+

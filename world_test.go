@@ -40,6 +40,9 @@ const (
 	oracleProven    = "a secret that Auth0 refuses is not imported"
 	oracleNoLoop    = "the engine does not run in circles"
 	oracleMetrics   = "metrics agree with status"
+	oracleToken     = "a token that is handed out is accepted for as long as it says, and at least for min_ttl or with a warning"
+	oracleHeld      = "a token is handed out to all readers until min_ttl is left, and longer while Auth0 cannot be reached, also through rotations"
+	oracleDropped   = "after a forced rotation, or a change of what makes it, another token is handed out"
 	oracleTold      = "each change of what is handed out sends an event"
 )
 
@@ -52,6 +55,8 @@ const (
 	// bounded is the time in which an engine has to be well again: the longest wait
 	// after a failure, and a rotation.
 	bounded = 3 * time.Hour
+	// modelLife is how long tokens live, and modelMinTTL the min_ttl of token roles.
+	modelLife, modelMinTTL = time.Hour, 10 * time.Minute
 	// skewPromised is how far apart the clocks of two nodes may be.
 	skewPromised = time.Hour
 )
@@ -79,6 +84,12 @@ type modelRole struct {
 	// Elsewhere: until then what another node has written may be served otherwise. That
 	// node tells of it.
 	Elsewhere time.Time
+	// Token was handed out last, and is still held as far as is known; "": none. It is
+	// accepted until TokenUntil. Dropped is one that must not be handed out any more.
+	Token, Dropped string
+	TokenUntil     time.Time
+	Drops          int
+	version        int
 	// MayBeLive are secrets that were sent without a clear answer; "": Auth0 was asked
 	// to make one.
 	MayBeLive []string
@@ -128,6 +139,7 @@ func (m *model) modelRoles(n, applications int) {
 		m.auth0.add(role.ClientID, role.Accepted)
 		m.roles = append(m.roles, role)
 	}
+	m.auth0.life, m.auth0.now, m.auth0.clock = modelLife, m.engineNow, m.clock
 	m.auth0.whenSet(m.onSet)
 	m.auth0.interfereWith(m.interfere)
 	for i := range n {
@@ -270,6 +282,15 @@ func (m *model) answered(clientID, secret string, err error) {
 	m.tell("%s: sent, answer: %v", role.Name, err)
 }
 
+// drop notes that the token that was handed out may be held no more; certain: it must not
+// be handed out any more.
+func (r *modelRole) drop(certain bool) {
+	if certain && r.Token != "" {
+		r.Dropped = r.Token
+	}
+	r.Token, r.TokenUntil, r.Drops = "", time.Time{}, r.Drops+1
+}
+
 // scheduled says whether the schedule lets a rotation take effect now.
 func (m *model) scheduled(role *roleEntry) bool {
 	now := m.engineNow()
@@ -382,11 +403,15 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 		return
 	}
 	m.checkTold(role)
+	view := m.viewOf(stored)
+	if view.Version != role.version && (role.Unpromised || !view.DriftedAt.IsZero()) {
+		role.drop(false)
+	}
+	role.version = view.Version
 	if role.Foreign {
 		return
 	}
 	if role.Unpromised && !m.world.isStopped() {
-		view := m.viewOf(stored)
 		role.Unpromised = view.Forced || view.UnderWay
 	}
 	byAuth0 := stored.SecretSource == rotation.Auth0 || stored.Rotation.Unsettled()
@@ -400,7 +425,7 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 	if err != nil || set == nil {
 		return
 	}
-	view := set.view(m.b.mountInMemory(), m.engineNow())
+	view = set.view(m.b.mountInMemory(), m.engineNow())
 	if len(view.Served) > 0 && !slices.Contains(accepted, string(view.Served[0])) && !view.Overdue && view.LastError == "" {
 		m.breaks(oracleStatus, "%s", role.Name)
 	}
@@ -463,6 +488,7 @@ func (m *model) reboot() {
 		if stored := m.stored(role.Name); stored != nil && stored.Rotation.Unsettled() && len(role.MayBeLive) == 0 {
 			role.MayBeLive = []string{string(stored.Rotation.Next())}
 		}
+		role.drop(false)
 	}
 	m.mu.Unlock()
 	m.world.goOn(0)
@@ -506,8 +532,14 @@ func (m *model) asked(role *modelRole, unpromised bool) {
 
 func forceMove(i int) move {
 	return on("force", i, func(m *model, role *modelRole) {
+		before, earlier := role.Token, m.stored(role.Name).Rotation.Version()
 		m.asked(role, true)
-		_, _ = m.try(logical.UpdateOperation, "rotate/"+role.Name, map[string]any{fieldForce: true})
+		_, err := m.try(logical.UpdateOperation, "rotate/"+role.Name, map[string]any{fieldForce: true})
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if stored := m.stored(role.Name); err == nil && before != "" && stored != nil && stored.Rotation.Version() > earlier {
+			role.Dropped = before
+		}
 	})
 }
 
@@ -576,9 +608,77 @@ func readMove() move {
 		for i := range m.roles {
 			if m.roles[i].Exists {
 				m.hold(&m.roles[i])
+				m.readToken(&m.roles[i])
 			}
 		}
 	}}
+}
+
+// readToken gives a service a token, if there is a token role.
+func (m *model) readToken(role *modelRole) {
+	if m.stored(role.Name) == nil || !m.hasTokenRole(role) {
+		return
+	}
+	m.mu.Lock()
+	drops := role.Drops
+	m.mu.Unlock()
+	resp, err := m.request(logical.ReadOperation, "tokens/"+role.Name, nil)
+	m.tell("tokens/%s: %v", role.Name, err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	left := role.TokenUntil.Sub(m.clock())
+	if err != nil {
+		if down := m.fault == "lost" || m.fault == "unanswered" || m.fault == "limited"; down && left > leastLeft && !m.world.isStopped() {
+			m.breaks(oracleHeld, "%s: %v, though the one before is good for %s", role.Name, err, left)
+		}
+		role.drop(false)
+		return
+	}
+	value, seconds := resp.Data[fieldAccessToken].(string), resp.Data[fieldExpiresIn].(int64)
+	given, known := m.auth0.tokens[value]
+	said := time.Duration(seconds) * time.Second
+	switch {
+	case !known, given.ClientID != role.ClientID, given.Audience != testAPI, given.until.Sub(m.clock()) < said:
+		m.breaks(oracleToken, "%s: a token that is not accepted for %s", role.Name, said)
+	case said < leastLeft, len(resp.Warnings) == 0 && said < modelMinTTL:
+		m.breaks(oracleToken, "%s: a token for %s only, warnings %v", role.Name, said, resp.Warnings)
+	case role.Token != "" && role.Drops == drops && value != role.Token && left > modelMinTTL+maxTokenAhead:
+		m.breaks(oracleHeld, "%s: another token, though the one before is good for %s", role.Name, left)
+	case value == role.Dropped:
+		m.breaks(oracleDropped, "%s", role.Name)
+	}
+	if role.Drops == drops {
+		role.Token, role.TokenUntil = value, given.until
+	}
+}
+
+func (m *model) hasTokenRole(role *modelRole) bool {
+	entry, err := m.storage.Get(context.Background(), storageTokenRoles+role.Name)
+	return err == nil && entry != nil
+}
+
+// tokenRoleMove makes a token role for the application of a role, or writes it again.
+func tokenRoleMove(i int) move {
+	return on("token role", i, func(m *model, role *modelRole) {
+		_, err := m.try(logical.UpdateOperation, tokenRolesPrefix+role.Name,
+			map[string]any{fieldRole: role.Name, fieldAudience: testAPI, fieldMinTTL: modelMinTTL.String()})
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		role.drop(err == nil)
+	})
+}
+
+func deleteTokenRoleMove(i int) move {
+	return on("delete token role", i, func(m *model, role *modelRole) {
+		_, err := m.try(logical.DeleteOperation, tokenRolesPrefix+role.Name, nil)
+		_, gone := m.request(logical.ReadOperation, "tokens/"+role.Name, nil)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if err == nil && gone == nil {
+			m.breaks(oracleDropped, "%s: a token of a token role that was deleted", role.Name)
+		}
+		role.drop(err == nil)
+	})
 }
 
 func (m *model) hold(role *modelRole) {
@@ -678,6 +778,7 @@ func failoverMove(skew time.Duration) move {
 func invalidateMove(key string) move {
 	return move{"invalidate " + key, func(m *model) {
 		for i := range m.roles {
+			m.roles[i].drop(false)
 			m.roles[i].Elsewhere = m.clock().Add(2 * modelDelay)
 		}
 		m.b.InvalidateKey(context.Background(), key)
@@ -755,6 +856,7 @@ func deleteMove(i int) move {
 			role.Holders = nil // that is said, and up to the operator
 		}
 		if m.stored(role.Name) == nil {
+			role.drop(err == nil)
 			role.Operator, role.Bulk, role.MayBeLive, role.Unpromised = false, 0, nil, false
 		}
 	})
@@ -834,6 +936,11 @@ func (m *model) checkHealed() {
 		}
 		if creds, err := m.request(logical.ReadOperation, "creds/"+role.Name, nil); err != nil || creds.Data[fieldClientSecret] != m.auth0.secret(role.ClientID) {
 			m.breaks(oracleHealed, "%s hands out a dead secret first (%v)", role.Name, err)
+		}
+		if m.hasTokenRole(role) {
+			if _, err := m.request(logical.ReadOperation, "tokens/"+role.Name, nil); err != nil {
+				m.breaks(oracleHealed, "%s: no token: %v", role.Name, err)
+			}
 		}
 		view := m.viewOf(stored)
 		if next := view.NextRotation; !next.IsZero() && stored.RotationPeriod > 0 && next.After(m.engineNow().Add(stored.RotationPeriod+stored.TTL+time.Minute)) {

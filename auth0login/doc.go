@@ -38,7 +38,8 @@
 // # Where the secrets come from
 //
 // [File] reads what Vault Agent has rendered. The package vaultcreds reads from
-// Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else.
+// Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else. With the
+// package vaulttokens, an application that calls APIs as itself needs no secret.
 //
 // As in golang.org/x/oauth2, the value of [oauth2.HTTPClient] in a context is the
 // client with which Auth0 is called. A copy of it is, which follows no redirects: they

@@ -282,10 +282,20 @@ func TestSystemdUnits(t *testing.T) {
 	assert.Empty(t, string(out))
 }
 
-// TestGitHubRole binds what may have the secrets, by more than the repository, and is
-// the role that the workflow asks for.
-func TestGitHubRole(t *testing.T) {
-	text, err := os.ReadFile("github-actions/role.json")
+// TestGitHubRoles bind what may have the secrets or the token, by more than the
+// repository, and are the roles that the workflows ask for.
+func TestGitHubRoles(t *testing.T) {
+	for _, r := range []struct{ role, policy, workflow, job, document string }{
+		{"role.json", "shop", "e2e.yml", "e2e", "examples.md"},
+		{"orders-role.json", "orders", "orders.yml", "smoke", "tokens.md"},
+	} {
+		t.Run(r.workflow, func(t *testing.T) { testGitHubRole(t, r.role, r.policy, r.workflow, r.job, r.document) })
+	}
+}
+
+func testGitHubRole(t *testing.T, file, policy, workflowFile, job, documentFile string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("github-actions", file))
 	require.NoError(t, err)
 	var role struct {
 		BoundAudiences []string       `json:"bound_audiences"`
@@ -301,17 +311,17 @@ func TestGitHubRole(t *testing.T) {
 		require.IsType(t, "", value, "%s: one value", claim)
 		assert.NotContains(t, value, "*", "%s", claim)
 	}
-	assert.Equal(t, []string{"shop"}, role.TokenPolicies)
+	assert.Equal(t, []string{policy}, role.TokenPolicies)
 
-	workflow := resources(t, "github-actions/e2e.yml")["<nil> <nil>"]
+	workflow := resources(t, "github-actions/"+workflowFile)["<nil> <nil>"]
 	require.NotNil(t, workflow)
 	if environment != nil {
-		assert.Equal(t, environment, workflow.at("jobs", "e2e", "environment"))
+		assert.Equal(t, environment, workflow.at("jobs", job, "environment"))
 	}
 	var login map[string]any
-	for _, step := range workflow.at("jobs", "e2e", "steps").([]any) {
+	for _, step := range workflow.at("jobs", job, "steps").([]any) {
 		step := step.(map[string]any)
-		if strings.HasPrefix(step["uses"].(string), "hashicorp/vault-action@") {
+		if uses, _ := step["uses"].(string); strings.HasPrefix(uses, "hashicorp/vault-action@") {
 			login = step["with"].(map[string]any)
 			break
 		}
@@ -322,10 +332,10 @@ func TestGitHubRole(t *testing.T) {
 	require.NoError(t, err)
 	assert.LessOrEqual(t, ttl, defaultTTL)
 
-	document, err := os.ReadFile("../docs/examples.md")
+	document, err := os.ReadFile(filepath.Join("../docs", documentFile))
 	require.NoError(t, err)
 	assert.Contains(t, string(document),
-		fmt.Sprintf("vault write auth/%s/role/%s @examples/github-actions/role.json", login["path"], login["role"]))
+		fmt.Sprintf("vault write auth/%s/role/%s @examples/github-actions/%s", login["path"], login["role"], file))
 }
 
 // TestTerraformIsFormatted, and can be parsed. That it does what it says is shown

@@ -206,6 +206,8 @@ func newReader(t *testing.T, document string) *reader {
 		"VAULT_ADDR=http://127.0.0.1:8200", "VAULT_ADDR=http://"+free,
 		"domain=example.eu.auth0.com client_id=... client_secret=...",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca+" propagation_delay=10s",
+		"domain=example.eu.auth0.com client_id=... client_secret=-",
+		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret=- ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),
 		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
 	)

@@ -62,8 +62,17 @@ func writeFile(t *testing.T, file, text string) {
 // /etc/shop.
 func (s *suite) runAgent(config string, dir string) {
 	s.t.Helper()
-	require.NoError(s.t, s.Vault.Client().Sys().PutPolicyWithContext(s.t.Context(), "shop", devstack.ApplicationPolicy("shop")))
+	s.addAppRole(devstack.ApplicationPolicy("shop"), dir)
+	agent, err := devvault.StartAgent(s.Vault.Binary(), dir, config)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = agent.Stop(context.Background()) })
+}
+
+// addAppRole has a folder have what an AppRole with a policy logs in by.
+func (s *suite) addAppRole(policy, dir string) {
+	s.t.Helper()
 	client, role := s.Vault.Client(), "auth/approle/role/shop"
+	require.NoError(s.t, client.Sys().PutPolicyWithContext(s.t.Context(), "shop", policy))
 	require.NoError(s.t, client.Sys().EnableAuthWithOptionsWithContext(s.t.Context(), "approle", &api.EnableAuthOptions{Type: "approle"}))
 	_, err := client.Logical().WriteWithContext(s.t.Context(), role, map[string]any{"token_policies": "shop"})
 	require.NoError(s.t, err)
@@ -74,9 +83,6 @@ func (s *suite) runAgent(config string, dir string) {
 	for name, text := range map[string]any{"role-id": id.Data["role_id"], "secret-id": secret.Data["secret_id"]} {
 		writeFile(s.t, filepath.Join(dir, name), fmt.Sprint(text))
 	}
-	agent, err := devvault.StartAgent(s.Vault.Binary(), dir, config)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = agent.Stop(context.Background()) })
 }
 
 // agentDir is a folder for an agent, whose log is searched in the end.
@@ -145,7 +151,7 @@ func heldIn(file string) func() []string {
 	}
 }
 
-// TestExampleOfGitHubActions: examples/github-actions/role.json, with tokens like
+// TestExampleOfGitHubActions: the roles of examples/github-actions, with tokens like
 // those that GitHub gives to a job, signed by a key of the test's.
 func TestExampleOfGitHubActions(t *testing.T) {
 	t.Parallel()
@@ -164,11 +170,16 @@ func TestExampleOfGitHubActions(t *testing.T) {
 		"jwt_validation_pubkeys": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
 	})
 	require.NoError(t, err)
-	_, err = client.Logical().WriteBytesWithContext(t.Context(), "auth/github/role/shop-e2e", []byte(example(t, "github-actions/role.json")))
-	require.NoError(t, err)
-	require.NoError(t, client.Sys().PutPolicyWithContext(t.Context(), "shop", devstack.ApplicationPolicy("shop")))
+	s.write("token-roles/orders", map[string]any{"scopes": scopes(t)})
+	for role, file := range map[string]string{"shop-e2e": "role.json", "orders-smoke": "orders-role.json"} {
+		_, err = client.Logical().WriteBytesWithContext(t.Context(), "auth/github/role/"+role, []byte(example(t, "github-actions/"+file)))
+		require.NoError(t, err)
+	}
+	for name, policy := range map[string]string{"shop": devstack.ApplicationPolicy("shop"), "orders": ordersPolicy} {
+		require.NoError(t, client.Sys().PutPolicyWithContext(t.Context(), name, policy))
+	}
 
-	login := func(changes map[string]any) (*api.Secret, error) {
+	login := func(role string, changes map[string]any) (*api.Secret, error) {
 		now := time.Now()
 		claims := map[string]any{
 			"iss": issuer, "aud": "https://vault.example.com",
@@ -181,7 +192,7 @@ func TestExampleOfGitHubActions(t *testing.T) {
 		maps.Copy(claims, changes)
 		token, err := jwt.Signed(signer).Claims(claims).Serialize()
 		require.NoError(t, err)
-		return client.Logical().WriteWithContext(t.Context(), "auth/github/login", map[string]any{"role": "shop-e2e", "jwt": token})
+		return client.Logical().WriteWithContext(t.Context(), "auth/github/login", map[string]any{"role": role, "jwt": token})
 	}
 	for name, c := range map[string]struct {
 		claim string
@@ -197,20 +208,30 @@ func TestExampleOfGitHubActions(t *testing.T) {
 		"another audience":   {"aud", "https://github.com/example", "aud"},
 		"another issuer":     {"iss", "https://example.com", "iss"},
 	} {
-		_, err := login(map[string]any{c.claim: c.value})
-		var refused *api.ResponseError
-		require.ErrorAs(t, err, &refused, name)
-		assert.Equal(t, http.StatusBadRequest, refused.StatusCode, name)
-		assert.Contains(t, strings.Join(refused.Errors, "\n"), c.fault, name)
+		for _, role := range []string{"shop-e2e", "orders-smoke"} {
+			_, err := login(role, map[string]any{c.claim: c.value})
+			var refused *api.ResponseError
+			require.ErrorAs(t, err, &refused, name)
+			assert.Equal(t, http.StatusBadRequest, refused.StatusCode, name)
+			assert.Contains(t, strings.Join(refused.Errors, "\n"), c.fault, name)
+		}
 	}
-	token, err := login(nil)
-	require.NoError(t, err)
-	job, err := client.Clone()
-	require.NoError(t, err)
-	job.SetToken(token.Auth.ClientToken)
-	credentials, err := job.Logical().ReadWithContext(t.Context(), "auth0/creds/shop")
+	read := func(role, path string) (*api.Secret, error) {
+		token, err := login(role, nil)
+		require.NoError(t, err)
+		job, err := client.Clone()
+		require.NoError(t, err)
+		job.SetToken(token.Auth.ClientToken)
+		return job.Logical().ReadWithContext(t.Context(), path)
+	}
+	credentials, err := read("shop-e2e", "auth0/creds/shop")
 	require.NoError(t, err)
 	assert.Equal(t, s.Tenant.Secret(app.ClientID), credentials.Data["client_secret"])
+	token, err := read("orders-smoke", "auth0/tokens/orders")
+	require.NoError(t, err)
+	s.remember(token.Data["access_token"].(string))
+	_, err = read("orders-smoke", "auth0/creds/shop")
+	require.ErrorContains(t, err, "permission denied", "the job holds no secret")
 }
 
 // TestExampleOfAgentTemplate: examples/vault-agent/template.hcl.

@@ -361,14 +361,5 @@ func (s *suite) startLogins(name string, source auth0login.Source, leaseEnd func
 		Source: source, Domain: s.Tenant.Domain(), Every: s.every, HTTP: s.Tenant.HTTPClient(), Prefix: name + "-",
 		LeaseEnd: leaseEnd,
 	}
-	running, end := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		app.Run(running)
-	}()
-	return func() {
-		end()
-		<-done
-	}
+	return app.Start(context.Background())
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"vault-plugin-secrets-auth0/auth0login/internal/lease"
 )
 
 // TestARefreshDuringAReadKeepsThePaceToo: Refresh promises a second between the end of one read
@@ -26,6 +28,6 @@ func TestARefreshDuringAReadKeepsThePaceToo(t *testing.T) {
 		ended := time.Now()
 		refreshing.Wait()
 		assert.Equal(t, 3, v.count())
-		assert.Equal(t, pause, time.Since(ended))
+		assert.Equal(t, lease.Pause, time.Since(ended))
 	})
 }

@@ -16,28 +16,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/auth0login/internal/lease"
 )
 
-const (
-	// earliest and latest are the parts of a lease after which it is read again, as
-	// Vault Agent does with leases that cannot be renewed.
-	earliest, latest = 0.85, 0.95
-
-	// patience is how long a login waits for Vault while it has credentials.
-	patience = 5 * time.Second
-	// readTimeout is how long one read may take, with the client's own retries.
-	readTimeout = 30 * time.Second
-	// pause is the least time between two reads, if Vault fails or Auth0 refuses all
-	// secrets for long.
-	pause = time.Second
-)
+// patience is how long a login waits for Vault while it has credentials.
+const patience = 5 * time.Second
 
 // Source reads creds/<role> or static-creds/<role>. It reads when credentials are
 // asked for and most of their lease (of static-creds: all of their ttl) is over:
@@ -50,15 +38,7 @@ type Source struct {
 
 	client *api.Client
 	path   string
-	*state // behind a pointer, which fmt does not follow where it cannot call Format
-}
-
-type state struct {
-	mu     sync.Mutex
-	held   *lease
-	last   *reading  // under way, or the last one
-	ended  time.Time // when the last one ended
-	failed error     // what came of that
+	kept   *lease.Keeper[auth0login.Credentials] // behind a pointer, which fmt does not follow where it cannot call Format
 }
 
 var (
@@ -66,36 +46,12 @@ var (
 	_ auth0login.Refresher = (*Source)(nil)
 )
 
-// lease is credentials and until when they are good.
-type lease struct {
-	credentials auth0login.Credentials
-	readAgain   time.Time
-	end         time.Time
-}
-
-// reading is one read. All who need it share it, and it goes on when one of them leaves.
-type reading struct {
-	began time.Time
-	done  chan struct{} // closed when it has ended
-	err   error         // to be read after that
-}
-
-func (r *reading) underWay() bool {
-	if r == nil {
-		return false
-	}
-	select {
-	case <-r.done:
-		return false
-	default:
-		return true
-	}
-}
-
 // New is a source that reads the path, such as auth0/creds/shop. The caller keeps the
 // client's token alive: see LastError.
 func New(client *api.Client, path string) *Source {
-	return &Source{client: client, path: path, Patience: patience, state: &state{}}
+	s := &Source{client: client, path: path, Patience: patience}
+	s.kept = lease.NewKeeper(path, s.ask)
+	return s
 }
 
 // String is the path; a source is printed, logged and marshalled without the secrets
@@ -117,37 +73,20 @@ func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error
 	if err := ctx.Err(); err != nil {
 		return auth0login.Credentials{}, err
 	}
-	held, r := s.present(ctx)
-	if r == nil || held != nil && time.Now().Before(held.end) {
-		return held.credentials, nil
+	held, r := s.kept.Present(ctx)
+	if r == nil || held != nil && time.Now().Before(held.End) {
+		return held.Value, nil
 	}
 	if held != nil {
 		var enough context.CancelFunc
-		ctx, enough = context.WithTimeout(ctx, s.Patience-time.Since(r.began))
+		ctx, enough = context.WithTimeout(ctx, s.Patience-time.Since(r.Began))
 		defer enough()
 	}
-	err := s.await(ctx, r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held != nil {
-		return s.held.credentials, nil
+	err := s.kept.Await(ctx, r)
+	if held = s.kept.Held(); held != nil {
+		return held.Value, nil
 	}
 	return auth0login.Credentials{}, err
-}
-
-// present gives what is held, and the read that is under way if it is to be read
-// again. Without anything held there is always a read.
-func (s *Source) present(ctx context.Context) (*lease, *reading) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	switch {
-	case s.held == nil, s.last.underWay():
-		return s.held, s.read(ctx)
-	case now.Before(s.held.readAgain), s.failed != nil && now.Sub(s.ended) < pause:
-		return s.held, nil
-	}
-	return s.held, s.read(ctx)
 }
 
 // Refresh reads ahead of time. The read begins after the call, so it sees the rotation
@@ -157,80 +96,15 @@ func (s *Source) present(ctx context.Context) (*lease, *reading) {
 func (s *Source) Refresh(ctx context.Context) error {
 	ctx, enough := context.WithTimeout(ctx, s.Patience)
 	defer enough()
-	s.mu.Lock()
-	before := s.last
-	s.mu.Unlock()
-	for {
-		s.mu.Lock()
-		r, calm := s.last, time.Until(s.ended.Add(pause))
-		if r == before && !r.underWay() {
-			r = nil
-			if calm <= 0 {
-				r = s.read(ctx)
-			}
-		}
-		s.mu.Unlock()
-		if r != nil {
-			if err := s.await(ctx, r); r != before || ctx.Err() != nil {
-				return err
-			}
-			continue // it began before the call
-		}
-		select {
-		case <-ctx.Done():
-			return s.unread(ctx.Err())
-		case <-time.After(calm):
-		}
-	}
+	return s.kept.Refresh(ctx)
 }
 
 // LastError is why the last read of Vault has failed, for instance because the token has
 // expired; nil if it has not. Logins go on with the credentials that there are
 // meanwhile.
-func (s *Source) LastError() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
+func (s *Source) LastError() error { return s.kept.LastError() }
 
-// await waits for a read, as long as the context lets it.
-func (s *Source) await(ctx context.Context, r *reading) error {
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return s.unread(ctx.Err())
-	}
-}
-
-func (s *Source) unread(why error) error { return fmt.Errorf("read %s: %w", s.path, why) }
-
-// read starts to read, unless it is under way. s.mu must be held. The lease counts
-// from before the request, so that it is never taken to be longer than it is.
-func (s *Source) read(ctx context.Context) *reading {
-	if s.last.underWay() {
-		return s.last
-	}
-	r := &reading{began: time.Now(), done: make(chan struct{})}
-	s.last = r
-	ctx, enough := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
-	go func() {
-		defer enough()
-		fresh, err := s.ask(ctx, r.began)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err != nil {
-			r.err = s.unread(err)
-		} else {
-			s.held = fresh
-		}
-		s.ended, s.failed = time.Now(), r.err
-		close(r.done)
-	}()
-	return r
-}
-
-func (s *Source) ask(ctx context.Context, asked time.Time) (*lease, error) {
+func (s *Source) ask(ctx context.Context, asked time.Time) (*lease.Held[auth0login.Credentials], error) {
 	secret, err := s.client.Logical().ReadWithContext(ctx, s.path)
 	if err != nil {
 		return nil, err
@@ -251,11 +125,11 @@ func (s *Source) ask(ctx context.Context, asked time.Time) (*lease, error) {
 
 // newLease says how long an answer is good. One without a lease is good for its ttl,
 // at the end of which it may change: it is not read before.
-func newLease(c auth0login.Credentials, secret *api.Secret, asked time.Time) (*lease, error) {
+func newLease(c auth0login.Credentials, secret *api.Secret, asked time.Time) (*lease.Held[auth0login.Credentials], error) {
 	if secret.LeaseID != "" {
 		length := time.Duration(secret.LeaseDuration) * time.Second
-		part := earliest + rand.Float64()*(latest-earliest) //nolint:gosec // spreads the load, guards nothing
-		return &lease{credentials: c, readAgain: asked.Add(time.Duration(part * float64(length))), end: asked.Add(length)}, nil
+		again := asked.Add(time.Duration(lease.Part() * float64(length)))
+		return &lease.Held[auth0login.Credentials]{Value: c, ReadAgain: again, End: asked.Add(length)}, nil
 	}
 	ttl, ok := secret.Data["ttl"].(json.Number)
 	if !ok {
@@ -266,5 +140,5 @@ func newLease(c auth0login.Credentials, secret *api.Secret, asked time.Time) (*l
 		return nil, errors.New("the answer's ttl is not a number of seconds")
 	}
 	end := asked.Add(time.Duration(seconds) * time.Second)
-	return &lease{credentials: c, readAgain: end, end: end}, nil
+	return &lease.Held[auth0login.Credentials]{Value: c, ReadAgain: end, End: end}, nil
 }

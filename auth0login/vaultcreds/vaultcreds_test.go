@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/auth0login/internal/lease"
 )
 
 // vault answers reads of one path, each with another secret. It is no server, so that a
@@ -162,7 +163,7 @@ func TestTheLastCredentialsAreUsedWhileVaultDoesNotAnswer(t *testing.T) {
 		assert.Equal(t, 2, v.count())
 		require.ErrorContains(t, source.LastError(), "sealed")
 		v.set(func() { v.sealed = false })
-		assert.Equal(t, "secret-3", later(t, source, pause))
+		assert.Equal(t, "secret-3", later(t, source, lease.Pause))
 		assert.NoError(t, source.LastError())
 	})
 }
@@ -177,19 +178,19 @@ func TestEveryRefreshReadsAgain(t *testing.T) {
 		for i := range 5 {
 			began := time.Now()
 			require.NoError(t, source.Refresh(t.Context()))
-			assert.Equal(t, pause, time.Since(began))
+			assert.Equal(t, lease.Pause, time.Since(began))
 			assert.Equal(t, fmt.Sprint("secret-", i+2), secretOf(t, source))
 		}
 		v.set(func() { v.sealed = true })
 		require.ErrorContains(t, source.Refresh(t.Context()), "sealed")
 		assert.Equal(t, 7, v.count())
 		assert.Equal(t, "secret-6", secretOf(t, source), "the last credentials stay")
-		time.Sleep(pause)
+		time.Sleep(lease.Pause)
 		began := time.Now()
 		require.ErrorContains(t, source.Refresh(t.Context()), "sealed")
 		assert.Zero(t, time.Since(began))
 
-		ctx, cancel := context.WithTimeout(t.Context(), pause/2)
+		ctx, cancel := context.WithTimeout(t.Context(), lease.Pause/2)
 		defer cancel()
 		require.ErrorIs(t, source.Refresh(ctx), context.DeadlineExceeded)
 		assert.Equal(t, 8, v.count())
@@ -215,10 +216,10 @@ func TestAForcedRotationJustAfterAnother(t *testing.T) {
 		}
 		require.NoError(t, login())
 		accepted = "secret-2"
-		time.Sleep(pause)
+		time.Sleep(lease.Pause)
 		require.NoError(t, login())
 		accepted = "secret-3"
-		time.Sleep(pause / 2)
+		time.Sleep(lease.Pause / 2)
 		var logins sync.WaitGroup
 		for range 5 {
 			logins.Go(func() { assert.NoError(t, login()) })
@@ -323,7 +324,7 @@ func TestALoginWaitsForVaultOnlySoLong(t *testing.T) {
 		assert.Equal(t, source.Patience, time.Since(began), "the read began before this login, which waits no longer for it")
 		require.ErrorIs(t, source.Refresh(t.Context()), context.DeadlineExceeded)
 		assert.Equal(t, 2*source.Patience, time.Since(began))
-		time.Sleep(readTimeout)
+		time.Sleep(lease.ReadTimeout)
 		require.ErrorIs(t, source.LastError(), context.DeadlineExceeded)
 	})
 }
@@ -334,7 +335,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	source := v.source(t)
 	source.client.SetToken("the-token-for-vault")
 	secretOf(t, source)
-	require.Equal(t, []string{"secret-1"}, source.held.credentials.ClientSecrets)
+	require.Equal(t, []string{"secret-1"}, source.kept.Held().Value.ClientSecrets)
 	value := reflect.ValueOf(source).Elem().Interface()
 	var all bytes.Buffer
 	for _, printed := range []any{

@@ -4,9 +4,10 @@
 //
 //	go run ./cmd/simulated-tenant -apps 3 -propagation 30s -mode mixed -rate 2 -burst 10
 //
-// It prints the tenant's domain, its CA, the credentials of its applications,
-// and every few seconds a line of counts: of logins, how many fell back to
-// another secret than the first, how many were refused. SIGINT and SIGTERM end it.
+// It prints the tenant's domain, its CA, its API with the scope that its
+// applications have of it, their credentials, and every few seconds a line of
+// counts: of logins, how many fell back to another secret than the first, how many
+// were refused; of access tokens for the API. SIGINT and SIGTERM end it.
 package main
 
 import (
@@ -35,6 +36,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// scope is what the applications may do with the API.
+const scope = "read:orders"
 
 // settings are what the flags say.
 type settings struct {
@@ -100,9 +104,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintln(out, "SIMULATED Auth0 tenant: nothing here is real, and all is forgotten when it ends")
 	fmt.Fprintf(out, "domain       %s\nca           %s\n", tn.Domain(), s.caOut)
 	fmt.Fprintf(out, "propagation  %s %s\n", s.propagation.Delay, s.propagation.Mode)
+	fmt.Fprintf(out, "api          %s scope=%s\n", tenant.DefaultAPI, scope)
 	show(out, "management ", tn.AddManagementApplication(strings.Fields(s.scopes)...))
 	for i := range s.apps {
-		show(out, "application", tn.AddApplication(tenant.Application{Name: fmt.Sprintf("application %d", i+1)}))
+		app := tn.AddApplication(tenant.Application{Name: fmt.Sprintf("application %d", i+1)})
+		tn.SetGrant(app.ClientID, tenant.DefaultAPI, tenant.Grant{Scopes: []string{scope}})
+		show(out, "application", app)
 	}
 	report(ctx, tn, s.every, out)
 	return nil
@@ -131,10 +138,15 @@ func report(ctx context.Context, tn *tenant.Tenant, every time.Duration, out io.
 
 // counts gives the counts in a line.
 func counts(s tenant.Stats) string {
-	requests := 0
+	requests, tokens := 0, 0
 	for _, n := range s.Requests {
 		requests += n
 	}
-	return fmt.Sprintf("logins: %d accepted (%d of them with a fallback), %d refused, %d undecided; management tokens: %d; requests: %d, %d of them 429",
-		s.Logins.Accepted, s.Logins.FellBack, s.Logins.Refused, s.Logins.Undecided, s.ManagementTokens.Issued, requests, s.RateLimited)
+	for of, n := range s.Tokens {
+		if strings.HasSuffix(of, " "+tenant.DefaultAPI) {
+			tokens += n
+		}
+	}
+	return fmt.Sprintf("logins: %d accepted (%d of them with a fallback), %d refused, %d undecided; tokens: %d for the API, %d for management; requests: %d, %d of them 429",
+		s.Logins.Accepted, s.Logins.FellBack, s.Logins.Refused, s.Logins.Undecided, tokens, s.ManagementTokens.Issued, requests, s.RateLimited)
 }

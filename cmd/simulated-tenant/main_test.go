@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -56,15 +57,21 @@ func TestPrintsWhatIsNeededToLogIn(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true,
 	}}
+	api := find(`api +(\S+) scope=(\S+)`)
 	logIn := func(id, secret, audience string) int {
 		answer, err := client.PostForm("https://"+domain+"/oauth/token", url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}, "audience": {audience},
 		})
 		require.NoError(t, err)
 		defer answer.Body.Close()
+		if audience == api[1] {
+			var token struct{ Scope string }
+			require.NoError(t, json.NewDecoder(answer.Body).Decode(&token))
+			assert.Equal(t, api[2], token.Scope)
+		}
 		return answer.StatusCode
 	}
-	assert.Equal(t, http.StatusOK, logIn(app[1], app[2], ""))
+	assert.Equal(t, http.StatusOK, logIn(app[1], app[2], api[1]))
 	assert.Equal(t, http.StatusOK, logIn(engine[1], engine[2], "https://"+domain+"/api/v2/"))
 
 	// An application that tries a secret of earlier first, and says nothing of it.
@@ -73,7 +80,7 @@ func TestPrintsWhatIsNeededToLogIn(t *testing.T) {
 
 	cancel()
 	require.True(t, lines.Scan())
-	assert.Contains(t, lines.Text(), "logins: 2 accepted (1 of them with a fallback), 0 refused, 0 undecided; management tokens: 1", "the last line has the counts")
+	assert.Contains(t, lines.Text(), "logins: 2 accepted (1 of them with a fallback), 0 refused, 0 undecided; tokens: 2 for the API, 1 for management;", "the last line has the counts")
 	assert.NoError(t, <-ended)
 }
 

@@ -111,9 +111,8 @@ func (c *Client) Accepts(ctx context.Context, clientID, secret string) (bool, er
 		if err == nil {
 			return true, nil
 		}
-		e := turn.tokenError(ctx, err)
-		if e.Class != Refused || e.Status != http.StatusUnauthorized || e.Code != "access_denied" && e.Code != "invalid_client" {
-			return false, e
+		if err := c.tokenError(ctx, turn, quotaOf(attempt), err); !SecretRefused(err) {
+			return false, err
 		}
 	}
 	return false, nil

@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -60,6 +63,44 @@ func (c *Client) RateLimit() RateLimit {
 type Limits struct {
 	gate
 	list, token gate
+
+	// quotas are Auth0's limits of how many tokens one application gets, alone or for an
+	// organization. They hold nobody else up.
+	quotaLock sync.Mutex
+	quotas    map[string]time.Time // until when there are no more; at most maxRetryAfter ahead
+}
+
+// underQuota refuses a request for a token that would exceed a quota.
+func (l *Limits) underQuota(ctx context.Context, quota string) error {
+	l.quotaLock.Lock()
+	defer l.quotaLock.Unlock()
+	left := time.Until(l.quotas[quota])
+	if left <= 0 {
+		delete(l.quotas, quota)
+		return nil
+	}
+	if isUrgent(ctx) {
+		return nil
+	}
+	return &Error{Class: Limited, Op: OpToken, RetryAfter: max(left, minRetryAfter)}
+}
+
+// exceeded notes that a quota is exceeded.
+func (l *Limits) exceeded(quota string, h http.Header) *Error {
+	l.quotaLock.Lock()
+	defer l.quotaLock.Unlock()
+	wait := retryAfter(h, time.Now())
+	if l.quotas == nil {
+		l.quotas = map[string]time.Time{}
+	}
+	l.quotas[quota] = time.Now().Add(wait)
+	return &Error{Class: Limited, Op: OpToken, Status: http.StatusTooManyRequests, Code: "too_many_requests", RetryAfter: wait}
+}
+
+// exceedsQuota reports whether a 429 is one application's, and not the tenant's.
+func exceedsQuota(said *oauth2.RetrieveError) bool {
+	return said.Response.StatusCode == http.StatusTooManyRequests && said.ErrorCode == "too_many_requests" &&
+		strings.Contains(strings.ToLower(said.ErrorDescription), "quota exceeded")
 }
 
 // of is the gate of an endpoint.

@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -66,7 +68,7 @@ func newToken(value string, scopes []string, asked time.Time, lifetime time.Dura
 	return &token{value: value, scopes: scopes, expiresAt: end, staleAt: end.Add(-min(expiryMargin, lifetime/10))}
 }
 
-// AccessToken is a Management API token to hand out.
+// AccessToken is an access token to hand out.
 type AccessToken struct {
 	Value     string
 	Scopes    []string  // nil: the answer did not say
@@ -89,6 +91,44 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
 }
 
+// TokenRequest is a request for an access token by client credentials.
+type TokenRequest struct {
+	ClientID     string
+	Secret       string   `json:"-"`
+	Audience     string   // "": the Management API
+	Scopes       []string // those asked for; Auth0 may grant more or less
+	Organization string   // its ID or name; "": none
+}
+
+// Format implements fmt.Formatter: no verb shows the secret.
+func (r TokenRequest) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "auth0.TokenRequest{ClientID:%q Audience:%q Scopes:%q Organization:%q}", r.ClientID, r.Audience, r.Scopes, r.Organization)
+}
+
+// Token gets a token for an application by one of its secrets. [SecretRefused] tells
+// whether another of its secrets may do.
+func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error) {
+	params := url.Values{"audience": {cmp.Or(r.Audience, c.audience)}}
+	if r.Organization != "" {
+		params.Set("organization", r.Organization)
+	}
+	t, err := c.fetchTokenBy(ctx, &login{secret: r.Secret, oauth: clientcredentials.Config{
+		ClientID: r.ClientID, ClientSecret: r.Secret, TokenURL: c.base + endpointToken.Path,
+		EndpointParams: params, AuthStyle: oauth2.AuthStyleInParams,
+	}}, r.Scopes)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
+}
+
+// SecretRefused reports whether Auth0 has refused the application's secret, and not what
+// was asked for with it.
+func SecretRefused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Class == Refused && e.Status == http.StatusUnauthorized && (e.Code == "access_denied" || e.Code == "invalid_client")
+}
+
 // fetchToken asks Auth0 for a token with one secret after the other until one is not
 // refused. The error is that of the last one. It tries several twice: a new secret may
 // reach Auth0 between two attempts, so that both are refused.
@@ -108,6 +148,10 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
+	quota := quotaOf(l.oauth)
+	if err := c.limits.underQuota(ctx, quota); err != nil {
+		return nil, err
+	}
 	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +161,7 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))
 	if err != nil {
-		return nil, turn.tokenError(ctx, err)
+		return nil, c.tokenError(ctx, turn, quota, err)
 	}
 	turn.observe(http.StatusOK, nil)
 	c.counts.tokens.Add(1)
@@ -135,14 +179,22 @@ func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
 
-// tokenError makes an *Error of what the oauth2 library says, and has the turn learn
-// from the answer. Neither the library's text nor its error is kept: they hold the
+// quotaOf names the quota of tokens that a request counts towards.
+func quotaOf(config clientcredentials.Config) string {
+	return config.ClientID + " " + config.EndpointParams.Get("organization")
+}
+
+// tokenError makes an *Error of what the oauth2 library says, and has the turn, or the
+// quota if that is exceeded, learn from the answer. Neither the library's text nor its error is kept: they hold the
 // answer's body.
-func (t *turn) tokenError(ctx context.Context, err error) *Error {
+func (c *Client) tokenError(ctx context.Context, t *turn, quota string, err error) *Error {
 	var said *oauth2.RetrieveError
 	var u *url.Error
 	switch {
 	case errors.As(err, &said):
+		if exceedsQuota(said) {
+			return c.limits.exceeded(quota, said.Response.Header)
+		}
 		a := answer{op: OpToken, status: said.Response.StatusCode, header: said.Response.Header, body: said.Body}
 		t.observe(a.status, a.header)
 		if e := judge(a); e != nil {

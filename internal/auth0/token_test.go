@@ -244,7 +244,7 @@ func TestAFetchIsBoundedWhoeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tc := &tokenCache{timeout: time.Minute, fetch: func(ctx context.Context) (*token, error) {
 			<-ctx.Done()
-			return nil, (&turn{gate: &gate{}}).tokenError(ctx, errors.New("oauth2: cannot fetch token: x"))
+			return nil, (&Client{limits: &Limits{}}).tokenError(ctx, &turn{gate: &gate{}}, "", errors.New("oauth2: cannot fetch token: x"))
 		}}
 		start := time.Now()
 		_, err := tc.get(context.Background())

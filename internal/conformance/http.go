@@ -152,6 +152,7 @@ func (a answer) resetAhead() (time.Duration, bool) {
 	return time.Unix(reset, 0).Sub(date), true
 }
 
+// printable keeps what a table can show. auth0.Printable would keep more: all kinds of spaces.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {

@@ -37,8 +37,23 @@ type Application struct {
 	LeaseEnd func() time.Time
 }
 
-// Run logs in until the context ends, and waits for the login under way.
-func (a *Application) Run(ctx context.Context) {
+// Start has the application log in until the context ends or it is stopped. stop waits
+// for the login under way.
+func (a *Application) Start(ctx context.Context) (stop func()) {
+	ctx, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.run(ctx)
+	}()
+	return func() {
+		end()
+		<-ended
+	}
+}
+
+// run logs in until the context ends.
+func (a *Application) run(ctx context.Context) {
 	var options []auth0login.Option
 	if a.Domain != "" {
 		options = append(options, auth0login.Domain(a.Domain))

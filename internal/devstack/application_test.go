@@ -27,12 +27,9 @@ func TestTheTenantCountsTheLoginsOfAnApplication(t *testing.T) {
 		Every: time.Millisecond, HTTP: auth0.HTTPClient(),
 	}
 	run := func(until func(tenant.LoginStats) bool) tenant.LoginStats {
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { a.Run(ctx); close(ended) }()
+		stop := a.Start(t.Context())
 		require.Eventually(t, func() bool { return until(auth0.Stats().Logins) }, time.Minute, time.Millisecond)
 		stop()
-		<-ended
 		return auth0.Stats().Logins
 	}
 	logins := run(func(l tenant.LoginStats) bool { return l.Accepted > 5 })

@@ -183,9 +183,6 @@ func (s *Server) Behind(address string) (*Server, error) {
 	return seen, seen.client.SetAddress(seen.Addr())
 }
 
-// Pid is the server's process ID.
-func (s *Server) Pid() int { return s.program.cmd.Process.Pid }
-
 // Plugins are the process IDs of the server's plugins, where they can be seen.
 func (s *Server) Plugins() []int { return s.program.children() }
 

@@ -55,7 +55,7 @@ func (c Connection) Check() error {
 	if err := CheckClientID(c.ClientID); err != nil {
 		return err
 	}
-	return CheckDomain(c.Domain)
+	return checkDomain(c.Domain)
 }
 
 // looksLikePath says whether a text is a file's path rather than a certificate.
@@ -78,8 +78,8 @@ func CheckClientID(clientID string) error {
 	return fmt.Errorf("client_id %q is not a client ID: those are letters, digits, - and _", clientID)
 }
 
-// CheckDomain refuses what is not host or host:port.
-func CheckDomain(domain string) error {
+// checkDomain refuses what is not host or host:port.
+func checkDomain(domain string) error {
 	u, err := url.Parse("https://" + domain)
 	plain := err == nil && u.Host == domain && u.Hostname() != "" && u.User == nil && !strings.HasSuffix(domain, ":")
 	if !plain || strings.ContainsAny(domain, " \t%_\\") {

@@ -222,15 +222,21 @@ func (r record) found(set Settings, value Secret, now time.Time) record {
 	return r.rotated(set, version{Value: value, Bulk: set.Bulk}, now)
 }
 
+// maxEarlier bounds what a loop of forced rotations leaves behind.
+const maxEarlier = 8
+
 // rotated makes a secret the current one. If a bulk rotation asks for one more, it goes
 // on.
 func (r record) rotated(set Settings, current version, now time.Time) record {
 	current.Number = r.number() + 1
 	after := record{
-		Current: &current, Previous: r.Current, Rejected: r.Rejected,
+		Current: &current, Previous: r.Current, Earlier: r.Earlier, Rejected: r.Rejected,
 		FallbackUntil: now.Add(set.PropagationDelay), FallbackFor: set.PropagationDelay, LastRotation: now, ScheduledFrom: r.ScheduledFrom,
 		LongestTTL: r.LongestTTL, LongestUntil: r.LongestUntil,
 		Bulk: r.Bulk, BulkForce: r.BulkForce, BulkWaits: r.BulkWaits,
+	}
+	if r.Previous != nil && !r.FallbackUntil.IsZero() {
+		after.Earlier = append(versions{*r.Previous}, r.Earlier[:min(len(r.Earlier), maxEarlier-1)]...)
 	}
 	if after.inBulk() {
 		after.Cause = byBulk

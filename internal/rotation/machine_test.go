@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -200,12 +201,13 @@ func TestTheServedOrderIsTheOneInWhichItIsTried(t *testing.T) {
 		Current:  &version{Number: 3, Value: "current"},
 		Next:     &version{Number: 4, Value: "next"},
 		Previous: &version{Number: 2, Value: "previous"},
+		Earlier:  versions{{Number: 1, Value: "earlier"}},
 		Rejected: versions{{Number: 3, Value: "rejected"}, {Number: 3, Value: "rejected too"}},
 		Cause:    byOperator, LastRotation: epoch, StagedAt: epoch,
 		FallbackUntil: epoch.Add(30 * time.Second), FallbackFor: 30 * time.Second,
 	}
-	assert.Equal(t, []string{"current", "next", "previous", "rejected", "rejected too"}, served(r))
-	assert.Equal(t, []string{"next", "current", "previous", "rejected", "rejected too"}, plain(State{r}.Logins(at(0))),
+	assert.Equal(t, []string{"current", "next", "previous", "earlier", "rejected", "rejected too"}, served(r))
+	assert.Equal(t, []string{"next", "current", "previous", "earlier", "rejected", "rejected too"}, plain(State{r}.Logins(at(0))),
 		"the target itself begins with the one that nobody else holds")
 	now, until := State{r}.Served(at(0))
 	assert.Equal(t, served(r), plain(now))
@@ -214,7 +216,7 @@ func TestTheServedOrderIsTheOneInWhichItIsTried(t *testing.T) {
 	assert.Equal(t, []string{"current", "next"}, plain(now))
 	assert.True(t, until.IsZero())
 
-	r.Rejected = versions{{Value: "previous"}, {Value: "other"}}
+	r.Earlier, r.Rejected = nil, versions{{Value: "previous"}, {Value: "other"}}
 	assert.Equal(t, []string{"current", "next", "previous", "other"}, served(r), "each is served once")
 	r.Current = nil
 	assert.Empty(t, served(r), "nothing is known to be accepted")
@@ -524,6 +526,26 @@ func TestTheEndOfAnEarlierRotationLosesNothingOfThisOne(t *testing.T) {
 	before = st
 	assert.Equal(t, []string{"two", "since", "since too"}, served(st.propagated(at(set.PropagationDelay))))
 	assert.Equal(t, []string{"two", "one", "before", "since", "since too"}, served(before), "a state never changes")
+}
+
+// TestForcedAgainBeforeItHasPropagatedServesWhatWasBefore, until all of it has: some of
+// Auth0's servers may still accept the first one only.
+func TestForcedAgainBeforeItHasPropagatedServesWhatWasBefore(t *testing.T) {
+	set := vaultSettings()
+	first := steadyState().accepted(set, "two", epoch)
+	second := first.accepted(set, "three", epoch.Add(20*time.Second))
+	assert.Equal(t, []string{"three", "two", "one"}, served(second))
+	third := second.accepted(set, "four", epoch.Add(40*time.Second))
+	assert.Equal(t, []string{"four", "three", "two", "one"}, served(third))
+	assert.Equal(t, []string{"three", "two", "one"}, served(second), "a state never changes")
+	assert.Equal(t, []string{"four", "three", "two", "one"}, served(third.propagated(at(40*time.Second+set.PropagationDelay-1))))
+	assert.Equal(t, []string{"four"}, served(third.propagated(at(40*time.Second+set.PropagationDelay))))
+	assert.Equal(t, []string{"three", "two"}, served(first.propagated(at(time.Minute)).accepted(set, "three", epoch.Add(time.Minute))),
+		"what has propagated is not served again")
+	for i := range 100 {
+		third = third.accepted(set, Secret(strconv.Itoa(i)), epoch.Add(41*time.Second))
+	}
+	assert.Len(t, served(third), 2+maxEarlier)
 }
 
 // TestWhereARejectedSecretMayBeLiveTheNextOneWaitsForNoWindow, nor while paused; but

@@ -78,6 +78,10 @@ type record struct {
 	// somewhere. Without FallbackUntil it is our last secret before somebody else set
 	// Current: see DriftedAt.
 	Previous *version `json:"previous,omitempty"`
+	// Earlier were Previous when a forced rotation came before FallbackUntil, the last
+	// one first. Some of Auth0's servers may still accept nothing else, so they are
+	// served until the last rotation has propagated.
+	Earlier versions `json:"earlier,omitempty"`
 	// Rejected were Next once. Auth0 has refused their form, but only after an
 	// attempt that had no clear answer: they may be accepted against all likelihood,
 	// until a secret that was set later has propagated.
@@ -179,9 +183,12 @@ func (r record) served() []Secret {
 	return r.inOrder(r.Current, r.Next, r.Previous)
 }
 
-// inOrder is the values of the secrets that there are, with the rejected ones at
-// the end, each once.
+// inOrder is the values of the secrets that there are, with the earlier and the rejected
+// ones at the end, each once.
 func (r record) inOrder(secrets ...*version) []Secret {
+	for i := range r.Earlier {
+		secrets = append(secrets, &r.Earlier[i])
+	}
 	for i := range r.Rejected {
 		secrets = append(secrets, &r.Rejected[i])
 	}

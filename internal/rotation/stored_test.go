@@ -179,7 +179,7 @@ func TestTheStoredNamesStay(t *testing.T) {
 		names = append(names, name)
 	}
 	assert.ElementsMatch(t, []string{
-		"current", "next", "previous", "rejected", "staged_at", "staged_ttl", "fallback_until", "fallback_for", "last_rotation",
+		"current", "next", "previous", "earlier", "rejected", "staged_at", "staged_ttl", "fallback_until", "fallback_for", "last_rotation",
 		"scheduled_from", "cause", "force", "bulk", "bulk_force", "bulk_waits", "attempt", "attempt_bulk", "hidden", "drifted_at",
 		"longest_ttl", "longest_until", "longest_kept", "failures", "last_error", "retry_at",
 	}, names)

@@ -99,11 +99,11 @@ func (r record) fallbackAhead(clk Clock) bool {
 	return !r.FallbackUntil.IsZero() && r.FallbackUntil.Sub(clk.Now) > r.fallbackLasts()
 }
 
-// propagated drops the previous secret when its time has come. That follows from the
+// propagated drops the previous secret, and those before it, when its time has come. That follows from the
 // stored times, and need not be written.
 func (r record) propagated(clk Clock) record {
 	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
-		r.Previous, r.FallbackUntil, r.FallbackFor = nil, time.Time{}, 0
+		r.Previous, r.Earlier, r.FallbackUntil, r.FallbackFor = nil, nil, time.Time{}, 0
 		r.Rejected = slices.DeleteFunc(slices.Clone(r.Rejected), func(v version) bool { return v.Number <= r.number() })
 		if len(r.Rejected) == 0 {
 			r.Rejected = nil

@@ -85,15 +85,15 @@ func (a Application) clone() Application {
 // application is an Application with what the tenant knows of it.
 type application struct {
 	Application
-	grants  map[string]scopes // by audience
-	secrets []change          // in order; the last is the one that is set
-	certs   int               // how many signing certificates there have been
-	keys    []Credential      // the pool of credentials, in use or not
-	seen    map[string]bool   // jti of assertions, each of which is good once
+	grants  map[string]Grant // by audience
+	secrets []change         // in order; the last is the one that is set
+	certs   int              // how many signing certificates there have been
+	keys    []Credential     // the pool of credentials, in use or not
+	seen    map[string]bool  // jti of assertions, each of which is good once
 }
 
-// AddApplication adds an application that may log in for
-// https://api.example.com/, and gives it with what was filled in: its Shape, a
+// AddApplication adds an application that may log in for DefaultAPI, without a
+// scope (see SetGrant), and gives it with what was filled in: its Shape, a
 // random ClientID (32 alphanumerics) and ClientSecret (64 characters), all usual
 // GrantTypes, and http://localhost:3000/callback as its callback. A Full one also
 // gets AppType regular_web, Alg RS256, and client_secret_post (none for spa and
@@ -134,7 +134,7 @@ func (t *Tenant) AddApplication(app Application) Application {
 	if app.Callbacks == nil {
 		app.Callbacks = []string{"http://localhost:3000/callback"}
 	}
-	return t.add(app, audience, nil)
+	return t.add(app, DefaultAPI, nil)
 }
 
 func usualGrants() []string { return []string{authorizationCode, refreshing, clientCredentials} }
@@ -177,7 +177,7 @@ func (t *Tenant) add(app Application, audience string, granted scopes) Applicati
 	if t.apps[app.ClientID] != nil {
 		panic(fmt.Sprintf("simulated tenant: there is already an application %q", app.ClientID))
 	}
-	added := &application{Application: app, grants: map[string]scopes{audience: slices.Clone(granted)}, certs: 1}
+	added := &application{Application: app, grants: map[string]Grant{audience: {Scopes: slices.Clone(granted)}}, certs: 1}
 	if app.ClientSecret != "" {
 		added.setSecret(app.ClientSecret, byAdding, t.now(), Propagation{})
 	}
@@ -201,12 +201,12 @@ func (t *Tenant) withApplication(clientID string, f func(*application)) {
 // SetScopes grants an application these scopes of the Management API, in place
 // of those it had. Tokens that it has keep theirs: see ExpireTokens.
 func (t *Tenant) SetScopes(clientID string, granted ...string) {
-	t.withApplication(clientID, func(a *application) { a.grants[t.Audience()] = slices.Clone(granted) })
+	t.withApplication(clientID, func(a *application) { a.grants[t.Audience()] = Grant{Scopes: slices.Clone(granted)} })
 }
 
 // Scopes gives what an application may do with the Management API.
 func (t *Tenant) Scopes(clientID string) (granted []string) {
-	t.withApplication(clientID, func(a *application) { granted = slices.Clone(a.grants[t.Audience()]) })
+	t.withApplication(clientID, func(a *application) { granted = slices.Clone(a.grants[t.Audience()].Scopes) })
 	return granted
 }
 
@@ -280,12 +280,12 @@ func (t *Tenant) SecretHistory(clientID string) (history []SecretChange) {
 }
 
 // EverySecret gives all that must not turn up in a log: each client secret
-// that any application has or had, and each Management API token that was
-// issued (as far as it is remembered).
+// that any application has or had, and each token that an application was issued for
+// itself (as far as it is remembered).
 func (t *Tenant) EverySecret() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := slices.Collect(maps.Keys(t.tokens))
+	all := slices.AppendSeq(slices.Collect(maps.Keys(t.tokens)), maps.Values(t.apiTokens))
 	for _, app := range t.apps {
 		for _, c := range app.secrets {
 			all = append(all, c.Value)

@@ -56,7 +56,7 @@ func (t *Tenant) createApplication(c *call) (any, error) {
 	if sent["name"] == nil {
 		return nil, invalidBody("'Missing required property: name'.")
 	}
-	made := &application{grants: map[string]scopes{}, certs: 1}
+	made := &application{grants: map[string]Grant{}, certs: 1}
 	made.Application = Application{Shape: Bare, ClientID: randomAlphanumerics(32), GrantTypes: usualGrants(), withoutJWT: true}
 	if err := made.apply(c.body, sent); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (t *Tenant) createApplication(c *call) (any, error) {
 	return made.object(readScopes), nil
 }
 
-// createGrant handles POST /api/v2/client-grants, for the Management API.
+// createGrant handles POST /api/v2/client-grants, without organizations.
 func (t *Tenant) createGrant(c *call) (any, error) {
 	type grant struct {
 		ID       string   `json:"id"`
@@ -104,15 +104,17 @@ func (t *Tenant) createGrant(c *call) (any, error) {
 		return nil, err
 	}
 	app := t.apps[sent.ClientID]
+	_, exists := t.apis[sent.Audience]
 	switch {
 	case app == nil:
 		return nil, errNoSuchClient
-	case sent.Audience != t.Audience():
+	case !exists:
 		return nil, apiError(http.StatusBadRequest, "invalid_body", "There is no API with this audience")
-	case app.grants[sent.Audience] != nil:
+	}
+	if _, granted := app.grants[sent.Audience]; granted {
 		return nil, apiError(http.StatusConflict, "grant_conflict", "A resource with the same identifier already exists.")
 	}
-	app.grants[sent.Audience] = append(scopes{}, sent.Scope...)
+	app.grants[sent.Audience] = Grant{Scopes: sent.Scope}
 	sent.ID = "cgr_" + randomAlphanumerics(16)
 	return sent, nil
 }

@@ -76,7 +76,7 @@ func (t *Tenant) Keys(clientID string) (registered, enabled []string) {
 // the dashboard, and has these slots use it; none: it is merely there. Nobody
 // has its private key. It panics if there is no room.
 func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential) {
-	own := t.signing() // any key does
+	own := signing() // any key does
 	added = Credential{
 		ID: "cred_" + randomAlphanumerics(22), Name: "somebody else's", KID: randomAlphanumerics(43), Alg: jose.RS256,
 		Type: "public_key", CreatedAt: t.now(), Slots: append([]Slot{}, used...), key: own.Public().Key.(*rsa.PublicKey),

@@ -150,7 +150,7 @@ func (t *Tenant) answerOrFault(c *call) answer {
 func (f *activeFault) obstruct(t *Tenant, c *call) answer {
 	switch f.Kind {
 	case RateLimited:
-		a := f.error(c, http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
+		a := c.error(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
 		a.header = map[string]string{}
 		if c.management() {
 			a.header[headerRemaining], a.header[headerReset] = "0", epoch(t.now().Add(max(f.RetryAfter, time.Second)))
@@ -167,13 +167,13 @@ func (f *activeFault) obstruct(t *Tenant, c *call) answer {
 				status, http.StatusText(status)),
 		}
 	case UpgradeRequired:
-		return f.error(c, http.StatusForbidden, "insufficient_scope", "Please upgrade your subscription to use this feature")
+		return c.error(http.StatusForbidden, "insufficient_scope", "Please upgrade your subscription to use this feature")
 	case Echo:
 		encode := encodings[f.Encoding]
-		return f.error(c, f.statusOr(http.StatusBadRequest), "invalid_request", fmt.Sprintf("Cannot process %s of %s",
+		return c.error(f.statusOr(http.StatusBadRequest), "invalid_request", fmt.Sprintf("Cannot process %s of %s",
 			encode(string(c.body)), encode(c.Header.Get("Authorization"))))
 	case Headers:
-		a := f.error(c, f.Status, "", http.StatusText(f.Status))
+		a := c.error(f.Status, "", http.StatusText(f.Status))
 		a.header = f.Headers
 		return a
 	case TimeoutBeforeCommit:
@@ -209,18 +209,7 @@ func (f *activeFault) spoil(c *call, a answer) answer {
 }
 
 func (f *activeFault) serverError(c *call) answer {
-	return f.error(c, f.statusOr(http.StatusInternalServerError), "", "Something went wrong in the simulated tenant")
-}
-
-// error gives an error in the form of the endpoint that is called.
-func (f *activeFault) error(c *call, status int, code, message string) answer {
-	if code == "" && !c.management() {
-		code = "server_error"
-	}
-	if c.management() {
-		return apiError(status, code, message)
-	}
-	return oauthError(status, code, message)
+	return c.error(f.statusOr(http.StatusInternalServerError), "", "Something went wrong in the simulated tenant")
 }
 
 func (f *activeFault) statusOr(otherwise int) int {

@@ -68,7 +68,7 @@ func (t *Tenant) authorize(c *call) (any, error) {
 		refuse("unsupported_response_type", "The simulated tenant has response_type=code only")
 	case !slices.Contains(app.GrantTypes, authorizationCode):
 		refuse("unauthorized_client", "Grant type '"+authorizationCode+"' not allowed for the client.")
-	case wanted != "" && wanted != audience:
+	case wanted != "" && wanted != DefaultAPI:
 		refuse("access_denied", "Service not found: "+wanted)
 	case challenge != "" && query.Get("code_challenge_method") != "S256":
 		refuse("invalid_request", "The simulated tenant has code_challenge_method=S256 only")
@@ -135,7 +135,7 @@ func (t *Tenant) refresh(app Application, q tokenRequest) (map[string]any, error
 // for, an ID token.
 func (t *Tenant) userTokens(app Application, granted session) map[string]any {
 	granted.until = t.now().Add(t.lifetime)
-	body := t.tokenAnswer(keep(t.sessions.access, randomText(128), granted), granted.scopes)
+	body := tokenAnswer(keep(t.sessions.access, randomText(128), granted), granted.scopes, t.lifetime)
 	if slices.Contains(granted.scopes, "openid") {
 		body["id_token"] = t.idToken(app, granted)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -29,15 +30,15 @@ func userClaims(granted []string) map[string]any {
 	return claims
 }
 
-type signingKey = jose.JSONWebKey
-
-func newSigningKey() signingKey {
+// signing gives the key that tokens are signed with. It takes long to make, so all
+// tenants of a process have the same: their issuers tell them apart.
+var signing = sync.OnceValue(func() jose.JSONWebKey {
 	key, err := rsa.GenerateKey(rand.Reader, minKeyBits)
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
-	return signingKey{Key: key, KeyID: randomAlphanumerics(21), Algorithm: string(jose.RS256), Use: "sig"}
-}
+	return jose.JSONWebKey{Key: key, KeyID: randomAlphanumerics(21), Algorithm: string(jose.RS256), Use: "sig"}
+})
 
 // idToken makes an ID token, signed as the application's Alg says: RS256 with
 // the tenant's key, or HS256, also if it says nothing, with the secret that is
@@ -56,8 +57,13 @@ func (t *Tenant) idToken(app Application, granted session) string {
 		// itself fills them up with zeros.
 		key.Key = append([]byte(app.ClientSecret), make([]byte, max(0, 32-len(app.ClientSecret)))...)
 	} else {
-		key.Algorithm, key.Key = jose.RS256, t.signing()
+		key.Algorithm, key.Key = jose.RS256, signing()
 	}
+	return signed(key, claims)
+}
+
+// signed makes a JWT.
+func signed(key jose.SigningKey, claims map[string]any) string {
 	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
@@ -71,7 +77,7 @@ func (t *Tenant) idToken(app Application, granted session) string {
 
 // publicKeys handles GET /.well-known/jwks.json.
 func (t *Tenant) publicKeys(*call) (any, error) {
-	key := t.signing()
+	key := signing()
 	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, nil
 }
 

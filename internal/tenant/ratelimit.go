@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// RateLimit is the tenant's limit for /api/v2, a token bucket. Auth0 has 2 a
-// second for free tenants; 16 a second with bursts of 50 for paid ones. With
-// PerSecond and Window 0 there is none; the headers are sent all the same.
+// RateLimit is a limit, a token bucket: the tenant's for /api/v2, or the one that
+// /oauth/token has of its own. Auth0 has, for /api/v2, 2 a second for free tenants;
+// 16 a second with bursts of 50 for paid ones. With PerSecond and Window 0 there is
+// none; /api/v2 sends the headers all the same.
 type RateLimit struct {
 	PerSecond float64 // how fast the bucket fills; of no use with a Window
 	Burst     int     // what it holds; 0: PerSecond, at least 1
@@ -31,10 +32,18 @@ func (t *Tenant) SetRateLimit(limit RateLimit) {
 	t.buckets = newBuckets(limit, t.now())
 }
 
+// SetTokenLimit sets the rate limit of /oauth/token, with a full bucket. A request
+// for a token that meets it counts neither as an accepted login nor as a refused one.
+func (t *Tenant) SetTokenLimit(limit RateLimit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tokenBuckets = newBuckets(limit, t.now())
+}
+
 // bucket is a rate limit and what is left of it.
 type bucket struct {
 	RateLimit
-	endpoint Endpoint  // whose alone it is; Any: of all
+	endpoint Endpoint  // whose alone it is; Any: of all that have this limit
 	left     float64   // at most Burst
 	at       time.Time // when left was true; with a Window, when the present one began
 }
@@ -54,10 +63,17 @@ func newBuckets(limit RateLimit, now time.Time) []*bucket {
 	}
 }
 
-// bucketsOf gives the buckets that an endpoint's requests take from, filled.
-func (t *Tenant) bucketsOf(endpoint Endpoint, now time.Time) (own []*bucket) {
-	for _, b := range t.buckets {
-		if b.endpoint == Any || b.endpoint == endpoint {
+// bucketsOf gives the buckets that a call takes from, filled.
+func (t *Tenant) bucketsOf(c *call, now time.Time) (own []*bucket) {
+	var all []*bucket
+	switch {
+	case c.management():
+		all = t.buckets
+	case c.endpoint == Token:
+		all = t.tokenBuckets
+	}
+	for _, b := range all {
+		if b.endpoint == Any || b.endpoint == c.endpoint {
 			b.fill(now)
 			own = append(own, b)
 		}
@@ -65,10 +81,10 @@ func (t *Tenant) bucketsOf(endpoint Endpoint, now time.Time) (own []*bucket) {
 	return own
 }
 
-// takeRate takes one from each bucket of an endpoint; false, and none taken, if one
-// of them is empty.
-func (t *Tenant) takeRate(endpoint Endpoint, now time.Time) bool {
-	own := t.bucketsOf(endpoint, now)
+// takeRate takes one from each bucket of a call; false, and none taken, if one of
+// them is empty.
+func (t *Tenant) takeRate(c *call, now time.Time) bool {
+	own := t.bucketsOf(c, now)
 	if slices.ContainsFunc(own, func(b *bucket) bool { return b.left < 1 }) {
 		return false
 	}
@@ -80,11 +96,12 @@ func (t *Tenant) takeRate(endpoint Endpoint, now time.Time) bool {
 
 // describeRate sets X-RateLimit-Limit (what the bucket holds), -Remaining, and
 // -Reset: the epoch second when a request is possible again if nothing remains,
-// else when the bucket is full. Of an endpoint's buckets it is the one with less
-// left.
-func (t *Tenant) describeRate(header map[string]string, endpoint Endpoint, now time.Time) {
-	header[headerLimit], header[headerRemaining], header[headerReset] = "1000", "1000", epoch(now)
-	if own := t.bucketsOf(endpoint, now); len(own) > 0 {
+// else when the bucket is full. Of a call's buckets it is the one with less left.
+func (t *Tenant) describeRate(header map[string]string, c *call, now time.Time) {
+	if c.management() {
+		header[headerLimit], header[headerRemaining], header[headerReset] = "1000", "1000", epoch(now)
+	}
+	if own := t.bucketsOf(c, now); len(own) > 0 {
 		least := slices.MinFunc(own, func(a, b *bucket) int { return int(a.left) - int(b.left) })
 		header[headerLimit] = strconv.Itoa(least.Burst)
 		header[headerRemaining] = strconv.Itoa(int(least.left))

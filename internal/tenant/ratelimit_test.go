@@ -121,3 +121,43 @@ func TestUnlimitedSendsTheHeaders(t *testing.T) {
 		assert.NotEmpty(t, got.header.Get("X-RateLimit-Reset"))
 	}
 }
+
+// The limit of /oauth/token is nobody else's, and no one else's is its.
+func TestTokensHaveARateLimitOfTheirOwn(t *testing.T) {
+	f := start(t, "read:clients")
+	app := f.AddApplication(Application{})
+	get := func() result { return f.logIn(app.ClientID, app.ClientSecret, "", nil) }
+	assert.Empty(t, get().header.Get("X-RateLimit-Limit"), "unlimited")
+	accepted := f.Stats().Logins
+
+	f.SetTokenLimit(RateLimit{PerSecond: 2, Burst: 2})
+	now := f.clock.Now().Unix()
+	assert.Equal(t, "1", get().header.Get("X-RateLimit-Remaining"))
+	assert.Equal(t, http.StatusUnauthorized, f.logIn(app.ClientID, "wrong", "", map[string]string{loginLastHeader: "true"}).status)
+	got := get()
+	assertRefused(t, got, http.StatusTooManyRequests, `{"error":"too_many_requests","error_description":"Global limit has been reached"}`)
+	assert.Equal(t, []string{"2", "0", strconv.FormatInt(now+1, 10)}, []string{
+		got.header.Get("X-RateLimit-Limit"), got.header.Get("X-RateLimit-Remaining"), got.header.Get("X-RateLimit-Reset"),
+	})
+	assert.Equal(t, accepted.Accepted+1, f.Stats().Logins.Accepted)
+	assert.Equal(t, 1, f.Stats().Logins.Refused, "that with the wrong secret, which counts")
+	assert.Zero(t, f.Stats().Logins.Undecided, "one that is limited was not decided")
+	assert.Equal(t, 1, f.Stats().RateLimited)
+	assert.Equal(t, http.StatusTooManyRequests, f.logIn(app.ClientID, "wrong", f.Audience(), nil).status, "whatever it is for")
+
+	assert.Equal(t, "1000", f.api(http.MethodGet, "clients/"+app.ClientID, "").header.Get("X-RateLimit-Remaining"))
+	assert.Equal(t, http.StatusOK, f.do(t.Context(), http.MethodGet, "/.well-known/jwks.json", "", nil).status)
+	f.SetRateLimit(RateLimit{PerSecond: 100})
+	assert.Equal(t, http.StatusTooManyRequests, get().status, "setting the one leaves the other")
+	f.clock.advance(500 * time.Millisecond)
+	assert.Equal(t, http.StatusOK, get().status)
+	assert.Equal(t, http.StatusTooManyRequests, get().status)
+	f.SetTokenLimit(RateLimit{})
+	assert.Equal(t, http.StatusOK, get().status)
+
+	limited, err := Start(Options{TokenLimit: RateLimit{PerSecond: 1, Burst: 7}, Now: f.clock.Now})
+	require.NoError(t, err)
+	defer limited.Close()
+	other := &fixture{Tenant: limited, t: t, clock: f.clock}
+	assert.Equal(t, "6", other.logIn("nobody", "x", "", nil).header.Get("X-RateLimit-Remaining"))
+}

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"maps"
@@ -64,7 +65,7 @@ type call struct {
 	login    *loginAttempt // what it adds to the counts if the answer is given as it is
 }
 
-// management says whether it is one of the Management API: those have a rate limit.
+// management says whether it is one of the Management API.
 func (c *call) management() bool { return strings.HasPrefix(c.URL.Path, apiPrefix) }
 
 // answer is what a call is answered with.
@@ -109,6 +110,9 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request, to route) {
 	if c.endpoint == Token {
 		c.token = readTokenRequest(r, body)
 		c.clientID = c.token.clientID
+		if c.token.Get("audience") != t.Audience() {
+			signing() // which takes long once: not with t.mu held
+		}
 	}
 	t.send(w, c, t.answer(c))
 }
@@ -123,8 +127,8 @@ func (t *Tenant) answer(c *call) answer {
 		"Date":          now.UTC().Format(http.TimeFormat), // of the same clock as X-RateLimit-Reset
 		"Cache-Control": "no-store",
 	}
-	if c.management() && a.ending != ofAProxy {
-		t.describeRate(usual, c.endpoint, now)
+	if a.ending != ofAProxy {
+		t.describeRate(usual, c, now)
 	}
 	maps.Copy(usual, a.header)
 	a.header = usual
@@ -140,6 +144,9 @@ func (t *Tenant) answer(c *call) answer {
 
 // handled handles a call as if there were no faults.
 func (t *Tenant) handled(c *call) answer {
+	if !t.takeRate(c, t.now()) { // bad requests count, too
+		return c.error(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
+	}
 	value, err := any(nil), error(nil)
 	if c.management() {
 		c.granted, err = t.authorized(c)
@@ -159,13 +166,8 @@ func (t *Tenant) handled(c *call) answer {
 	return jsonAnswer(c.success, value)
 }
 
-// authorized applies the rate limit, which counts bad requests, too, and then
-// wants a Management API token.
+// authorized wants a Management API token.
 func (t *Tenant) authorized(c *call) (scopes, error) {
-	now := t.now()
-	if !t.takeRate(c.endpoint, now) {
-		return nil, apiError(http.StatusTooManyRequests, "too_many_requests", "Global limit has been reached")
-	}
 	scheme, value, _ := strings.Cut(c.Header.Get("Authorization"), " ")
 	issued, known := t.tokens[value]
 	switch {
@@ -173,7 +175,7 @@ func (t *Tenant) authorized(c *call) (scopes, error) {
 		return nil, invalidToken("Missing authentication")
 	case !known:
 		return nil, invalidToken("Invalid token")
-	case !now.Before(issued.until):
+	case !t.now().Before(issued.until):
 		return nil, invalidToken("Expired token received for JSON Web Token validation")
 	}
 	return issued.scopes, nil
@@ -263,6 +265,14 @@ func invalidToken(message string) error {
 //	{"error":"access_denied","error_description":"Unauthorized"}
 func oauthError(status int, code, description string) answer {
 	return jsonAnswer(status, map[string]any{"error": code, "error_description": description})
+}
+
+// error gives an error in the form of the endpoint that is called.
+func (c *call) error(status int, code, message string) answer {
+	if c.management() {
+		return apiError(status, code, message)
+	}
+	return oauthError(status, cmp.Or(code, "server_error"), message)
 }
 
 var errNoSuchClient = apiError(http.StatusNotFound, "inexistent_client", "The client does not exist")

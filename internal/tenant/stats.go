@@ -21,6 +21,10 @@ const (
 type Stats struct {
 	Logins           LoginStats // of applications, without Management API tokens
 	ManagementTokens struct{ Issued, Refused int }
+	// Tokens that applications were issued for themselves (client_credentials), by
+	// ClientID and audience with a space between. Auth0 meters those, also if the
+	// answer is lost.
+	Tokens map[string]int
 	// Requests by endpoint and status, such as "PATCH /api/v2/clients/{id} 200"; the
 	// status is 0 for those without an answer, counted when they are held or cut.
 	Requests       map[string]int
@@ -41,7 +45,8 @@ func (t *Tenant) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	counts := t.stats.counts
-	counts.Requests, counts.PerApplication = maps.Clone(counts.Requests), maps.Clone(counts.PerApplication)
+	counts.Requests, counts.Tokens = maps.Clone(counts.Requests), maps.Clone(counts.Tokens)
+	counts.PerApplication = maps.Clone(counts.PerApplication)
 	return counts
 }
 
@@ -55,7 +60,7 @@ type statistics struct {
 
 func newStatistics() statistics {
 	return statistics{
-		counts:    Stats{Requests: map[string]int{}, PerApplication: map[string]LoginStats{}},
+		counts:    Stats{Requests: map[string]int{}, Tokens: map[string]int{}, PerApplication: map[string]LoginStats{}},
 		undecided: map[loginKey][]string{},
 	}
 }

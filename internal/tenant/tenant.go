@@ -5,7 +5,7 @@
 // documented: the token endpoint for client credentials, codes and refresh tokens,
 // a login without a page, and the endpoints of the Management API for applications,
 // their credentials and grants (routes has all of them),
-// with scopes, field visibility, rate limit, the error bodies, and a new secret
+// with scopes, field visibility, rate limits, the error bodies, and a new secret
 // that takes time to be accepted everywhere (SetPropagation). Faults of every
 // sort can be switched on (Inject, SetDown), and it measures what matters in
 // the end: how many logins of applications were accepted and refused (Stats).
@@ -47,6 +47,11 @@
 // they get the right answer all the same (Headers), nor do requests for a
 // Management API token.
 //
+// # Access tokens
+//
+// Those for the Management API are opaque, those for other APIs JWTs (AddAPI,
+// SetGrant) that any API can check; Protect makes such a one.
+//
 // Whatever it prints or serves, it is a simulation: its secrets are real
 // nowhere. All methods may be called at any time from any goroutine.
 package tenant
@@ -64,14 +69,12 @@ import (
 	"time"
 )
 
-// audience is the API that applications log in for.
-const audience = "https://api.example.com/"
-
 // Options are how a tenant is started. The zero value is good.
 type Options struct {
 	Addr          string           // host:port on loopback; default 127.0.0.1:0, a free port
-	TokenLifetime time.Duration    // of access tokens; default 24h, Auth0's for the Management API
+	TokenLifetime time.Duration    // of access tokens; default 24h, Auth0's
 	RateLimit     RateLimit        // of /api/v2; zero: unlimited
+	TokenLimit    RateLimit        // of /oauth/token; zero: unlimited
 	Now           func() time.Time // nil: time.Now. Everything but certificates goes by it
 }
 
@@ -87,19 +90,19 @@ type Tenant struct {
 	closing chan struct{} // closed by Close: lets go what is held
 	close   func()
 
-	// signing is the tenant's own key. It takes long to make, and few need it.
-	signing func() signingKey
-
-	mu           sync.Mutex // for all below; whoever handles a request has it
+	mu           sync.Mutex     // for all below; whoever handles a request has it
+	apis         map[string]API // by audience
 	apps         map[string]*application
 	order        []string // client IDs as they were added
 	alternated   int      // applications whose shape was left to AddApplication
 	bare         int      // applications that AddApplication has made bare
 	propagation  Propagation
-	nextNode     uint64 // for attempts without a login ID
-	tokens       map[string]issuedToken
+	nextNode     uint64                 // for attempts without a login ID
+	tokens       map[string]issuedToken // for the Management API
+	apiTokens    map[string]string      // for other APIs, by their claims
 	sessions     sessions
-	buckets      []*bucket // of the rate limit
+	buckets      []*bucket // of the rate limit of /api/v2
+	tokenBuckets []*bucket // of that of /oauth/token
 	faults       []*activeFault
 	stats        statistics
 	addOn        bool
@@ -132,19 +135,22 @@ func Start(o Options) (*Tenant, error) {
 	}
 
 	t := &Tenant{
-		domain:   listener.Addr().String(),
-		lifetime: o.TokenLifetime,
-		now:      o.Now,
-		caPEM:    caPEM,
-		closing:  make(chan struct{}),
-		signing:  sync.OnceValue(newSigningKey),
-		apps:     map[string]*application{},
-		tokens:   map[string]issuedToken{},
-		sessions: newSessions(),
-		stats:    newStatistics(),
+		domain:    listener.Addr().String(),
+		lifetime:  o.TokenLifetime,
+		now:       o.Now,
+		caPEM:     caPEM,
+		closing:   make(chan struct{}),
+		apis:      map[string]API{},
+		apps:      map[string]*application{},
+		tokens:    map[string]issuedToken{},
+		apiTokens: map[string]string{},
+		sessions:  newSessions(),
+		stats:     newStatistics(),
 	}
+	t.AddAPI(API{Audience: t.Audience()})
+	t.AddAPI(API{Audience: DefaultAPI, Scopes: []string{"read:orders", "write:orders"}})
 	t.close = sync.OnceFunc(func() { close(t.closing) })
-	t.buckets = newBuckets(o.RateLimit, t.now())
+	t.buckets, t.tokenBuckets = newBuckets(o.RateLimit, t.now()), newBuckets(o.TokenLimit, t.now())
 	t.server = &httptest.Server{
 		Listener: gate{listener, &t.down},
 		TLS:      &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},

@@ -76,7 +76,7 @@ func (t *Tenant) issueToken(c *call) (any, error) {
 	case !slices.Contains(usualGrants(), grantType):
 		return nil, grantTypeRefused(grantType)
 	}
-	wanted := cmp.Or(q.Get("audience"), audience) // as a tenant's default audience
+	wanted := cmp.Or(q.Get("audience"), DefaultAPI) // as a tenant's default audience
 	login := cmp.Or(c.Header.Get(loginIDHeader), q.Get("code"))
 	answer, err := t.grant(q, wanted, t.node(login))
 	c.login = &loginAttempt{
@@ -104,7 +104,9 @@ func (t *Tenant) grant(q tokenRequest, wanted string, node uint64) (map[string]a
 		return nil, oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized")
 	}
 	grantType := q.Get("grant_type")
+	api, exists := t.apis[wanted]
 	granted, hasGrant := app.grants[wanted]
+	organization := q.Get("organization")
 	switch {
 	case !slices.Contains(app.GrantTypes, grantType):
 		return nil, grantTypeRefused(grantType)
@@ -112,30 +114,35 @@ func (t *Tenant) grant(q tokenRequest, wanted string, node uint64) (map[string]a
 		return t.redeemCode(app.Application, q)
 	case grantType == refreshing:
 		return t.refresh(app.Application, q)
-	case wanted != audience && wanted != t.Audience():
+	case !exists:
 		return nil, oauthError(http.StatusForbidden, "access_denied", "Service not enabled within domain: "+wanted)
 	case !hasGrant:
 		return nil, oauthError(http.StatusForbidden, "access_denied", fmt.Sprintf("Client is not authorized to access %q. "+
 			"You need to create a \"client-grant\" associated to this API. "+
 			"See: https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants", wanted))
 	}
+	if err := granted.takes(organization); err != nil {
+		return nil, err
+	}
 
+	given := granted.Scopes
 	if asked := strings.Fields(q.Get("scope")); t.honoursScope && len(asked) > 0 {
-		granted = slices.DeleteFunc(slices.Clone(granted), func(s string) bool { return !slices.Contains(asked, s) })
+		given = slices.DeleteFunc(slices.Clone(given), func(s string) bool { return !slices.Contains(asked, s) })
 	}
-	value := randomText(128)
-	if wanted == t.Audience() { // others are of no use here
-		keep(t.tokens, value, issuedToken{scopes: granted, until: t.now().Add(t.lifetime)})
+	t.stats.counts.Tokens[app.ClientID+" "+wanted]++
+	if wanted != t.Audience() {
+		return tokenAnswer(t.accessToken(app.ClientID, api, given, organization), given, api.TokenLifetime), nil
 	}
-	return t.tokenAnswer(value, granted), nil
+	value := keep(t.tokens, randomText(128), issuedToken{scopes: given, until: t.now().Add(api.TokenLifetime)})
+	return tokenAnswer(value, given, api.TokenLifetime), nil
 }
 
 // tokenAnswer is the answer with an access token.
-func (t *Tenant) tokenAnswer(value string, granted []string) map[string]any {
+func tokenAnswer(value string, granted []string, lifetime time.Duration) map[string]any {
 	return map[string]any{
 		"access_token": value,
 		"scope":        strings.Join(granted, " "),
-		"expires_in":   int64(t.lifetime / time.Second),
+		"expires_in":   int64(lifetime / time.Second),
 		"token_type":   "Bearer",
 	}
 }

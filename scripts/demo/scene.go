@@ -100,19 +100,10 @@ func (s *scene) oneSecret(ctx context.Context) auth0login.Source {
 
 // logIn starts an application.
 func (s *scene) logIn(ctx context.Context, source auth0login.Source, name string, leaseEnd func() time.Time) (stop func()) {
-	running, end := context.WithCancel(ctx)
 	app := &devstack.Application{
 		Source: source, Domain: s.stack.Tenant.Domain(), Every: loginEvery, HTTP: s.stack.Tenant.HTTPClient(), Prefix: name + "-", LeaseEnd: leaseEnd,
 	}
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		app.Run(running)
-	}()
-	return func() {
-		end()
-		<-finished
-	}
+	return app.Start(ctx)
 }
 
 // logins are those of an application until now.

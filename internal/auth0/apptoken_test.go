@@ -1,0 +1,105 @@
+package auth0
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func tokenRequest(clientID string) TokenRequest {
+	return TokenRequest{ClientID: clientID, Secret: "s3cret-of-" + clientID}
+}
+
+func TestTokenOfAnApplication(t *testing.T) {
+	tn := newTenant(t, nil)
+	var asked []url.Values
+	tn.onToken(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		asked = append(asked, r.PostForm)
+		reply(w, 200, `{"access_token":"t","scope":"read:orders","expires_in":3600}`)
+	})
+	c := tn.client(t)
+	token, err := c.Token(t.Context(), TokenRequest{
+		ClientID: "shop", Secret: "s3cret-of-shop", Audience: "https://api.example.com/", Scopes: []string{"read:orders", "a"}, Organization: "org_1",
+	})
+	require.NoError(t, err)
+	assert.Equal(t, "t", token.Value)
+	assert.Equal(t, []string{"read:orders"}, token.Scopes)
+	assert.WithinDuration(t, time.Now().Add(time.Hour), token.ExpiresAt, time.Minute)
+	_, err = c.Token(t.Context(), tokenRequest("shop"))
+	require.NoError(t, err)
+	assert.Equal(t, []url.Values{
+		{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {"s3cret-of-shop"}, "audience": {"https://api.example.com/"},
+			"scope": {"read:orders a"}, "organization": {"org_1"}},
+		{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {"s3cret-of-shop"}, "audience": {c.audience}},
+	}, asked, "no token is held here")
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", tokenRequest("shop"), tokenRequest("shop"), tokenRequest("shop")), "s3cret")
+}
+
+func TestSecretRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		status  int
+		body    string
+		refused bool
+	}{
+		"access_denied":    {401, `{"error":"access_denied","error_description":"Unauthorized"}`, true},
+		"invalid_client":   {401, `{"error":"invalid_client"}`, true},
+		"no grant":         {403, `{"error":"access_denied","error_description":"Client is not authorized to access \"x\"."}`, false},
+		"a proxy's page":   {401, `<html>`, false},
+		"too many":         {429, `{"error":"access_denied"}`, false},
+		"another reason":   {401, `{"error":"invalid_request"}`, false},
+		"Auth0 has failed": {503, `{"error":"access_denied"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := newTenant(t, nil)
+			tn.onToken(replies(c.status, c.body))
+			_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
+			require.Error(t, err)
+			assert.Equal(t, c.refused, SecretRefused(err), err)
+		})
+	}
+}
+
+// TestAQuotaHoldsItsApplicationOnly, for that organization only; the limit of the token
+// endpoint holds all.
+func TestAQuotaHoldsItsApplicationOnly(t *testing.T) {
+	tn := newTenant(t, nil)
+	description := "Client quota exceeded"
+	tn.onToken(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("client_id") == "shop" && r.FormValue("organization") == "" {
+			w.Header().Set("Retry-After", "3000")
+			w.Header().Set("Auth0-Client-Quota-Limit", "b=per_hour;q=10;r=0;t=3000")
+			reply(w, 429, `{"error":"too_many_requests","error_description":"`+description+`"}`)
+			return
+		}
+		reply(w, 200, `{"access_token":"t","scope":"read:clients","expires_in":3600}`)
+	})
+	c := tn.client(t)
+	ask := func(r TokenRequest) error {
+		_, err := c.Token(t.Context(), r)
+		return err
+	}
+	exceeded := Error{Class: Limited, Op: OpToken, Status: 429, Code: "too_many_requests", RetryAfter: time.Minute}
+	assert.Equal(t, exceeded, *asError(t, ask(tokenRequest("shop"))))
+	tokens, _ := tn.counts()
+	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("shop"))))
+	again, _ := tn.counts()
+	assert.Equal(t, tokens, again, "it is not asked again at once")
+
+	require.NoError(t, ask(tokenRequest("other")))
+	ofOrganization := tokenRequest("shop")
+	ofOrganization.Organization = "org_1"
+	require.NoError(t, ask(ofOrganization))
+	_, err := c.Grant(t.Context())
+	require.NoError(t, err)
+
+	description = "Global limit has been reached"
+	c = tn.client(t)
+	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("shop"))))
+	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("other"))), "the tenant's limit is everybody's")
+}
