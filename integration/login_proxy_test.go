@@ -77,6 +77,9 @@ func TestExampleOfLoginProxyForApache(t *testing.T) {
 	beside := s.startLogins("beside", auth0login.File(file), nil)
 	u.begin(3)
 	u.awaitMore(s, 20)
+	lease := devstack.LeaseEnd(file)
+	end := lease()
+	s.eventually("the Agent has just read, which is the worst moment", func() bool { return lease().After(end) })
 	s.write("rotate/shop", map[string]any{"force": true})
 	set := slices.MaxFunc(s.Tenant.SecretHistory(app.ClientID), func(a, b tenant.SecretChange) int { return a.At.Compare(b.At) }).At
 	s.eventually("the Agent has rendered the new secret", func() bool {
