@@ -23,10 +23,10 @@ type history struct {
 // rank is 0 for a secret that is known to work, 1 for one of which nothing is known, 2 for
 // one that was refused.
 func (h history) rank() int {
-	switch {
-	case h.told == 0:
+	switch h.told {
+	case 0:
 		return 1
-	case h.told == h.accepted:
+	case h.accepted:
 		return 0
 	default:
 		return 2
