@@ -1,6 +1,7 @@
 package auth0login
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -16,25 +17,16 @@ type record struct {
 // history is what attempts have told of one secret. Attempts count by when they began: an
 // answer that was long on its way does not outdo a later one.
 type history struct {
-	told     uint64 // the attempt that told last; 0: none has
+	told     uint64 // the attempt that told last
 	accepted uint64 // the last one that was accepted; 0: none was
 }
 
-// rank is 0 for a secret that is known to work, 1 for one of which nothing is known, 2 for
-// one that was refused.
-func (h history) rank() int {
-	switch {
-	case h.told == 0:
-		return 1
-	case h.told == h.accepted:
-		return 0
-	default:
-		return 2
-	}
-}
+// refused says whether the last answer was a refusal.
+func (h history) refused() bool { return h.told > h.accepted }
 
-// inOrder gives the secrets in the order in which they are tried: by rank, then the one
-// that worked last, then as they came. Secrets that are not among them are forgotten.
+// inOrder gives the secrets in the order in which they are tried: those that were refused
+// after the others, among these the one that worked last first, then as they came. Secrets
+// that are not among them are forgotten.
 func (r *record) inOrder(secrets []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,16 +38,13 @@ func (r *record) inOrder(secrets []string) []string {
 	ordered := slices.Clone(secrets)
 	slices.SortStableFunc(ordered, func(a, b string) int {
 		first, second := r.of[a], r.of[b]
-		if by := first.rank() - second.rank(); by != 0 {
-			return by
-		}
-		switch { // the later one comes first
-		case first.accepted > second.accepted:
+		switch {
+		case first.refused() != second.refused() && second.refused():
 			return -1
-		case first.accepted < second.accepted:
+		case first.refused() != second.refused():
 			return 1
-		default:
-			return 0
+		default: // the one that worked later comes first
+			return cmp.Compare(second.accepted, first.accepted)
 		}
 	})
 	return ordered

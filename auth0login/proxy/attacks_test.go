@@ -159,7 +159,7 @@ func (w *world) raw(text string) string {
 	w.t.Helper()
 	conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
 	require.NoError(w.t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	require.NoError(w.t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, _ = io.WriteString(conn, text)
 	answers, _ := io.ReadAll(conn)
@@ -307,7 +307,7 @@ func TestSlowClientsAreBounded(t *testing.T) {
 	for range maxLogins + 10 {
 		conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
 		require.NoError(t, err)
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, _ = io.WriteString(conn, half)
 	}
 	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
@@ -363,16 +363,17 @@ func TestTooManyLoginsAtOnce(t *testing.T) {
 	go func() { waiting <- w.post("/oauth/token", w.form(local)) }()
 	<-w.proxy.logins
 	assert.Equal(t, 200, (<-waiting).status)
-	w.proxy.logins <- struct{}{}
-	auth0.take()
+
+	w = newWorldBefore(t, auth0.ServeHTTP, real)
 	w.proxy.patience = time.Millisecond
+	for range maxLogins {
+		w.proxy.logins <- struct{}{}
+	}
+	auth0.take()
 	got := w.post("/oauth/token", w.form(local))
 	assert.Equal(t, 503, got.status)
 	assert.Equal(t, "1", got.header.Get("Retry-After"))
 	assert.Empty(t, auth0.take())
-	for range maxLogins {
-		<-w.proxy.logins
-	}
 }
 
 // TestConfigurationsThatAreRefused.

@@ -57,6 +57,7 @@ func (p *Proxy) serveLogin(w *recorder, r *http.Request) {
 		busy.write(w)
 		return
 	case <-r.Context().Done():
+		p.counts.login(outcomeAbandoned)
 		return
 	}
 	if l == nil { // of an application that is not configured
@@ -226,7 +227,7 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 			return errors.New("the credentials are of another application now")
 		}
 		attempts++
-		answer, err = upstream.RoundTrip(l.attempt(r, secret))
+		answer, err = upstream.RoundTrip(l.attempt(r, secret)) //nolint:bodyclose // examine and ReverseProxy do
 		if err != nil {
 			return err
 		}
@@ -249,6 +250,9 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 		unreadable := noCredentials
 		unreadable.cause = err
 		return nil, unreadable
+	case errors.Is(l.ctx.Err(), context.Canceled):
+		l.counts.login(outcomeAbandoned)
+		return nil, err
 	default:
 		l.counts.login(outcomeUnreachable)
 		return nil, err

@@ -122,7 +122,7 @@ func TestAllWaysFallBack(t *testing.T) {
 func TestTheRestOfTheRequestStaysAsItIs(t *testing.T) {
 	var body, contentType, authorization string
 	var header http.Header
-	w := newWorldBefore(t, func(rw http.ResponseWriter, r *http.Request) {
+	w := newWorldBefore(t, func(_ http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
 		body, contentType, authorization, header = string(raw), r.Header.Get("Content-Type"), r.Header.Get("Authorization"), r.Header
 	}, "the real+secret/")
@@ -137,11 +137,12 @@ func TestTheRestOfTheRequestStaysAsItIs(t *testing.T) {
 		assert.Equal(t, "192.0.2.1", header.Get("auth0-forwarded-for"))
 		assert.Equal(t, "a-library", header.Get("User-Agent"))
 	}
-	const jsonType = "application/json;charset=utf-8"
-	got := w.do(w.request("POST", "/oauth/token", `{ "client_id":"shop", "n": 1.0e5 ,"client\u005fsecret" : "`+local+`","o":{"client_secret":1}}`, "Content-Type", jsonType))
+	const typed = "application/json;charset=utf-8"
+	got := w.do(w.request("POST", "/oauth/token", `{ "client_id":"shop", "n": 1.0e5 ,"client\u005fsecret" : "`+local+`","o":{"client_secret":1}}`, "Content-Type", typed))
 	assert.Equal(t, 200, got.status)
-	assert.Equal(t, `{ "client_id":"shop", "n": 1.0e5 ,"client\u005fsecret" : "the real+secret/","o":{"client_secret":1}}`, body)
-	assert.Equal(t, jsonType, contentType)
+	want := `{ "client_id":"shop", "n": 1.0e5 ,"client\u005fsecret" : "the real+secret/","o":{"client_secret":1}}`
+	assert.Equal(t, want, body)
+	assert.Equal(t, typed, contentType)
 	got = w.post("/oauth/token", "a=%41", "Authorization", basic("shop", local))
 	assert.Equal(t, 200, got.status)
 	assert.Equal(t, "a=%41", body)

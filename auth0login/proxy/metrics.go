@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -24,6 +25,7 @@ const (
 	outcomeInvalid
 	outcomeForeign
 	outcomeBusy
+	outcomeAbandoned
 )
 
 // Values of labels.
@@ -31,7 +33,7 @@ var (
 	outcomeNames = [...]string{
 		outcomeAccepted: "accepted", outcomeRefused: "refused", outcomeOther: "passed_on", outcomeUnreachable: "unreachable",
 		outcomeNoCredentials: "no_credentials", outcomeWrongSecret: "wrong_local_secret", outcomeInvalid: "invalid",
-		outcomeForeign: "other_application", outcomeBusy: "busy",
+		outcomeForeign: "other_application", outcomeBusy: "busy", outcomeAbandoned: "abandoned",
 	}
 	kindNames = [...]string{kindRefused: "refused", kindLogin: "login", kindDiscovery: "discovery", kindOther: "other"}
 )
@@ -154,8 +156,8 @@ type exposition struct {
 func sample(value uint64, labels ...string) *dto.Metric {
 	v := float64(value)
 	m := &dto.Metric{Gauge: &dto.Gauge{Value: &v}, Counter: &dto.Counter{Value: &v}} // the family says which
-	for i := 0; i < len(labels); i += 2 {
-		m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
+	for pair := range slices.Chunk(labels, 2) {
+		m.Label = append(m.Label, &dto.LabelPair{Name: &pair[0], Value: &pair[1]})
 	}
 	return m
 }

@@ -147,7 +147,7 @@ func (p *parameters) has(s secrets, replaced bool) bool {
 		return true
 	}
 	for name, value := range p.values {
-		if s.in(name) || s.in(value) && !(replaced && name == "client_secret") {
+		if s.in(name) || s.in(value) && (!replaced || name != "client_secret") {
 			return true
 		}
 	}

@@ -37,6 +37,8 @@ const (
 	requestTime = 5 * time.Minute  // for any other request
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
 
+	maxShown = 256 // of a path in the log
+
 	// MinLocalSecret is how long a local secret has to be.
 	MinLocalSecret = 32
 )
@@ -80,6 +82,7 @@ type Proxy struct {
 // application is an application as the proxy knows it.
 type application struct {
 	login    *auth0login.Application
+	domain   string
 	source   auth0login.Source
 	local    [sha256.Size]byte // the hash of its local secret: hashes have one length
 	clientID atomic.Pointer[string]
@@ -94,6 +97,9 @@ func (a *application) is(localSecret string) bool {
 // learn notes the application's client ID.
 func (a *application) learn(ctx context.Context) error {
 	c, err := a.source.Credentials(ctx)
+	if err == nil && !strings.EqualFold(c.Domain, a.domain) {
+		err = fmt.Errorf("the credentials are for %q, not for %q", c.Domain, a.domain)
+	}
 	if err == nil {
 		a.clientID.Store(&c.ClientID)
 	}
@@ -126,7 +132,7 @@ func New(c Config) (*Proxy, error) {
 		p.local = append(p.local, each.LocalSecret)
 		p.applications = append(p.applications, &application{
 			login:  auth0login.New(each.Source, auth0login.Domain(c.Domain)),
-			source: each.Source, local: sha256.Sum256([]byte(each.LocalSecret)),
+			domain: c.Domain, source: each.Source, local: sha256.Sum256([]byte(each.LocalSecret)),
 		})
 	}
 	if p.upstream, err = newTransport(c.CACert); err != nil {
@@ -183,20 +189,23 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer := &recorder{ResponseWriter: w}
 	kind, shown := kindRefused, r.URL.EscapedPath()
-	defer func() { // also if the answer is cut off
-		p.counts.request(kind, answer.status)
-		if len(shown) > 256 {
-			shown = shown[:256]
-		}
-		p.logger.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", slog.String("method", r.Method),
-			slog.String("path", shown), slog.Int("status", answer.status), slog.Duration("time", time.Since(began)))
-	}()
+	defer func() { p.note(r, kind, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
 	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) {
 		shown = "(not shown)"
 		misplaced.write(answer)
 		return
 	}
 	kind = p.serve(answer, r)
+}
+
+// note counts and logs a request.
+func (p *Proxy) note(r *http.Request, kind kind, path string, status int, took time.Duration) {
+	p.counts.request(kind, status)
+	if len(path) > maxShown {
+		path = path[:maxShown]
+	}
+	p.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
 }
 
 // kind is what a request is, for the counts.

@@ -27,7 +27,7 @@ func open(listen string, mode os.FileMode, getenv func(string) string) (net.List
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, mode); err != nil {
+	if err := os.Chmod(path, mode); err != nil { //nolint:gosec // the user says where
 		_ = l.Close()
 		return nil, err
 	}
@@ -36,15 +36,15 @@ func open(listen string, mode os.FileMode, getenv func(string) string) (net.List
 
 // removeStale removes the socket of a process that has ended without doing so.
 func removeStale(path string) error {
-	info, err := os.Lstat(path)
+	info, err := os.Lstat(path) //nolint:gosec // the user says where
 	if err != nil || info.Mode().Type() != os.ModeSocket {
-		return nil // Listen says what is wrong, if anything is
+		return nil //nolint:nilerr // Listen says what is wrong, if anything is
 	}
-	if conn, err := net.Dial("unix", path); err == nil { //nolint:noctx // it is this machine's
+	if conn, err := net.Dial("unix", path); err == nil { //nolint:noctx,gosec // a socket of this machine
 		_ = conn.Close()
 		return fmt.Errorf("another process listens at %s", path)
 	}
-	return os.Remove(path)
+	return os.Remove(path) //nolint:gosec // a socket that nobody listens at
 }
 
 // firstPassed is the number of the first file that systemd passes.
@@ -56,7 +56,7 @@ func passed(getenv func(string) string) (net.Listener, error) {
 		return nil, errors.New("-listen=systemd: systemd has not passed one socket to this process (LISTEN_PID, LISTEN_FDS)")
 	}
 	file := os.NewFile(firstPassed, "the socket of systemd")
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	return net.FileListener(file)
 }
 

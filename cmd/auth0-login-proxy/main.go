@@ -92,7 +92,7 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(stri
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func(opened net.Listener) { _ = opened.Close() }(listener)
 	if s.tlsCert == "" && !onThisMachine(listener) {
 		return wrong("%s is reached from other machines: that wants -tls-cert and -tls-key", listener.Addr())
 	}
@@ -131,7 +131,7 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(stri
 func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 	config := proxy.Config{Domain: s.domain, PublicURL: s.publicURL, OnlyLogin: s.onlyLogin, Logger: logger, Version: version}
 	if s.caCert != "" {
-		pem, err := os.ReadFile(s.caCert)
+		pem, err := os.ReadFile(s.caCert) //nolint:gosec // the user says which file
 		if err != nil {
 			return nil, fmt.Errorf("-ca-cert: %w", err)
 		}
@@ -172,7 +172,7 @@ func (s *settings) vault() (*api.Client, error) {
 		return client, nil
 	}
 	return client.WithRequestCallbacks(func(r *api.Request) {
-		if token, err := os.ReadFile(s.vaultTokenFile); err == nil { // else Vault says that there is none
+		if token, err := os.ReadFile(s.vaultTokenFile); err == nil { //nolint:gosec // the user says which file; without one Vault says that there is no token
 			r.ClientToken = strings.TrimSpace(string(token))
 		}
 	}), nil

@@ -24,7 +24,7 @@ func localSecret(path string) (secret string, made bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("read the local secret: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
 		return "", false, fmt.Errorf("read the local secret: %w", err)
