@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PLUGIN   := vault-plugin-secrets-auth0
+PROXY    := auth0-login-proxy
 # A tag like v1.2.3 as it is; anything else is a development version.
 VERSION  ?= $(shell git describe --tags --exact-match --match 'v[0-9]*.[0-9]*.[0-9]*' 2>/dev/null || echo v0.1.0-dev)
 LINT     := .cache/golangci-lint-v2.15.0/golangci-lint
@@ -35,9 +36,10 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the plugin into bin/
+build: ## Build the plugin and the login proxy into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
 	go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/$(PROXY) ./cmd/$(PROXY)
 
 .PHONY: demo
 demo: build vault ## Watch a real Vault rotate an application's secret while it logs in
@@ -97,8 +99,10 @@ fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m
 	$(call step,Fuzzing each target for $(FUZZTIME))
 	@go test -c -vet=off $(COVER) -o bin/fuzz.test .
 	@go test -c -vet=off $(COVER) -o bin/fuzz-auth0.test ./internal/auth0
+	@go test -c -vet=off $(COVER) -o bin/fuzz-proxy.test ./auth0login/proxy
 	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do echo "$$target"; $(call fuzz,bin/fuzz.test,$$target); done
 	@cd internal/auth0; echo FuzzAnswers; $(call fuzz,../../bin/fuzz-auth0.test,FuzzAnswers)
+	@cd auth0login/proxy; echo FuzzProxy; $(call fuzz,../../bin/fuzz-proxy.test,FuzzProxy)
 
 fuzz = $(1) -test.run '^$$' -test.fuzz "^$(2)$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$(PLUGIN)"
 
@@ -182,7 +186,7 @@ examples: build vault $(CONSULTEMPLATE) ## Test the examples with the programs t
 		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
 	go test -count=1 -v ./examples/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
-	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
+	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" APACHE="$$(scripts/apache.sh)" \
 		$(RACE) -tags integration -count=1 -parallel 12 -run '^(TestExample|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
 	@$(MAKE) --no-print-directory kubernetes
 
@@ -230,9 +234,9 @@ $(GOVULNCHECK):
 	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
 
 .PHONY: licences
-licences: $(LICENCES) ## Check the licences of what is linked into the plugin, and collect them into bin/THIRD_PARTY_LICENSES.txt
-	$(call step,Licences of the modules that are linked into the plugin)
-	@LICENCES=$(LICENCES) scripts/licences/collect.sh ./cmd/$(PLUGIN) bin/THIRD_PARTY_LICENSES.txt
+licences: $(LICENCES) ## Check the licences of what is linked into the programs, and collect them into bin/THIRD_PARTY_LICENSES.txt
+	$(call step,Licences of the modules that are linked into the plugin and the login proxy)
+	@LICENCES=$(LICENCES) scripts/licences/collect.sh bin/THIRD_PARTY_LICENSES.txt ./cmd/$(PLUGIN) ./cmd/$(PROXY)
 
 $(LICENCES):
 	$(call step,Building go-licence-detector (once))
@@ -246,11 +250,12 @@ $(LINT):
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
 	$(call step,Building a release of $(VERSION) with $(RELEASE_GO): six platforms and their SBOMs (the first time some minutes))
 	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) VERSION=$(VERSION) $(GORELEASER) release --snapshot --clean --skip=sign
-	$(call step,Making an image of it in bin/image: an OCI layout)
-	$(IMAGE)
+	$(call step,Making images of it in bin/image and bin/image-$(PROXY): OCI layouts)
+	$(call IMAGE,$(PLUGIN),bin/image)
+	$(call IMAGE,$(PROXY),bin/image-$(PROXY))
 
-# The digest of the image, which is made of bin/release.
-IMAGE = rm -rf bin/image && go -C scripts/image build -o $(CURDIR)/bin/make-image . && bin/make-image build bin/release bin/image
+# The digest of a program's image, which is made of bin/release.
+IMAGE = rm -rf $(2) && go -C scripts/image build -o $(CURDIR)/bin/make-image . && bin/make-image build $(1) bin/release $(2)
 
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 .PHONY: release-check
@@ -279,11 +284,14 @@ release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft
 	@: "$${GITHUB_REPOSITORY:?is set in a workflow of GitHub: this is for the release workflow}"
 	@command -v cosign >/dev/null || { echo "there is no cosign to sign the image with" >&2; exit 1; }
 	GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) build --clean # the image is of the same bytes, and the notes have its digest
-	digest=$$($(IMAGE)) && image="$(REGISTRY)/$${GITHUB_REPOSITORY,,}" && \
-	scripts/release-notes.sh "$(VERSION)" "$$image@$$digest" > bin/release-notes.md && \
+	image="$(REGISTRY)/$${GITHUB_REPOSITORY,,}" && proxy="$$image/$(PROXY)" && \
+	digest=$$($(call IMAGE,$(PLUGIN),bin/image)) && proxydigest=$$($(call IMAGE,$(PROXY),bin/image-$(PROXY))) && \
+	scripts/release-notes.sh "$(VERSION)" "$$image@$$digest" "$$proxy@$$proxydigest" > bin/release-notes.md && \
 	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) release --clean --release-notes bin/release-notes.md && \
 	bin/make-image push bin/image "$$image:$(VERSION)" "$$image:$(VERSION:v%=%)" && \
-	cosign sign --yes "$$image@$$digest"
+	bin/make-image push bin/image-$(PROXY) "$$proxy:$(VERSION)" "$$proxy:$(VERSION:v%=%)" && \
+	cosign sign --yes "$$image@$$digest" && \
+	cosign sign --yes "$$proxy@$$proxydigest"
 
 $(GORELEASER):
 	$(call step,Building goreleaser (once: some minutes))

@@ -20,20 +20,29 @@ func File(path string) Source { return &file{path: path} }
 type file struct {
 	path string
 
-	mu   sync.Mutex
-	last *Credentials // that could be read
+	mu     sync.Mutex
+	last   *Credentials // that could be read
+	failed error        // why the last read has failed
 }
 
 func (f *file) Credentials(context.Context) (Credentials, error) {
 	c, err := f.read()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.failed = err
 	if err == nil {
 		f.last = &c
 	} else if f.last != nil {
 		return *f.last, nil
 	}
 	return c, err
+}
+
+// LastError is why the file could not be read when it was last; nil if it could.
+func (f *file) LastError() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
 }
 
 // Refresh says why the file cannot be read, if it cannot.
