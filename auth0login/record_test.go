@@ -130,11 +130,3 @@ func TestSecretsThatAreNotHandedOutAnyMoreAreForgotten(t *testing.T) {
 	}
 	assert.Len(t, r.of, 1)
 }
-
-// TestFileSaysWhyItCannotBeRead, while logins go on.
-func TestFileSaysWhyItCannotBeRead(t *testing.T) {
-	source := File(t.TempDir() + "/missing")
-	_, err := source.Credentials(t.Context())
-	require.Error(t, err)
-	assert.Equal(t, err, source.(interface{ LastError() error }).LastError())
-}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,10 +156,12 @@ func (w *world) start(c Config, change ...func(*Config)) {
 
 // secrets are the real ones.
 func (w *world) secrets() []string {
-	if w.tenant == nil {
-		return w.source.secrets
+	if w.tenant != nil {
+		return w.tenant.EverySecret()
 	}
-	return w.tenant.EverySecret()
+	w.source.mu.Lock()
+	defer w.source.mu.Unlock()
+	return slices.Clone(w.source.secrets)
 }
 
 // answer is what the application gets.

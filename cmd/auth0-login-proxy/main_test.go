@@ -317,7 +317,7 @@ func TestVaultItself(t *testing.T) {
 			return
 		}
 		_ = json.NewEncoder(rw).Encode(map[string]any{"lease_id": "a", "lease_duration": 60, "data": map[string]any{
-			"domain": w.tenant.Domain(), "client_id": w.shop.ClientID, "client_secret": w.shop.ClientSecret,
+			"domain": w.tenant.Domain(), "client_id": w.shop.ClientID, "client_secret": w.tenant.Secret(w.shop.ClientID),
 		}})
 	}))
 	defer vault.Close()
@@ -328,8 +328,10 @@ func TestVaultItself(t *testing.T) {
 	assert.Equal(t, 503, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
 	w.write("token", "the-second-token\n", 0o600)
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
-	assert.NotContains(t, w.printed.String(), "-token\"")
+	w.tenant.SetSecretInDashboard(w.shop.ClientID, "rotated-by-force")
+	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")), "Vault is read again within the login")
 	assert.NotContains(t, w.printed.String(), "the-first-token")
+	assert.NotContains(t, w.printed.String(), "the-second-token")
 }
 
 // TestWhoMayReadALocalSecret: its owner and a group, which alone reads it where Kubernetes
