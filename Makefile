@@ -122,7 +122,7 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 .PHONY: integration
 integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
-	$(call step,Integration tests on a real Vault and Agent (a good two minutes; each test reports when it is through))
+	$(call step,Integration tests on a real Vault and Agent (about two minutes; each test reports when it is through))
 	$(suite)
 
 .PHONY: integration-openbao
@@ -130,7 +130,7 @@ integration-openbao: build suite-programs ## Run it on a real OpenBao, with the 
 	$(call step,A real OpenBao)
 	@BAO_BIN=$$(scripts/bao.sh); export BAO_BIN INTEGRATION_SCOPES=update:client_keys; \
 	server=$$(scripts/vault.sh); \
-	printf '\n==> Integration tests with one scope on %s (a good two minutes)\n' "$$("$$server" version)"; \
+	printf '\n==> Integration tests with one scope on %s (about two minutes)\n' "$$("$$server" version)"; \
 	$(suite)
 
 suite = cd integration && ../bin/integration.test -test.parallel 24 -test.timeout 20m -test.v 2>&1 | grep --line-buffered -v -e '^=== '
