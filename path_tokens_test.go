@@ -214,7 +214,7 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 			env.auth0.interfereWith(func(op, _ string, _ func()) error {
 				return refusal("token", 403, "access_denied", auth0.ReasonNotAuthorized)
 			})
-			env.refused(400, auth0.ReasonNotAuthorized, logical.ReadOperation, "tokens/orders", nil)
+			env.refused(400, auth0.ReasonNotAuthorized+": authorise the application", logical.ReadOperation, "tokens/orders", nil)
 		})
 	})
 }
@@ -416,6 +416,8 @@ func TestTokenRoleRefusals(t *testing.T) {
 	} {
 		env.refused(400, text, logical.UpdateOperation, "token-roles/reader", sent)
 	}
+	_, err := env.request(logical.UpdateOperation, "token-roles/reader", map[string]any{fieldRole: "x", fieldAudience: testAPI})
+	require.EqualError(t, err, `role "x" does not exist: create it at roles/x`)
 	env.refused(400, "does not exist: create it", logical.PatchOperation, "token-roles/reader", map[string]any{fieldScopes: "read:clients"})
 	env.write("token-roles/reader", map[string]any{fieldScopes: "read:clients"})
 	env.must(logical.PatchOperation, "token-roles/reader", map[string]any{fieldScopes: "read:clients,read:client_keys"})
