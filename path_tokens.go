@@ -21,7 +21,9 @@ Its lease lasts as long as the token, at most as long as the mount allows, and
 cannot be renewed: read again. Auth0 cannot revoke an access token: revoking the
 lease only makes Vault forget it, and the token stays valid until expires_at.`
 
-	// secretTypeToken is the type of the leases of tokens/.
+	// secretTypeToken is the type of the leases of tokens/, which are for any API. The name is
+	// of when there was the Management API only, and stays: a lease that exists is
+	// revoked by its type, and one of an unknown type never could be.
 	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"
