@@ -92,6 +92,10 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
 		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
 	}
+	// Else Vault caps the lease, with a warning at each read, which hides the other one.
+	if longest := time.Duration(b.maxLease.Load()); longest > 0 {
+		lease = min(lease, longest)
+	}
 	resp := b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.tokens.Add(1)

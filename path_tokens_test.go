@@ -90,6 +90,18 @@ func TestToken(t *testing.T) {
 	})
 }
 
+// TestALeaseIsNoLongerThanTheMountAllows: Vault would say so at each read.
+func TestALeaseIsNoLongerThanTheMountAllows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := tokenEnv(t, nil)
+		env.system.MaxLeaseTTLVal = 10 * time.Minute
+		require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+		resp := env.must(logical.ReadOperation, "tokens/orders", nil)
+		assert.Equal(t, 10*time.Minute, resp.Secret.TTL)
+		assert.Equal(t, int64(60*60), resp.Data[fieldExpiresIn], "the token is as good as before")
+	})
+}
+
 // TestTokensAreRenewedAhead: as many requests to Auth0 as min_ttl says, however many read.
 func TestTokensAreRenewedAhead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
