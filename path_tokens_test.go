@@ -158,7 +158,8 @@ func TestManyReadersOfAColdTokenRole(t *testing.T) {
 func TestUnsharedTokens(t *testing.T) {
 	env := tokenEnv(t, map[string]any{fieldShared: false})
 	before := env.got(0)
-	assert.NotEqual(t, env.read("tokens/orders")[fieldAccessToken], env.read("tokens/orders")[fieldAccessToken])
+	first := env.read("tokens/orders")[fieldAccessToken]
+	assert.NotEqual(t, first, env.read("tokens/orders")[fieldAccessToken])
 	assert.Equal(t, 2, env.got(before))
 }
 
@@ -223,7 +224,7 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			env := tokenEnv(t, nil)
 			sleep(56 * time.Minute)
-			env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			env.auth0.interfereWith(func(_, _ string, _ func()) error {
 				return refusal("token", 403, "access_denied", auth0.ReasonNotAuthorized)
 			})
 			env.refused(400, auth0.ReasonNotAuthorized+": authorise the application", logical.ReadOperation, "tokens/orders", nil)

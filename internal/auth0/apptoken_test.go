@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,4 +121,48 @@ func TestAQuotaHoldsItsApplicationOnly(t *testing.T) {
 	c = tn.client(t)
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("shop"))))
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("other"))), "the tenant's limit is everybody's")
+}
+
+// TestManyApplicationsDoNotStormTheTokenEndpoint: after a restart all tokens are wanted at
+// once. While the endpoint's limit holds, nobody waits for it.
+func TestManyApplicationsDoNotStormTheTokenEndpoint(t *testing.T) {
+	tn := newTenant(t, nil)
+	var atOnce, most atomic.Int64
+	limited := atomic.Bool{}
+	together := make(chan struct{}, firstCalls)
+	tn.onToken(func(w http.ResponseWriter, _ *http.Request) {
+		most.Store(max(most.Load(), atOnce.Add(1)))
+		defer atOnce.Add(-1)
+		if limited.Load() {
+			reply(w, 429, `{"error":"too_many_requests","error_description":"Global limit has been reached"}`)
+			return
+		}
+		select { // until as many are here as may be, and then some
+		case together <- struct{}{}:
+		case <-time.After(20 * time.Millisecond):
+			<-together
+		}
+		reply(w, 200, `{"access_token":"t","expires_in":3600}`)
+	})
+	c := tn.client(t)
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			_, err := c.Token(t.Context(), tokenRequest(strconv.Itoa(i)))
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	assert.LessOrEqual(t, most.Load(), int64(firstCalls))
+
+	limited.Store(true)
+	_, err := c.Token(t.Context(), tokenRequest("shop"))
+	assert.Equal(t, Limited, ClassOf(err))
+	tokens, _ := tn.counts()
+	long := time.Now()
+	_, err = c.Token(t.Context(), tokenRequest("shop"))
+	assert.Equal(t, Limited, ClassOf(err))
+	assert.Less(t, time.Since(long), tokenQueueTime)
+	again, _ := tn.counts()
+	assert.Equal(t, tokens, again)
 }
