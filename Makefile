@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PLUGIN   := vault-plugin-secrets-auth0
+PROXY    := auth0-login-proxy
 # A tag like v1.2.3 as it is; anything else is a development version.
 VERSION  ?= $(shell git describe --tags --exact-match --match 'v[0-9]*.[0-9]*.[0-9]*' 2>/dev/null || echo v0.1.0-dev)
 LINT     := .cache/golangci-lint-v2.15.0/golangci-lint
@@ -18,6 +19,16 @@ AUTHKUBERNETES := .cache/vault-plugin-auth-kubernetes-v0.23.0/vault-plugin-auth-
 # The Go that releases are built with, whichever is installed: the same bytes take the same compiler.
 RELEASE_GO  = $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
+# What differs in a flag is compiled anew, with all that it imports. So there are two sets: all is
+# compiled as the plugin is, but for the race detector, which needs C. A go test -race by hand
+# shares that one.
+GIVENFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS 2>/dev/null))
+export GOFLAGS := $(GIVENFLAGS) -trimpath
+export CGO_ENABLED := 0
+RACE := CGO_ENABLED=1 GOFLAGS="$(GIVENFLAGS)" go test -race
+# Tools go without what only a debugger reads, but share the standard library with the plugin.
+INSTALL := go install -ldflags="-s -w" -gcflags=all=-dwarf=false -gcflags=std=
+
 step = @printf '\n==> %s\n' "$(1)"
 
 .PHONY: help
@@ -25,9 +36,10 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the plugin into bin/
+build: ## Build the plugin and the login proxy into bin/
 	$(call step,Building the plugin $(VERSION) (the first time its dependencies are fetched and compiled: some minutes))
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=$(VERSION)" -o bin/$(PLUGIN) ./cmd/$(PLUGIN)
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/$(PROXY) ./cmd/$(PROXY)
 
 .PHONY: demo
 demo: build vault ## Watch a real Vault rotate an application's secret while it logs in
@@ -41,8 +53,23 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 	@exec bin/demo -stay
 
 .PHONY: test
-test: lint unit fuzz integration integration-openbao ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
+test: ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
+	@$(MAKE) --no-print-directory -j2 IN_TURN=yes lint unit fuzz integration integration-openbao
 	$(call step,All tests passed)
+
+# In make test, what the suites need is built beside the linters and the unit tests, which leave a
+# core idle at times. What would compile the same packages comes one after the other, and each
+# suite has the machine to itself.
+ifdef IN_TURN
+unit: | lint
+fuzz: | unit
+$(GOVULNCHECK): | $(LINT)
+vault: | $(GOVULNCHECK)
+build: | vault lint
+suite-programs: | build unit
+integration: | fuzz
+integration-openbao: | integration
+endif
 
 .PHONY: check
 check: $(LINT) ## While you work: the linter, and the short tests of what changed since main and of what imports it (under a minute)
@@ -55,20 +82,29 @@ check: $(LINT) ## While you work: the linter, and the short tests of what change
 unit: ## Run the unit tests, with the race detector
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
-	go vet ./...
-	go vet -tags integration ./integration/
-	go -C bench vet ./...
-	go test -race ./...
+	$(RACE) -vet=off ./... # golangci-lint vets it, with the integration suite
 	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
 	go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
-FUZZTIME ?= 3s
+# The fuzzer is guided by the code that an input reaches: in a short run by that of this repository,
+# in a longer one by all that is linked, which has to be compiled for it.
+ifdef FUZZTIME
+COVER := -fuzz .
+else
+FUZZTIME := 3s
+COVER := -gcflags=$(PLUGIN)/...=-d=libfuzzer
+endif
 .PHONY: fuzz
 fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m for a long run)
 	$(call step,Fuzzing each target for $(FUZZTIME))
-	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do \
-		echo "$$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . ; done
-	@echo FuzzAnswers; go test -run '^$$' -fuzz '^FuzzAnswers$$' -fuzztime $(FUZZTIME) ./internal/auth0
+	@go test -c -vet=off $(COVER) -o bin/fuzz.test .
+	@go test -c -vet=off $(COVER) -o bin/fuzz-auth0.test ./internal/auth0
+	@go test -c -vet=off $(COVER) -o bin/fuzz-proxy.test ./auth0login/proxy
+	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do echo "$$target"; $(call fuzz,bin/fuzz.test,$$target); done
+	@cd internal/auth0; echo FuzzAnswers; $(call fuzz,../../bin/fuzz-auth0.test,FuzzAnswers)
+	@cd auth0login/proxy; echo FuzzProxy; $(call fuzz,../../bin/fuzz-proxy.test,FuzzProxy)
+
+fuzz = $(1) -test.run '^$$' -test.fuzz "^$(2)$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$(PLUGIN)"
 
 SOAK ?= 1000-3000
 EXPLORE ?= 30000
@@ -86,7 +122,7 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 .PHONY: integration
 integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
-	$(call step,Integration tests on a real Vault and Agent (about a minute and a half; each test reports when it is through))
+	$(call step,Integration tests on a real Vault and Agent (about two minutes; each test reports when it is through))
 	$(suite)
 
 .PHONY: integration-openbao
@@ -94,15 +130,17 @@ integration-openbao: build suite-programs ## Run it on a real OpenBao, with the 
 	$(call step,A real OpenBao)
 	@BAO_BIN=$$(scripts/bao.sh); export BAO_BIN INTEGRATION_SCOPES=update:client_keys; \
 	server=$$(scripts/vault.sh); \
-	printf '\n==> Integration tests with one scope on %s (about a minute and a half)\n' "$$("$$server" version)"; \
+	printf '\n==> Integration tests with one scope on %s (about two minutes)\n' "$$("$$server" version)"; \
 	$(suite)
 
-suite = go test -race -tags integration -count=1 -parallel 24 -timeout 20m -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+suite = cd integration && ../bin/integration.test -test.parallel 24 -test.timeout 20m -test.v 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: suite-programs
-suite-programs: # what tests and documents build: not while others log in
+suite-programs: # the suite, and what tests and documents build: not while others log in
+	$(call step,Building the integration suite)
+	$(RACE) -c -vet=off -tags integration -o bin/integration.test ./integration/
 	@go build -o bin/ ./scripts/demo
-	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=v9.9.9-test" -o bin/$(PLUGIN)-next ./cmd/$(PLUGIN)
+	@go build -trimpath -buildvcs=false -ldflags "-s -w -X vault-plugin-secrets-auth0.Version=v9.9.9-test" -o bin/$(PLUGIN)-next ./cmd/$(PLUGIN)
 
 .PHONY: matrix
 matrix: build ## Run rotation, standbys, upgrade and unmount on several versions of Vault and OpenBao (MATRIX="vault-1.19.0 openbao-2.6.2" for some)
@@ -126,9 +164,9 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
-bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about three minutes)
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about four minutes)
 	$(call step,Benchmarks)
-	CGO_ENABLED=0 go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
+	go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
 	@go -C bench build -o $(CURDIR)/bin/bench .
 	@exec bin/bench
 
@@ -148,13 +186,13 @@ examples: build vault $(CONSULTEMPLATE) ## Test the examples with the programs t
 		echo "without prometheus and promtool, examples/monitoring is tested in part: apt-get install prometheus (Debian) has both"
 	go test -count=1 -v ./examples/ | grep --line-buffered -v -e '^=== '
 	$(call step,Examples on a real Vault (about a minute))
-	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" \
-		go test -race -tags integration -count=1 -parallel 12 -run '^(TestExample|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
+	PATH="$(CURDIR)/$(dir $(CONSULTEMPLATE)):$$PATH" TERRAFORM_PROVIDER="$$(scripts/terraform-provider.sh)" APACHE="$$(scripts/apache.sh)" \
+		$(RACE) -tags integration -count=1 -parallel 12 -run '^(TestExample|TestConsulTemplate)' -v ./integration/ | grep --line-buffered -v -e '^=== '
 	@$(MAKE) --no-print-directory kubernetes
 
 $(CONSULTEMPLATE):
 	$(call step,Building consul-template (once))
-	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) CGO_ENABLED=0 go install github.com/hashicorp/consul-template@v0.41.1
+	GOBIN=$(CURDIR)/$(dir $(CONSULTEMPLATE)) $(INSTALL) github.com/hashicorp/consul-template@v0.41.1
 
 .PHONY: kubernetes
 kubernetes: build vault $(AUTHKUBERNETES) ## Test the examples for Kubernetes on a real API server, with a real External Secrets Operator (20 minutes the first time; BIN_VSO=... for a Vault Secrets Operator)
@@ -162,11 +200,11 @@ kubernetes: build vault $(AUTHKUBERNETES) ## Test the examples for Kubernetes on
 	@kubernetes=$$(scripts/kubernetes.sh); eso=$$(scripts/external-secrets.sh); \
 	printf '\n==> Examples on Kubernetes (about three minutes)\n'; \
 	BIN_KUBERNETES="$$kubernetes" BIN_ESO="$$eso" BIN_AUTH_KUBERNETES="$(CURDIR)/$(AUTHKUBERNETES)" BIN_VSO="$(abspath $(BIN_VSO))" \
-		go test -race -tags integration -count=1 -timeout 20m -run '^TestKubernetes' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
+		$(RACE) -tags integration -count=1 -timeout 20m -run '^TestKubernetes' -v ./integration/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 $(AUTHKUBERNETES):
 	$(call step,Building Vault's Kubernetes auth method (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes@$(patsubst .cache/vault-plugin-auth-kubernetes-%/,%,$(dir $@))
 
 .PHONY: docs
 docs: ## Write docs/api.md anew, which is generated from the code
@@ -193,30 +231,31 @@ vulnerabilities: $(GOVULNCHECK) ## Look for known vulnerabilities that the code 
 
 $(GOVULNCHECK):
 	$(call step,Building govulncheck (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) golang.org/x/vuln/cmd/govulncheck@$(patsubst .cache/govulncheck-%/,%,$(dir $@))
 
 .PHONY: licences
-licences: $(LICENCES) ## Check the licences of what is linked into the plugin, and collect them into bin/THIRD_PARTY_LICENSES.txt
-	$(call step,Licences of the modules that are linked into the plugin)
-	@LICENCES=$(LICENCES) scripts/licences/collect.sh ./cmd/$(PLUGIN) bin/THIRD_PARTY_LICENSES.txt
+licences: $(LICENCES) ## Check the licences of what is linked into the programs, and collect them into bin/THIRD_PARTY_LICENSES.txt
+	$(call step,Licences of the modules that are linked into the plugin and the login proxy)
+	@LICENCES=$(LICENCES) scripts/licences/collect.sh bin/THIRD_PARTY_LICENSES.txt ./cmd/$(PLUGIN) ./cmd/$(PROXY)
 
 $(LICENCES):
 	$(call step,Building go-licence-detector (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) go.elastic.co/go-licence-detector@$(patsubst .cache/go-licence-detector-%/,%,$(dir $@))
 
 $(LINT):
 	$(call step,Building golangci-lint (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $(LINT)) CGO_ENABLED=0 go install $(LINTFROM)
+	GOBIN=$(CURDIR)/$(dir $(LINT)) $(INSTALL) $(LINTFROM)
 
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## Build what a release consists of into bin/release, for all platforms
 	$(call step,Building a release of $(VERSION) with $(RELEASE_GO): six platforms and their SBOMs (the first time some minutes))
 	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) VERSION=$(VERSION) $(GORELEASER) release --snapshot --clean --skip=sign
-	$(call step,Making an image of it in bin/image: an OCI layout)
-	$(IMAGE)
+	$(call step,Making images of it in bin/image and bin/image-$(PROXY): OCI layouts)
+	$(call IMAGE,$(PLUGIN),bin/image)
+	$(call IMAGE,$(PROXY),bin/image-$(PROXY))
 
-# The digest of the image, which is made of bin/release.
-IMAGE = rm -rf bin/image && go -C scripts/image build -o $(CURDIR)/bin/make-image . && bin/make-image build bin/release bin/image
+# The digest of a program's image, which is made of bin/release.
+IMAGE = rm -rf $(2) && go -C scripts/image build -o $(CURDIR)/bin/make-image . && bin/make-image build $(1) bin/release $(2)
 
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 .PHONY: release-check
@@ -245,23 +284,26 @@ release: $(GORELEASER) $(SYFT) ## Publish the tag that is checked out as a draft
 	@: "$${GITHUB_REPOSITORY:?is set in a workflow of GitHub: this is for the release workflow}"
 	@command -v cosign >/dev/null || { echo "there is no cosign to sign the image with" >&2; exit 1; }
 	GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) build --clean # the image is of the same bytes, and the notes have its digest
-	digest=$$($(IMAGE)) && image="$(REGISTRY)/$${GITHUB_REPOSITORY,,}" && \
-	scripts/release-notes.sh "$(VERSION)" "$$image@$$digest" > bin/release-notes.md && \
+	image="$(REGISTRY)/$${GITHUB_REPOSITORY,,}" && proxy="$$image/$(PROXY)" && \
+	digest=$$($(call IMAGE,$(PLUGIN),bin/image)) && proxydigest=$$($(call IMAGE,$(PROXY),bin/image-$(PROXY))) && \
+	scripts/release-notes.sh "$(VERSION)" "$$image@$$digest" "$$proxy@$$proxydigest" > bin/release-notes.md && \
 	PATH="$(CURDIR)/$(dir $(SYFT)):$$PATH" GOTOOLCHAIN=$(RELEASE_GO) $(GORELEASER) release --clean --release-notes bin/release-notes.md && \
 	bin/make-image push bin/image "$$image:$(VERSION)" "$$image:$(VERSION:v%=%)" && \
-	cosign sign --yes "$$image@$$digest"
+	bin/make-image push bin/image-$(PROXY) "$$proxy:$(VERSION)" "$$proxy:$(VERSION:v%=%)" && \
+	cosign sign --yes "$$image@$$digest" && \
+	cosign sign --yes "$$proxy@$$proxydigest"
 
 $(GORELEASER):
 	$(call step,Building goreleaser (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/goreleaser/goreleaser/v2@$(patsubst .cache/goreleaser-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/goreleaser/goreleaser/v2@$(patsubst .cache/goreleaser-%/,%,$(dir $@))
 
 $(SYFT):
 	$(call step,Building syft (once: some minutes))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/anchore/syft/cmd/syft@$(patsubst .cache/syft-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/anchore/syft/cmd/syft@$(patsubst .cache/syft-%/,%,$(dir $@))
 
 $(ACTIONLINT):
 	$(call step,Building actionlint (once))
-	GOBIN=$(CURDIR)/$(dir $@) CGO_ENABLED=0 go install github.com/rhysd/actionlint/cmd/actionlint@$(patsubst .cache/actionlint-%/,%,$(dir $@))
+	GOBIN=$(CURDIR)/$(dir $@) $(INSTALL) github.com/rhysd/actionlint/cmd/actionlint@$(patsubst .cache/actionlint-%/,%,$(dir $@))
 
 .PHONY: fmt
 fmt: $(LINT) ## Format the code

@@ -21,7 +21,9 @@ Its lease lasts as long as the token, at most as long as the mount allows, and
 cannot be renewed: read again. Auth0 cannot revoke an access token: revoking the
 lease only makes Vault forget it, and the token stays valid until expires_at.`
 
-	// secretTypeToken is the type of the leases of tokens/.
+	// secretTypeToken is the type of the leases of tokens/, which are for any API. The name is
+	// of when there was the Management API only, and stays: a lease that exists is
+	// revoked by its type, and one of an unknown type never could be.
 	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"
@@ -93,6 +95,10 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	if !token.ExpiresAt.IsZero() {
 		lease = max(leftUntil(token.ExpiresAt, b.now()), time.Second).Truncate(time.Second)
 		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
+	}
+	// Else Vault caps the lease, with a warning at each read, which hides the other one.
+	if longest := time.Duration(b.maxLease.Load()); longest > 0 {
+		lease = min(lease, longest)
 	}
 	resp = b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease

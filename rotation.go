@@ -119,11 +119,8 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	}
 	after := role.view(mount, b.now())
 	found := !after.DriftedAt.IsZero() && after.DriftedAt != before.DriftedAt
-	if after.Version != before.Version && !found {
-		b.counters.rotations[rotatedRole].Add(1)
-	}
-	if after.Version != before.Version && (found || before.Forced) {
-		b.dropTokens(role.name)
+	if after.Version != before.Version {
+		b.renewed(role, found, before.Forced)
 	}
 	if before.Phase != after.Phase || before.Version != after.Version {
 		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
@@ -131,9 +128,6 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	failed := after.LastError != "" && (after.RetryAt != before.RetryAt || after.Failures != before.Failures)
 	if failed {
 		b.Logger().Warn("rotation failed", "role", role.name, "version", after.Version, "error", after.LastError)
-	}
-	if number := b.bulkNumber.Load(); number > 0 && after.Version != before.Version && next.Carries(int(number)) {
-		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
 	switch {
 	case found: // has an event of its own
@@ -145,6 +139,20 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 		b.roleEvent(ctx, eventRotateFail, role)
 	}
 	return nil
+}
+
+// renewed does what follows when a role's secret is a new one. found: somebody else has
+// set it.
+func (b *backend) renewed(role *ownedRole, found, forced bool) {
+	if !found {
+		b.counters.rotations[rotatedRole].Add(1)
+	}
+	if found || forced {
+		b.dropTokens(role.name)
+	}
+	if number := b.bulkNumber.Load(); number > 0 && role.entry.Rotation.Carries(int(number)) {
+		b.due.Set(dueBulk, b.now().Add(bulkPause))
+	}
 }
 
 // view is the role's rotation as seen now.

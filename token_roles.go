@@ -3,6 +3,8 @@ package auth0secrets
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -30,6 +32,18 @@ const (
 	// leastMinTTL is the least that min_ttl can be.
 	leastMinTTL = leastLeft
 )
+
+// tokenRemedies are what to do where Auth0 refuses a role's application a token, by the
+// reason.
+var tokenRemedies = map[string]string{
+	auth0.ReasonNoSuchAPI:         "send the identifier of an API of the tenant as audience, to the letter",
+	auth0.ReasonNotAuthorized:     "authorise the application for the API in Auth0, or send another audience",
+	auth0.ReasonGrantType:         "allow it among the application's grant types in Auth0",
+	auth0.ReasonOrganization:      "say which, as organization",
+	auth0.ReasonNoOrganization:    "have the grant allow them in Auth0, or set organization to nothing",
+	auth0.ReasonOtherOrganization: "add it to the grant in Auth0, or send another organization",
+	auth0.ReasonCredential:        "if the secret was changed outside Vault, force=true at rotate/<role> sets a new one",
+}
 
 // tokenRoleEntry is a stored token role.
 type tokenRoleEntry struct {
@@ -225,6 +239,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 		}
 		return err
 	})
+	if upstream, ok := errors.AsType[*auth0.Error](err); ok && tokenRemedies[upstream.Message] != "" {
+		err = fmt.Errorf("%w: %s", err, tokenRemedies[upstream.Message])
+	}
 	return token, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/oauth2"
 )
@@ -27,14 +26,7 @@ var ErrRefused = errors.New("Auth0 refused the client secret")
 type Application struct {
 	source Source
 	domain *string // of the only tenant it may log in at; nil: at any
-	last   *lastSecret
-}
-
-// lastSecret is the secret that worked last. It is behind a pointer, which fmt does not
-// follow where it cannot call Format, as in the unexported field of a struct.
-type lastSecret struct {
-	mu     sync.Mutex
-	secret string
+	record *record
 }
 
 // Option is an option of [New].
@@ -54,7 +46,7 @@ func Domain(domain string) Option {
 // New is an application whose credentials come from source. Nothing is read yet.
 // Every application should have the option [Domain].
 func New(source Source, options ...Option) *Application {
-	a := &Application{source: source, last: &lastSecret{}}
+	a := &Application{source: source, record: &record{}}
 	for _, option := range options {
 		option(a)
 	}
@@ -65,6 +57,13 @@ func New(source Source, options ...Option) *Application {
 // returns what that attempt has returned. An attempt says that its secret was refused
 // by an [oauth2.RetrieveError] with the code invalid_client or access_denied, or by
 // [ErrRefused]; any other error ends the login.
+//
+// A secret that was refused is tried after each that is known to work, and after each
+// that no attempt has told anything of. So an authorization code, which Auth0 may void
+// when it comes with a wrong secret, is never sent with one that is known to be dead: one
+// that the last answer refused, while another of the set was accepted and not refused
+// since. No secret is given up, since servers that a new secret has not reached yet still
+// accept the old one alone: when the others are refused in this login, it is tried, too.
 //
 // It is for libraries other than golang.org/x/oauth2; with that, the other methods
 // are more convenient. An attempt must not follow redirects: they would take the
@@ -88,14 +87,16 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 			last = 1 + rounds // a secret that was not there before is tried as often as the others
 		}
 		before = c
-		for _, secret := range a.inOrder(c) {
+		for _, secret := range a.record.inOrder(c.ClientSecrets) {
+			number := a.record.begin()
 			err := answered(attempt(attempting, c, secret))
 			if !refused(err) {
 				if accepted(err) {
-					a.last.set(secret)
+					a.record.ended(secret, number, true)
 				}
 				return err
 			}
+			a.record.ended(secret, number, false)
 			refusal = moreTelling(refusal, err)
 		}
 	}
@@ -118,28 +119,6 @@ func (a *Application) credentials(ctx context.Context) (Credentials, error) {
 	}
 	c.Domain = *a.domain // what is used is the application's own text
 	return c, nil
-}
-
-// inOrder are the secrets in the order in which they are tried.
-func (a *Application) inOrder(c Credentials) []string {
-	last := a.last.get()
-	if !c.has(last) {
-		return c.ClientSecrets
-	}
-	others := slices.DeleteFunc(slices.Clone(c.ClientSecrets), func(s string) bool { return s == last })
-	return append([]string{last}, others...)
-}
-
-func (l *lastSecret) get() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.secret
-}
-
-func (l *lastSecret) set(secret string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.secret = secret
 }
 
 func (c Credentials) has(secret string) bool { return slices.Contains(c.ClientSecrets, secret) }

@@ -6,10 +6,11 @@
 // The engine hands out the next secret ahead of the rotation, and the previous one
 // for a while after it. So an application that tries them all goes on through a
 // rotation. This package tries the secret that worked last, then the others in their
-// order, and all of them once more if all were refused, since a new secret may reach
-// Auth0 between two attempts. Before that it reads them again. It goes on to the next secret only if Auth0 refuses the
-// one it has tried (invalid_client, access_denied), never after a time-out, an error
-// of the server or any other refusal.
+// order, those that were refused lately after the others, and all of them once more if all
+// were refused, since a new secret may reach Auth0 between two attempts. Before that it
+// reads them again. It goes on to the next secret only if Auth0 refuses the one it has tried
+// (invalid_client, access_denied), never after a time-out, an error of the server or any
+// other refusal.
 //
 // # Client credentials
 //

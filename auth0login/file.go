@@ -1,6 +1,7 @@
 package auth0login
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -20,33 +21,50 @@ func File(path string) Source { return &file{path: path} }
 type file struct {
 	path string
 
-	mu   sync.Mutex
-	last *Credentials // that could be read
+	mu     sync.Mutex
+	text   []byte       // that was read last and is good
+	last   *Credentials // what is in it
+	failed error        // why the last read has failed
 }
 
 func (f *file) Credentials(context.Context) (Credentials, error) {
-	c, err := f.read()
+	text, err := os.ReadFile(f.path)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err == nil && f.last != nil && bytes.Equal(text, f.text) {
+		f.failed = nil
+		return *f.last, nil
+	}
+	var c Credentials
 	if err == nil {
-		f.last = &c
+		c, err = f.parse(text)
+	}
+	f.failed = err
+	if err == nil {
+		f.text, f.last = text, &c
 	} else if f.last != nil {
 		return *f.last, nil
 	}
 	return c, err
 }
 
+// LastError is why the file could not be read when it was last; nil if it could.
+func (f *file) LastError() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
 // Refresh says why the file cannot be read, if it cannot.
 func (f *file) Refresh(context.Context) error {
-	_, err := f.read()
+	text, err := os.ReadFile(f.path)
+	if err == nil {
+		_, err = f.parse(text)
+	}
 	return err
 }
 
-func (f *file) read() (Credentials, error) {
-	text, err := os.ReadFile(f.path)
-	if err != nil {
-		return Credentials{}, err
-	}
+func (f *file) parse(text []byte) (Credentials, error) {
 	c, err := ParseCredentials(text)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("%s: %w", f.path, err)

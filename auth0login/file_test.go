@@ -74,3 +74,25 @@ func TestAFileIsReadByManyWhileItIsReplaced(t *testing.T) {
 	}
 	readers.Wait()
 }
+
+// TestAFileSaysWhyItCannotBeRead, while logins go on, until it can be again.
+func TestAFileSaysWhyItCannotBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "auth0.json")
+	source := File(path)
+	lastError := source.(interface{ LastError() error }).LastError
+	_, err := source.Credentials(t.Context())
+	require.Error(t, err)
+	assert.Equal(t, err, lastError())
+	text := []byte(`{"domain":"d","client_id":"c","client_secret":"A"}`)
+	for _, good := range []bool{true, false, true} {
+		content := text
+		if !good {
+			content = text[:10]
+		}
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		c, err := source.Credentials(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, []string{"A"}, c.ClientSecrets)
+		assert.Equal(t, good, lastError() == nil)
+	}
+}

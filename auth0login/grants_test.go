@@ -88,7 +88,7 @@ func TestAuthorizationCodeAndRefreshToken(t *testing.T) {
 
 	expired := *first
 	expired.Expiry = time.Now().Add(-time.Minute)
-	w.app.last.set("") // as after a restart
+	w.app.record.of = nil // as after a restart
 	second, err := w.app.TokenSource(w.ctx, w.web, &expired).Token()
 	require.NoError(t, err)
 	assert.NotEqual(t, first.AccessToken, second.AccessToken)

@@ -35,7 +35,17 @@ type engine struct {
 
 type countedStorage struct {
 	logical.InmemStorage
-	writes atomic.Int64
+	reads, writes atomic.Int64
+}
+
+func (s *countedStorage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	s.reads.Add(1)
+	return s.InmemStorage.Get(ctx, key)
+}
+
+func (s *countedStorage) List(ctx context.Context, prefix string) ([]string, error) {
+	s.reads.Add(1)
+	return s.InmemStorage.List(ctx, prefix)
 }
 
 func (s *countedStorage) Put(ctx context.Context, entry *logical.StorageEntry) error {
@@ -133,6 +143,46 @@ func measureCounts(ctx context.Context, t *table) error {
 		t.atMost(c.what+": storage writes", ratio(writes, roles), c.writes, "")
 	}
 	return nil
+}
+
+// measureTokens counts what reads of a token that is held ask of storage and of Auth0.
+func measureTokens(ctx context.Context, t *table) error {
+	const reads = 100_000
+	say("Reading a token that is held %d times", reads)
+	e, err := newEngine(ctx, 1, never)
+	if err != nil {
+		return err
+	}
+	defer e.stop(ctx)
+	err = tokenRoles(1, func(path string, data map[string]any) error {
+		_, err := e.ask(ctx, logical.CreateOperation, path, data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var stored, issued int
+	for i := range reads + 1 {
+		if i == 1 { // the first has it fetched
+			stored, issued = e.storage.accesses(), tokensIssued(e.tenant)
+		}
+		if _, err := e.ask(ctx, logical.ReadOperation, "tokens/"+roleName(0), nil); err != nil {
+			return err
+		}
+	}
+	t.atMost("reads of a token that is held: reads and writes of storage", float64(e.storage.accesses()-stored), 0, fmt.Sprintf(" (of %d reads)", reads))
+	t.atMost("reads of a token that is held: requests to Auth0", float64(tokensIssued(e.tenant)-issued), 0, "")
+	return nil
+}
+
+func (s *countedStorage) accesses() int { return int(s.reads.Load() + s.writes.Load()) }
+
+// tokensIssued is how many access tokens the tenant has issued, the engine's own included.
+func tokensIssued(t *tenant.Tenant) (sum int) {
+	for _, n := range t.Stats().Tokens {
+		sum += n
+	}
+	return sum
 }
 
 // rotate rotates each role, and waits until all is over.

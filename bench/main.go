@@ -27,11 +27,11 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute) // it takes three
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute) // it takes four
 	defer cancel()
 	began := time.Now()
 	var t table
-	for _, part := range []func(context.Context, *table) error{measureSize, measureCounts, measureRole, measureOnVault} {
+	for _, part := range []func(context.Context, *table) error{measureSize, measureCounts, measureTokens, measureRole, measureOnVault} {
 		if err := part(ctx, &t); err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func TestFieldsOfKubernetesExamples(t *testing.T) {
 	files, err := filepath.Glob("*/*.yaml")
 	require.NoError(t, err)
 	files = slices.DeleteFunc(files, func(file string) bool { return filepath.Dir(file) == "helm" }) // values: TestHelmValues
-	require.Len(t, files, 4)
+	require.Len(t, files, 5)
 	for _, file := range files {
 		for kind, r := range resources(t, file) {
 			allowed := kindFields[kind]
@@ -232,7 +232,13 @@ func TestCSIProvider(t *testing.T) {
 }
 
 func TestAgentInjector(t *testing.T) {
-	deployment := resources(t, "agent-injector/shop.yaml")["apps/v1 Deployment"]
+	for _, file := range []string{"agent-injector/shop.yaml", "login-proxy/grafana.yaml"} {
+		t.Run(file, func(t *testing.T) { checkInjector(t, resources(t, file)["apps/v1 Deployment"]) })
+	}
+}
+
+func checkInjector(t *testing.T, deployment resource) {
+	t.Helper()
 	annotations := deployment.at("spec", "template", "metadata", "annotations").(map[string]any)
 	for annotation, value := range annotations {
 		name, ours := strings.CutPrefix(annotation, "vault.hashicorp.com/")

@@ -37,10 +37,14 @@ var kindFields = map[string][]string{
 	// Kubernetes.
 	"apps/v1 Deployment": {
 		"replicas", "selector.matchLabels.", "template.metadata.annotations.", "template.metadata.labels.",
-		"template.spec.containers.env.name", "template.spec.containers.env.value", "template.spec.containers.image",
-		"template.spec.containers.name", "template.spec.containers.volumeMounts.mountPath", "template.spec.containers.volumeMounts.name",
-		"template.spec.containers.volumeMounts.readOnly", "template.spec.serviceAccountName", "template.spec.volumes.csi.driver",
-		"template.spec.volumes.csi.readOnly", "template.spec.volumes.csi.volumeAttributes.", "template.spec.volumes.name",
+		"template.spec.automountServiceAccountToken", "template.spec.containers.args", "template.spec.containers.env.name",
+		"template.spec.containers.env.value", "template.spec.containers.env.valueFrom.secretKeyRef.key",
+		"template.spec.containers.env.valueFrom.secretKeyRef.name", "template.spec.containers.image", "template.spec.containers.name",
+		"template.spec.containers.securityContext.allowPrivilegeEscalation", "template.spec.containers.securityContext.capabilities.drop",
+		"template.spec.containers.securityContext.readOnlyRootFilesystem", "template.spec.containers.securityContext.runAsNonRoot",
+		"template.spec.containers.securityContext.seccompProfile.type", "template.spec.containers.volumeMounts.mountPath", "template.spec.containers.volumeMounts.name",
+		"template.spec.containers.volumeMounts.readOnly", "template.spec.securityContext.fsGroup", "template.spec.serviceAccountName", "template.spec.volumes.csi.driver",
+		"template.spec.volumes.csi.readOnly", "template.spec.volumes.secret.defaultMode", "template.spec.volumes.secret.secretName", "template.spec.volumes.csi.volumeAttributes.", "template.spec.volumes.name",
 		"template.spec.volumes.projected.sources.serviceAccountToken.audience",
 		"template.spec.volumes.projected.sources.serviceAccountToken.expirationSeconds",
 		"template.spec.volumes.projected.sources.serviceAccountToken.path",
@@ -50,7 +54,7 @@ var kindFields = map[string][]string{
 // injectorAnnotations are those of the Vault Agent Injector, 1.x; one that ends in
 // a dash is followed by the name of a file.
 var injectorAnnotations = []string{
-	"agent-inject", "agent-inject-secret-", "agent-inject-template-", "agent-inject-perms-", "agent-inject-command-",
+	"agent-inject", "agent-inject-containers", "agent-inject-secret-", "agent-inject-template-", "agent-inject-perms-", "agent-inject-command-",
 	"agent-inject-file-", "agent-run-as-same-user", "agent-service-account-token-volume-name",
 	"agent-pre-populate", "agent-pre-populate-only", "agent-init-first", "role", "auth-path", "namespace",
 	"template-config-exit-on-retry-failure", "template-static-secret-render-interval", "secret-volume-path",

@@ -27,9 +27,10 @@ const (
 )
 
 // TestClusterThatLosesItsLeader: three nodes, roles that rotate all the time,
-// and applications that log in with what agents render, while one thing after
-// the other is done to the cluster, each at a moment at which a role is staged. No
-// login is refused, no secret is lost, and nothing is rotated before it is due.
+// applications that log in with what agents render, and a service with an access token,
+// while one thing after the other is done to the cluster, each at a moment at which a role
+// is staged. No login is refused and no call of the service, no secret is lost, and nothing
+// is rotated before it is due.
 func TestClusterThatLosesItsLeader(t *testing.T) {
 	t.Parallel()
 	s, cluster := newClusterSuite(t)
@@ -46,7 +47,11 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 	}
 	byHand := s.addApplication(nil)
 	s.write("roles/by-hand", map[string]any{"client_id": byHand.ClientID, "ttl": "10s"})
+	client := s.tokenClient("client", 10*time.Minute)
+	s.tokenRole("stock", "client", nil)
+	s.shortLeases()
 	stops := []func(){s.startApplication("app0"), s.startApplication("by-hand")}
+	stock, file := s.startAgentService("stock")
 	for _, disruption := range s.disruptions(cluster) {
 		s.eventually("a role is staged", func() bool { // not while its last rotation propagates
 			return s.write("rotate/by-hand", nil).Data["phase"] == "staged"
@@ -73,9 +78,13 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 		}
 		return len(status["failing"].(map[string]any)) == 0 && fmt.Sprint(status["overdue"]) == "0"
 	})
+	s.renderedAgain(file)
 	for _, stop := range stops {
 		stop()
 	}
+	neverRefused(t, "service with a token", stock)
+	assert.Zero(t, stock.Without())
+	assert.Greater(t, s.issued(client), 2, "one for the check, one for the Agent, and one since the last plugin began")
 	logins := s.Tenant.Stats().Logins
 	t.Logf("logins: %d, refused: %d", logins.Accepted, logins.Refused)
 	assert.Zero(t, logins.Refused)

@@ -16,7 +16,7 @@ case=each_node_at_its_own_time # of the first: one is enough here
 rows=$'| | staged rotation with an agent | reads through standbys | loss of the leader, upgrade | leases, unmount |\n|---|---|---|---|---|\n'
 
 mkdir -p bin/matrix
-go test -race -tags integration -c -o bin/matrix/suite ./integration/
+CGO_ENABLED=1 go test -race -tags integration -c -o bin/matrix/suite ./integration/
 failed=0
 for server in "${servers[@]}"; do
   version=${server#*-}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Prints the section of CHANGELOG.md about a version, given as v1.2.3, for the notes
-# of its release, and where its image is, if that is given with its digest. It fails
-# if there is no section, if it is empty, or if it has no date yet.
+# of its release, and where its images are, those of the plugin and of the login proxy, if
+# they are given with their digests. It fails if there is no section, if it is empty, or if it has no date yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=${1:?usage: scripts/release-notes.sh v1.2.3 [registry/image@sha256:...]}
+version=${1:?usage: scripts/release-notes.sh v1.2.3 [registry/image@sha256:... registry/image@sha256:...]}
 changelog=${CHANGELOG:-CHANGELOG.md}
 
 heading=$(grep -F "## [${version#v}] - " "$changelog") || {
@@ -27,9 +27,15 @@ notes=$(awk -v heading="$heading" '
 printf '%s\n' "$notes"
 [[ -z ${2:-} ]] || cat <<EOT
 
-### Image
+### Images
 
 \`${2%@*}\`, with the tags \`$version\` (for OpenBao) and \`${version#v}\` (for Vault):
 
     ${2#*@}
+EOT
+[[ -z ${3:-} ]] || cat <<EOT
+
+\`${3%@*}\`, with the same tags:
+
+    ${3#*@}
 EOT

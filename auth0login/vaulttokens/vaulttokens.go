@@ -31,6 +31,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/semaphore"
 
 	"vault-plugin-secrets-auth0/auth0login/internal/lease"
 )
@@ -77,6 +78,9 @@ type Source struct {
 	ctx    context.Context
 	kept   *lease.Keeper[oauth2.Token] // behind pointers, which fmt does not follow where it cannot call Format
 	same   *sameToken
+	// turn is held by the one that has a refused token replaced: whoever comes next finds
+	// the other one.
+	turn *semaphore.Weighted
 }
 
 var _ oauth2.TokenSource = (*Source)(nil)
@@ -92,7 +96,7 @@ type sameToken struct {
 // the client's token alive: see LastError. The context is used for as long as the source
 // is: no token is given and no read goes on after its end.
 func New(ctx context.Context, client *api.Client, config Config) *Source {
-	s := &Source{config: config, client: client, ctx: ctx, same: &sameToken{}}
+	s := &Source{config: config, client: client, ctx: ctx, same: &sameToken{}, turn: semaphore.NewWeighted(1)}
 	s.kept = lease.NewKeeper(config.Path, s.ask)
 	return s
 }
@@ -181,14 +185,18 @@ func (s *Source) Refused(ctx context.Context, refused *oauth2.Token) (*oauth2.To
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
+	ctx, enough := context.WithTimeout(ctx, patience)
+	defer enough()
+	if err := s.turn.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.config.Path, err)
+	}
+	defer s.turn.Release(1)
 	if token := s.other(refused); token != nil {
 		return token, nil
 	}
 	if s.same.lately(refused.AccessToken) {
 		return nil, fmt.Errorf("read %s: %w", s.config.Path, ErrNoOther)
 	}
-	ctx, enough := context.WithTimeout(ctx, patience)
-	defer enough()
 	err := s.kept.Refresh(ctx)
 	if token := s.other(refused); token != nil {
 		return token, nil

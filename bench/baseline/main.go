@@ -20,7 +20,7 @@ import (
 
 const lease = time.Hour
 
-// answer is what every read says.
+// answer is what a read of creds/ and static-creds/ says.
 var answer = map[string]any{
 	"domain":                 "127.0.0.1:65535",
 	"client_id":              strings.Repeat("c", 32),
@@ -32,6 +32,18 @@ var answer = map[string]any{
 	"ttl":                    int64(lease / time.Second),
 }
 
+// token is what a read of tokens/ says.
+var token = map[string]any{
+	"domain":       "127.0.0.1:65535",
+	"access_token": strings.Repeat("t", 711),
+	"token_type":   "Bearer",
+	"expires_at":   "2026-01-02T03:04:05Z",
+	"expires_in":   int64(lease / time.Second),
+	"scopes":       []string{},
+	"audience":     "https://api.example.com/",
+	"metadata":     map[string]string{},
+}
+
 func main() {
 	if err := plugin.ServeMultiplex(&plugin.ServeOpts{BackendFactoryFunc: factory}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -39,8 +51,8 @@ func main() {
 	}
 }
 
-// factory makes the backend of one mount. Its paths are the engine's: creds/ has a
-// lease, static-creds/ has none.
+// factory makes the backend of one mount. Its paths are the engine's: creds/ and
+// tokens/ have a lease, static-creds/ has none.
 func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 	secret := &framework.Secret{
 		Type: "baseline",
@@ -48,15 +60,19 @@ func factory(ctx context.Context, conf *logical.BackendConfig) (logical.Backend,
 			return nil, nil
 		},
 	}
+	leased := func(data map[string]any) func() *logical.Response {
+		return func() *logical.Response {
+			resp := secret.Response(maps.Clone(data), nil)
+			resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
+			return resp
+		}
+	}
 	b := &framework.Backend{
 		BackendType: logical.TypeLogical,
 		Secrets:     []*framework.Secret{secret},
 		Paths: []*framework.Path{
-			path("creds/", func() *logical.Response {
-				resp := secret.Response(maps.Clone(answer), nil)
-				resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
-				return resp
-			}),
+			path("creds/", leased(answer)),
+			path("tokens/", leased(token)),
 			path("static-creds/", func() *logical.Response { return &logical.Response{Data: maps.Clone(answer)} }),
 		},
 	}

@@ -20,7 +20,9 @@ import (
 // TestBinary runs the real one, as a user does.
 func TestBinary(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "vault-plugin-secrets-auth0")
-	built, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, ".") // as make builds it, with what that has compiled
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	built, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", built)
 	tn, err := tenant.Start(tenant.Options{})
 	require.NoError(t, err)

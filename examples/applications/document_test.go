@@ -99,8 +99,12 @@ func paragraphs(text string) []string {
 
 // TestLockFileNamesNoRegistry: it is to be of use with any.
 func TestLockFileNamesNoRegistry(t *testing.T) {
-	lock, err := os.ReadFile("node/package-lock.json")
-	require.NoError(t, err)
-	assert.Contains(t, string(lock), `"node_modules/express-openid-connect"`)
-	assert.NotContains(t, string(lock), `"resolved"`)
+	for file, library := range map[string]string{
+		"node/package-lock.json": "express-openid-connect", "../login-proxy/node/package-lock.json": "openid-client",
+	} {
+		lock, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Contains(t, string(lock), `"node_modules/`+library+`"`)
+		assert.NotContains(t, string(lock), `"resolved"`)
+	}
 }

@@ -43,6 +43,77 @@ func TestNode(t *testing.T) {
 	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS")})
 }
 
+// TestNodeBehindTheLoginProxy: a program that knows one secret, which Auth0 has never
+// seen, and nothing of rotations goes through the same as those that try several.
+func TestNodeBehindTheLoginProxy(t *testing.T) {
+	need(t, "node")
+	need(t, "npm")
+	dir := filepath.Join(t.TempDir(), "node")
+	require.NoError(t, os.CopyFS(dir, os.DirFS("../login-proxy/node")))
+	t.Log("installing the packages of login-proxy/node/package-lock.json")
+	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
+		`"openid-client " + JSON.parse(require("fs").readFileSync("node_modules/openid-client/package.json")).version`)))
+	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS"), loginProxy: true})
+
+	t.Log("a document of another issuer is refused")
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, err := io.WriteString(w, `{"issuer":"https://example.eu.auth0.com/"}`)
+		assert.NoError(t, err)
+	}))
+	defer other.Close()
+	secret := filepath.Join(t.TempDir(), "shop.secret")
+	require.NoError(t, os.WriteFile(secret, []byte("a secret"), 0o600))
+	app := exec.CommandContext(t.Context(), "node", "app.js")
+	app.Dir, app.Env = dir, append(os.Environ(), "LOGIN_PROXY="+other.URL, "LOCAL_SECRET="+secret, "CLIENT_ID=shop",
+		"DOMAIN=tenant.example.com", "BASE_URL=http://localhost", "PORT="+freePort(t))
+	out, err := app.CombinedOutput()
+	require.Error(t, err)
+	assert.Contains(t, string(out), "is not for https://tenant.example.com/")
+}
+
+// TestSpringBehindTheLoginProxy: the application of the recipe without what the recipe adds,
+// so an ordinary one, with the settings of login-proxy/application.yml.
+func TestSpringBehindTheLoginProxy(t *testing.T) {
+	jar := filepath.Join(maven(t, "spring", "package", "", "Auth0Configuration.java", "ClientSecrets.java"), "target", "shop.jar")
+	example, err := os.ReadFile("../login-proxy/application.yml")
+	require.NoError(t, err)
+	settings := filepath.Join(t.TempDir(), "application.yml")
+	text := string(example)
+	for from, to := range map[string]string{
+		"example.eu.auth0.com": "${DOMAIN}", "http://127.0.0.1:8404": "${LOGIN_PROXY}", "DifUedZ0WnJlbTqzEH6S1LSpasThJz37": "${CLIENT_ID}",
+	} {
+		require.Contains(t, text, from)
+		text = strings.ReplaceAll(text, from, to)
+	}
+	require.NoError(t, os.WriteFile(settings, []byte(text), 0o600))
+	test(t, command{
+		dir: ".", args: []string{"java", "-jar", jar, "--spring.config.location=file:" + settings}, ca: trustStore,
+		variables: map[string]string{"PORT": "SERVER_PORT"}, loginProxy: true,
+		lifetime: 30 * time.Second, // Spring gets a new token within a minute of the end of one
+	})
+}
+
+// startLoginProxy runs a login proxy with the fixture's file until the test ends, and
+// gives the variables of a program that is to use it.
+func (f *fixture) startLoginProxy(ca string) []string {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	program, secret, address := filepath.Join(dir, "auth0-login-proxy"), filepath.Join(dir, "shop.secret"), "127.0.0.1:"+freePort(f.t)
+	run(f.t, "../..", "go", "build", "-o", program, "./cmd/auth0-login-proxy")
+	f.launch(command{dir: dir, args: []string{
+		program, "-domain", f.tenant.Domain(), "-ca-cert", ca, "-listen", address,
+		"-credentials", f.file, "-local-secret-file", secret, "-only-login",
+	}}, address)
+	made, err := os.ReadFile(secret)
+	require.NoError(f.t, err)
+	return []string{
+		"LOGIN_PROXY=http://" + address, "CLIENT_ID=" + f.app.ClientID,
+		"LOCAL_SECRET=" + secret, "SHOP_SECRET=" + strings.TrimSpace(string(made)),
+	}
+}
+
 // TestNodeByItself needs no packages.
 func TestNodeByItself(t *testing.T) {
 	need(t, "node")
@@ -161,16 +232,21 @@ class ByItself {
 }
 `
 
-// maven builds a recipe elsewhere, with a program in it that uses it by itself, and
-// gives the folder.
-func maven(t *testing.T, recipe, phase, byItself string) string {
+// maven builds a recipe elsewhere, with a program in it that uses it by itself, if any,
+// and without some files. It gives the folder.
+func maven(t *testing.T, recipe, phase, byItself string, without ...string) string {
 	t.Helper()
 	for _, program := range []string{"java", "javac", "keytool", "mvn"} {
 		need(t, program)
 	}
 	dir := filepath.Join(t.TempDir(), recipe) // target is to stay out of the repository
 	require.NoError(t, os.CopyFS(dir, os.DirFS(recipe)))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ByItself.java"), []byte(byItself), 0o600))
+	for _, file := range without {
+		require.NoError(t, os.Remove(filepath.Join(dir, file)))
+	}
+	if byItself != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "ByItself.java"), []byte(byItself), 0o600))
+	}
 	t.Log("building it as its pom.xml says")
 	run(t, dir, "mvn", "--batch-mode", "--quiet", "--no-transfer-progress", phase, "dependency:copy-dependencies")
 	jars, err := filepath.Glob(filepath.Join(dir, "target", "dependency", "*-*.jar"))
@@ -251,7 +327,11 @@ func test(t *testing.T, c command) {
 	t.Log("a refresh falls back, too")
 	f.rotate("the next secret")
 	f.render(f.stale, f.first, "the next secret")
-	f.get("/refresh", accepted(1), refused(2))
+	wasted := refused(2)
+	if c.loginProxy {
+		wasted = 1 // it remembers that the stale one was refused, and tries one that is new before it
+	}
+	f.get("/refresh", accepted(1), wasted)
 	f.get("/refresh", accepted(1), refused(0))
 
 	if c.api {
@@ -334,6 +414,8 @@ type command struct {
 	variables map[string]string                      // what it calls its variables, if not as the others do
 	api       bool                                   // it serves /api
 	lifetime  time.Duration                          // of the tokens that it gets
+
+	loginProxy bool // it knows a local secret alone, and a login proxy
 }
 
 type fixture struct {
@@ -377,12 +459,15 @@ func start(t *testing.T, c command) *fixture {
 		}
 		environment = append(environment, name+"="+value)
 	}
-	f.launch(c, environment...)
+	if c.loginProxy {
+		environment = append(environment, f.startLoginProxy(ca)...)
+	}
+	f.launch(c, strings.TrimPrefix(f.base, "http://"), environment...)
 	return f
 }
 
-// launch runs the application until the test ends, and waits until it serves.
-func (f *fixture) launch(c command, env ...string) {
+// launch runs a program until the test ends, and waits until it serves.
+func (f *fixture) launch(c command, address string, env ...string) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var out bytes.Buffer
@@ -395,18 +480,18 @@ func (f *fixture) launch(c command, env ...string) {
 		cancel()
 		<-ended
 		if f.t.Failed() {
-			f.t.Logf("what the application has printed:\n%s", out.String())
+			f.t.Logf("what %s has printed:\n%s", c.args[0], out.String())
 		}
 	})
 	for {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(f.base, "http://"))
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			require.NoError(f.t, conn.Close())
 			return
 		}
 		select {
 		case <-ended:
-			require.Fail(f.t, "the application has ended", out.String())
+			require.Fail(f.t, c.args[0]+" has ended", out.String())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

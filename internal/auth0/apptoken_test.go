@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +42,22 @@ func TestTokenOfAnApplication(t *testing.T) {
 		{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {"s3cret-of-shop"}, "audience": {c.audience}},
 	}, asked, "no token is held here")
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", tokenRequest("shop"), tokenRequest("shop"), tokenRequest("shop")), "s3cret")
+}
+
+// TestWhyATokenIsRefused: an error tells apart what is to be mended in different places.
+func TestWhyATokenIsRefused(t *testing.T) {
+	for said, reason := range map[string]string{
+		`Service not enabled within domain: x`:                   ReasonNoSuchAPI,
+		`Client is not authorized to access 'x'.`:                ReasonNotAuthorized,
+		`parameter organization is required for this client`:     ReasonOrganization,
+		`parameter organization is not allowed for this client`:  ReasonNoOrganization,
+		`Client is not authorized to access organization: org_2`: ReasonOtherOrganization,
+	} {
+		tn := newTenant(t, nil)
+		tn.onToken(replies(403, `{"error":"access_denied","error_description":"`+said+`"}`))
+		_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
+		require.EqualError(t, err, "token: Auth0 refused (403 access_denied): "+reason)
+	}
 }
 
 func TestSecretRefused(t *testing.T) {
@@ -117,4 +136,48 @@ func TestATokenThatIsOfNoUse(t *testing.T) {
 		_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
 		require.ErrorContains(t, err, reason)
 	}
+}
+
+// TestManyApplicationsDoNotStormTheTokenEndpoint: after a restart all tokens are wanted at
+// once. While the endpoint's limit holds, nobody waits for it.
+func TestManyApplicationsDoNotStormTheTokenEndpoint(t *testing.T) {
+	tn := newTenant(t, nil)
+	var atOnce, most atomic.Int64
+	limited := atomic.Bool{}
+	together := make(chan struct{}, firstCalls)
+	tn.onToken(func(w http.ResponseWriter, _ *http.Request) {
+		most.Store(max(most.Load(), atOnce.Add(1)))
+		defer atOnce.Add(-1)
+		if limited.Load() {
+			reply(w, 429, `{"error":"too_many_requests","error_description":"Global limit has been reached"}`)
+			return
+		}
+		select { // until as many are here as may be, and then some
+		case together <- struct{}{}:
+		case <-time.After(20 * time.Millisecond):
+			<-together
+		}
+		reply(w, 200, `{"access_token":"t","expires_in":3600}`)
+	})
+	c := tn.client(t)
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			_, err := c.Token(t.Context(), tokenRequest(strconv.Itoa(i)))
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	assert.LessOrEqual(t, most.Load(), int64(firstCalls))
+
+	limited.Store(true)
+	_, err := c.Token(t.Context(), tokenRequest("shop"))
+	assert.Equal(t, Limited, ClassOf(err))
+	tokens, _ := tn.counts()
+	long := time.Now()
+	_, err = c.Token(t.Context(), tokenRequest("shop"))
+	assert.Equal(t, Limited, ClassOf(err))
+	assert.Less(t, time.Since(long), tokenQueueTime)
+	again, _ := tn.counts()
+	assert.Equal(t, tokens, again)
 }

@@ -26,7 +26,7 @@ var described = map[*Endpoint]struct {
 	without string // what happens without the scopes
 }{
 	endpointToken: {
-		"`grant_type`, `client_id`, `client_secret` (or `client_assertion_type`, `client_assertion`), `audience`, `scope`",
+		"`grant_type`, `client_id`, `client_secret` (or `client_assertion_type`, `client_assertion`), `audience`, `scope`, `organization`",
 		"`access_token`, `token_type`, `expires_in`, `scope`", "",
 	},
 	endpointApplications: {
@@ -118,6 +118,8 @@ func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
 		_, err = c.Applications(ctx, 0, 10)
 		require.NoError(t, err)
 		_, err = c.NewToken(ctx, []string{ScopeReadClients})
+		require.NoError(t, err)
+		_, err = c.Token(ctx, TokenRequest{ClientID: appID, Secret: "s3cret", Organization: "org_1"})
 		require.NoError(t, err)
 	}
 	c := newClient(t, cfg)

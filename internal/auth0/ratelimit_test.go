@@ -594,3 +594,25 @@ func TestTheListHasALimitOfItsOwn(t *testing.T) {
 	_, err = c.Applications(ctx, 0, 10)
 	assert.Equal(t, Limited, ClassOf(err))
 }
+
+// TestTheTokenEndpointHoldsNoOtherCall when it limits, urgent or not.
+func TestTheTokenEndpointHoldsNoOtherCall(t *testing.T) {
+	tn := newTenant(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, openObject) })
+	c := tn.client(t)
+	require.NoError(t, c.SetSecret(t.Context(), appID, "s3cret-new")) // now there is a token
+	tn.mu.Lock()
+	tn.token = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		reply(w, 429, `{"error":"too_many_requests"}`)
+	}
+	tn.mu.Unlock()
+	for range 2 {
+		_, err := c.Token(t.Context(), TokenRequest{ClientID: appID, Secret: "s3cret-new", Audience: "https://api.example.com/"})
+		assert.Equal(t, Limited, ClassOf(err))
+	}
+	tokens, _ := tn.counts()
+	assert.Equal(t, 2, tokens, "the second is held")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, c.SetSecret(ctx, appID, "s3cret-newer"))
+}

@@ -28,6 +28,9 @@ const (
 	// assumedLifetime is for a token that does not say how long it lives. If
 	// this is too long, the API's 401 has it replaced.
 	assumedLifetime = 5 * time.Minute
+
+	// tokenQueueTime is how long a request for an application's token waits for others.
+	tokenQueueTime = 5 * time.Second
 )
 
 // Grant is what Auth0 granted to the client credentials.
@@ -106,13 +109,20 @@ func (r TokenRequest) Format(f fmt.State, _ rune) {
 }
 
 // Token gets a token for an application by one of its secrets. [SecretRefused] tells
-// whether another of its secrets may do.
+// whether another of its secrets may do. Of many requests at once a few are sent at a
+// time, and the others wait for a few seconds: after a restart all tokens may be wanted.
 func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error) {
+	queue, cancel := context.WithTimeout(ctx, tokenQueueTime)
+	defer cancel()
+	turn, err := c.limits.token.wait(queue, OpToken)
+	if err != nil {
+		return AccessToken{}, err
+	}
 	params := url.Values{"audience": {cmp.Or(r.Audience, c.audience)}}
 	if r.Organization != "" {
 		params.Set("organization", r.Organization)
 	}
-	t, err := c.fetchTokenBy(ctx, &login{secret: r.Secret, oauth: clientcredentials.Config{
+	t, err := c.requestToken(ctx, turn, &login{secret: r.Secret, oauth: clientcredentials.Config{
 		ClientID: r.ClientID, ClientSecret: r.Secret, TokenURL: c.base + endpointToken.Path,
 		EndpointParams: params, AuthStyle: oauth2.AuthStyleInParams,
 	}}, r.Scopes)
@@ -156,15 +166,20 @@ func (c *Client) fetchToken(ctx context.Context, scopes []string) (*token, error
 }
 
 func (c *Client) fetchTokenBy(ctx context.Context, l *login, scopes []string) (*token, error) {
-	quota := quotaOf(l.oauth)
-	if err := c.limits.underQuota(ctx, quota); err != nil {
-		return nil, err
-	}
 	turn, err := c.limits.token.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return c.requestToken(ctx, turn, l, scopes)
+}
+
+// requestToken asks Auth0 for a token when it is the turn of the request, which ends.
+func (c *Client) requestToken(ctx context.Context, turn *turn, l *login, scopes []string) (*token, error) {
 	defer turn.done()
+	quota := quotaOf(l.oauth)
+	if err := c.limits.underQuota(ctx, quota); err != nil {
+		return nil, err
+	}
 	asked := time.Now()
 	t, err := l.token(ctx, c, scopes)
 	c.log.Trace("asked Auth0 for a token", "ok", err == nil, "took", time.Since(asked))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hashicorp/vault/api"
 
@@ -151,8 +152,10 @@ func (s *Stack) Read(ctx context.Context, path string) (*api.Secret, error) {
 }
 
 // ApplicationPolicy lets an application read its own credentials, and nothing else.
-func ApplicationPolicy(role string) string {
-	return fmt.Sprintf("path \"%s/creds/%s\" {\n  capabilities = [\"read\"]\n}\n", Mount, role)
+func ApplicationPolicy(role string) string { return readPolicy("creds/" + role) }
+
+func readPolicy(path string) string {
+	return fmt.Sprintf("path \"%s/%s\" {\n  capabilities = [\"read\"]\n}\n", Mount, path)
 }
 
 // Template renders the credentials of a role as JSON.
@@ -192,15 +195,32 @@ template {
 // StartAgent starts a Vault Agent that may read a role's credentials and renders them
 // into the returned file, and waits for the file.
 func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err error) {
-	client, policy := s.Vault.Client(), "app-"+role
-	if err := client.Sys().PutPolicyWithContext(ctx, policy, ApplicationPolicy(role)); err != nil {
+	return s.startAgent(ctx, "creds/"+role, func(file string) error {
+		_, err := auth0login.File(file).Credentials(ctx)
+		return err
+	})
+}
+
+// StartTokenAgent is StartAgent for the access tokens of a token role: see [TokenFile].
+func (s *Stack) StartTokenAgent(ctx context.Context, tokenRole string) (file string, err error) {
+	return s.startAgent(ctx, "tokens/"+tokenRole, func(file string) error {
+		_, err := TokenFile(file).Token()
+		return err
+	})
+}
+
+// startAgent starts an Agent that may read a path, and waits until what it renders can be
+// read.
+func (s *Stack) startAgent(ctx context.Context, path string, read func(file string) error) (file string, err error) {
+	client, name := s.Vault.Client(), "agent-"+strings.ReplaceAll(path, "/", "-")
+	if err := client.Sys().PutPolicyWithContext(ctx, name, readPolicy(path)); err != nil {
 		return "", err
 	}
-	token, err := client.Auth().Token().CreateWithContext(ctx, &api.TokenCreateRequest{Policies: []string{policy}})
+	token, err := client.Auth().Token().CreateWithContext(ctx, &api.TokenCreateRequest{Policies: []string{name}})
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(s.Dir, "agent-"+role)
+	dir := filepath.Join(s.Dir, name)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
@@ -208,17 +228,14 @@ func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err e
 	if err := os.WriteFile(tokenFile, []byte(token.Auth.ClientToken), 0o600); err != nil {
 		return "", err
 	}
-	file = filepath.Join(dir, "credentials.json")
-	config := AgentConfig(s.Vault.Addr(), tokenFile, leasedTemplate(Mount+"/creds/"+role), file)
+	file = filepath.Join(dir, "rendered.json")
+	config := AgentConfig(s.Vault.Addr(), tokenFile, leasedTemplate(Mount+"/"+path), file)
 	agent, err := devvault.StartAgent(s.Vault.Binary(), dir, config)
 	if err != nil {
 		return "", err
 	}
 	s.agents = append(s.agents, agent)
-	return file, agent.WaitUntil(ctx, "rendering", func() bool {
-		_, err := auth0login.File(file).Credentials(ctx)
-		return err == nil
-	})
+	return file, agent.WaitUntil(ctx, "rendering", func() bool { return read(file) == nil })
 }
 
 // Stop stops everything that was started. It is safe to call it twice.

@@ -287,6 +287,39 @@ func TestLoginsOfUsersAreCounted(t *testing.T) {
 	assert.Zero(t, f.Stats().ManagementTokens.Refused)
 }
 
+// TestAttemptsWithOneCodeAreOneLogin, of programs that send no login ID, too: they meet
+// one node, and count once, also where those of another login come in between.
+func TestAttemptsWithOneCodeAreOneLogin(t *testing.T) {
+	f := start(t)
+	app := f.AddApplication(Application{})
+	f.SetPropagation(Propagation{Delay: 28 * time.Second, Mode: Mixed})
+	f.SetSecretInDashboard(app.ClientID, "the new one")
+	f.clock.advance(14 * time.Second) // half of the nodes have it
+	var codes [20]string
+	fellBack := 0
+	for i := range codes {
+		codes[i] = f.code(app, nil)
+		if f.redeem(app, "the new one", codes[i], nil).status == http.StatusOK {
+			codes[i] = ""
+		}
+	}
+	for _, code := range codes {
+		if code != "" {
+			assert.Equal(t, http.StatusOK, f.redeem(app, app.ClientSecret, code, nil).status)
+			fellBack++
+		}
+	}
+	got := f.Stats().Logins
+	assert.Equal(t, len(codes), got.Accepted)
+	assert.Zero(t, got.Undecided)
+	assert.Equal(t, fellBack, got.FellBack)
+	assert.Positive(t, fellBack)
+	assert.Less(t, fellBack, len(codes))
+
+	f.redeem(app, "wrong", f.code(app, nil), nil)
+	assert.Equal(t, 1, f.Stats().Logins.Undecided, "nobody says that no other attempt follows")
+}
+
 func TestFaultsAndPropagationApplyToLoginsOfUsers(t *testing.T) {
 	f := start(t)
 	app := f.AddApplication(Application{})

@@ -45,7 +45,7 @@ const (
 	// Mixed has eight edge nodes, each of which accepts either the old or the
 	// new secret. They switch one after the other, the first at once, the last
 	// when the delay has passed. A login always meets the same node; an attempt
-	// without X-Login-Id the next one in turn.
+	// without X-Login-Id and without a code the next one in turn.
 	Mixed PropagationMode = "mixed"
 )
 

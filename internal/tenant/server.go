@@ -31,6 +31,9 @@ type handler func(*Tenant, *call) (any, error)
 
 var routes = []route{
 	{Token, nil, 200, (*Tenant).issueToken},
+	{"POST /oauth/revoke", nil, 200, (*Tenant).revoke},
+	{"POST /oauth/par", nil, 201, (*Tenant).pushAuthorization},
+	{"POST /bc-authorize", nil, 200, (*Tenant).authorizeBackchannel},
 	{"GET /authorize", nil, 200, (*Tenant).authorize},
 	{"GET /userinfo", nil, 200, (*Tenant).userInfo},
 	{"GET /.well-known/openid-configuration", nil, 200, (*Tenant).discovery},

@@ -36,10 +36,11 @@
 //
 // X-Login-Id, the same for all attempts of one login and never used again, says
 // what belongs together; X-Login-Last: true comes with the last secret that there
-// is. Attempts without X-Login-Id belong to one login until one is accepted. One
-// with a secret that this login has tried before begins the next login, so the
-// one before was refused. That is exact as long as an application makes one login
-// at a time.
+// is. Without X-Login-Id the authorization code says it, if there is one: a login
+// whose attempts are all refused stays undecided then. Other attempts without
+// X-Login-Id belong to one login until one is accepted. One with a secret that this
+// login has tried before begins the next login, so the one before was refused. That
+// is exact as long as an application makes one login at a time.
 //
 // So it is with all grants: a code is redeemed and a refresh token used as
 // client_credentials are. Attempts that meet a fault count neither way, unless

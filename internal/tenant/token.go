@@ -77,11 +77,12 @@ func (t *Tenant) issueToken(c *call) (any, error) {
 		return nil, grantTypeRefused(grantType)
 	}
 	wanted := cmp.Or(q.Get("audience"), DefaultAPI) // as a tenant's default audience
-	answer, err := t.grant(q, wanted, t.node(c.Header.Get(loginIDHeader)))
+	login := cmp.Or(c.Header.Get(loginIDHeader), q.Get("code"))
+	answer, err := t.grant(q, wanted, t.node(login))
 	c.login = &loginAttempt{
 		clientID:   q.clientID,
 		known:      t.apps[q.clientID] != nil,
-		id:         c.Header.Get(loginIDHeader),
+		id:         login,
 		last:       c.Header.Get(loginLastHeader) == "true",
 		secret:     strings.Join(q.secrets, " "),
 		accepted:   err == nil,

@@ -1,10 +1,11 @@
 // Command demo shows the main job on real parts: a Vault server with the plugin, a Vault
 // Agent that renders an application's credentials, and two applications that log in while
 // their client secrets are rotated: one tries both secrets that it is given, the other
-// knows only one. Only Auth0 is a simulation.
+// knows only one. A service holds no secret: it calls an API with a token from Vault. Only
+// Auth0 is a simulation.
 //
 // It ends by itself, and fails if a login of the first was refused during the staged
-// rotation. With -stay it leaves the parts running instead.
+// rotation, or a call of the service during the forced one. With -stay it leaves the parts running instead.
 package main
 
 import (
@@ -75,12 +76,13 @@ func run(ctx context.Context, stay bool) error {
 const (
 	role        = "shop"   // of the application that tries two secrets
 	oneRole     = "legacy" // of the one that knows one
+	tokenRole   = "orders" // for the API that the service calls
 	ttl         = 10 * time.Second
 	propagation = 3 * time.Second
 	loginEvery  = 40 * time.Millisecond
 )
 
-// play is the demo: it configures, onboards, rotates staged, then forced.
+// play is the demo: it configures, onboards, rotates staged, then forced, with a service beside.
 func play(ctx context.Context, stack *devstack.Stack) error {
 	scene := newScene(stack)
 	// In real life a new secret takes up to 30 s to reach all of Auth0; here 3 s.
@@ -116,33 +118,28 @@ func play(ctx context.Context, stack *devstack.Stack) error {
 		return err
 	}
 
-	middle := time.Until(leaseEnd().Add(-ttl / 2))
-	if middle < 0 { // of the next one: the Agent reads again when nine tenths are over
-		middle += ttl * 9 / 10
-	}
-	if err := scene.watch(ctx, middle); err != nil {
+	forced, service, err := scene.emergency(ctx, leaseEnd)
+	if err != nil {
 		return err
 	}
-	scene.command("write auth0/rotate/%s force=true        (an emergency, in the middle of a lease: do not wait for its end)", role)
-	if err := scene.rotate(ctx, role, map[string]any{"force": true}); err != nil {
-		return err
-	}
-	if err := scene.watch(ctx, ttl); err != nil {
-		return err
-	}
-
+	calls, without := service.Calls(), service.Without()
 	accepted, refused := staged.Accepted-before.Accepted, staged.Refused-before.Refused
 	fmt.Printf(`
 staged rotation, with both secrets:  %d logins, %d of them with the other secret after the first was refused; %d refused
 staged rotation, with one secret:    refused until the application reads again: up to one ttl (here %s) from when the new one is set,
                                      or as long as that takes to reach all of Auth0 (here %s). This is the price of every rotation.
-forced rotation, with both secrets:  refused until the Agent reads again: up to one ttl (here %[4]s). This is the price of force.
-`, accepted+refused, staged.FellBack-before.FellBack, refused, ttl, propagation)
+forced rotation, with both secrets:  %[6]d logins; %[7]d refused, until the Agent read again: up to one ttl (here %[4]s). This is the price of force.
+forced rotation, with a token:       %[8]d calls, before and after, each with the token that %[9]s handed out then; %[10]d refused
+`, accepted+refused, staged.FellBack-before.FellBack, refused, ttl, propagation,
+		forced.Accepted+forced.Refused, forced.Refused,
+		calls.Accepted+calls.Refused, stack.Vault.Product(), calls.Refused)
 	switch {
 	case accepted == 0:
 		return errors.New("no login happened: the demo shows nothing")
 	case refused > 0:
 		return errors.New("logins were refused during the staged rotation")
+	case calls.Accepted == 0 || calls.Refused > 0 || without > 0:
+		return fmt.Errorf("of the service's calls %d were refused (%s), and %d not made for want of a token", calls.Refused, calls.LastRefusal, without)
 	}
 	return nil
 }

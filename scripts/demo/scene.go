@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -19,6 +21,8 @@ type scene struct {
 	began time.Time
 	names map[string]string // secret -> how the timeline calls it
 	last  string            // what the timeline showed last
+	// service is the one with a token, once it has begun.
+	service *devstack.Service
 }
 
 func newScene(stack *devstack.Stack) *scene {
@@ -69,6 +73,59 @@ func (s *scene) onboard(ctx context.Context) error {
 	fmt.Printf("        client_id %v, secret %s, lease of %d s, not renewable\n",
 		lease.Data["client_id"], s.name(fmt.Sprint(lease.Data["client_secret"])), lease.LeaseDuration)
 	return nil
+}
+
+// emergency rotates by force, beside a service that it starts. It gives the logins with
+// both secrets since.
+func (s *scene) emergency(ctx context.Context, leaseEnd func() time.Time) (logins tenant.LoginStats, _ *devstack.Service, err error) {
+	service, err := s.serve(ctx)
+	if err != nil {
+		return logins, nil, err
+	}
+	defer service.Stop()
+	middle := time.Until(leaseEnd().Add(-ttl / 2))
+	if middle < 0 { // of the next one: the Agent reads again when nine tenths are over
+		middle += ttl * 9 / 10
+	}
+	if err := s.watch(ctx, middle); err != nil {
+		return logins, nil, err
+	}
+	s.command("write auth0/rotate/%s force=true        (an emergency, in the middle of a lease: do not wait for its end)", role)
+	before := s.logins(role)
+	if err := s.rotate(ctx, role, map[string]any{"force": true}); err != nil {
+		return logins, nil, err
+	}
+	err = s.watch(ctx, ttl)
+	logins = s.logins(role)
+	logins.Accepted, logins.Refused = logins.Accepted-before.Accepted, logins.Refused-before.Refused
+	return logins, service, err
+}
+
+// serve starts the service, which asks Vault for the token before each call.
+func (s *scene) serve(ctx context.Context) (*devstack.Service, error) {
+	s.command("write auth0/token-roles/%s role=%s audience=%s        (tokens that %s may have)", tokenRole, role, tenant.DefaultAPI, role)
+	if _, err := s.stack.Write(ctx, "token-roles/"+tokenRole, map[string]any{"role": role, "audience": tenant.DefaultAPI}); err != nil {
+		return nil, err
+	}
+	s.service = s.stack.StartService(ctx, s.tokens(ctx), tenant.DefaultAPI, "", loginEvery)
+	s.say("A service calls this API. It holds no secret: before each call it asks %s for a token (read auth0/tokens/%s).", s.stack.Vault.Product(), tokenRole)
+	return s.service, nil
+}
+
+// tokens reads the access token from Vault.
+type tokens func() (*oauth2.Token, error)
+
+// Token reads it.
+func (t tokens) Token() (*oauth2.Token, error) { return t() }
+
+func (s *scene) tokens(ctx context.Context) tokens {
+	return func() (*oauth2.Token, error) {
+		lease, err := s.stack.Read(ctx, "tokens/"+tokenRole)
+		if err != nil {
+			return nil, err
+		}
+		return devstack.TokenOf(lease.Data)
+	}
 }
 
 // oneSecret gives the secret to try first, and no other, and reads it again when its
@@ -143,9 +200,9 @@ func (s *scene) watch(ctx context.Context, least time.Duration) error {
 			}
 		}
 		if line != s.last || time.Since(printed) >= 2*time.Second {
-			two, one := s.logins(role), s.logins(oneRole)
-			fmt.Printf("%5.1fs  %s   with both: %4d logins, %2d fell back, %d refused   with one: %4d logins, %d refused\n", time.Since(s.began).Seconds(),
-				line, two.Accepted+two.Refused, two.FellBack, two.Refused, one.Accepted+one.Refused, one.Refused)
+			two := s.logins(role)
+			fmt.Printf("%5.1fs  %s   with both: %4d logins, %2d fell back, %d refused   %s\n", time.Since(s.began).Seconds(),
+				line, two.Accepted+two.Refused, two.FellBack, two.Refused, s.other())
 			s.last, printed = line, time.Now()
 		}
 		if time.Since(began) >= least && steady {
@@ -157,6 +214,16 @@ func (s *scene) watch(ctx context.Context, least time.Duration) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// other is what came of the application with one secret, and later of the service.
+func (s *scene) other() string {
+	if s.service != nil {
+		calls := s.service.Calls()
+		return fmt.Sprintf("with a token: %4d calls, %d refused", calls.Accepted+calls.Refused, calls.Refused)
+	}
+	one := s.logins(oneRole)
+	return fmt.Sprintf("with one: %4d logins, %d refused", one.Accepted+one.Refused, one.Refused)
 }
 
 func (s *scene) line(phase, served any) string {

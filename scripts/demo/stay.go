@@ -28,6 +28,11 @@ Rotate it. Within 10 s the file has the next secret, as a fallback; when all who
   until grep -q '"fallback_client_secret":"[^"]' {{.File}}; do sleep 1; done; cat {{.File}}
   until test "$({{.Vault}} read -field=version auth0/roles/shop)" = 2; do sleep 1; done; {{.Vault}} read auth0/roles/shop
 
+Let a service have access tokens for an API, and no secret. A rotation by force refuses it nothing:
+
+  {{.Vault}} write auth0/token-roles/orders role=shop audience=https://api.example.com/
+  {{.Vault}} read auth0/tokens/orders
+
 Look around:
 
   {{.Vault}} read auth0/config

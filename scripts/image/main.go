@@ -1,9 +1,10 @@
 // Command image makes an OCI image of the binaries of a release, for OpenBao, which
 // takes plugins from images, for Vault's containerised plugins, and for init
-// containers. It needs no container engine. The same binaries make the same image.
+// containers; and one of the login proxy. It needs no container engine. The same binaries
+// make the same image.
 //
-//	image build bin/release bin/image   into an OCI layout; prints the digest
-//	image push bin/image REFERENCE ...  to a registry, under each of the tags
+//	image build PROGRAM bin/release bin/image  into an OCI layout; prints the digest
+//	image push bin/image REFERENCE ...         to a registry, under each of the tags
 package main
 
 import (
@@ -31,8 +32,6 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-const plugin = "vault-plugin-secrets-auth0"
-
 func main() {
 	if err := command(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
@@ -42,17 +41,17 @@ func main() {
 
 func command(args []string) error {
 	switch {
-	case len(args) == 3 && args[0] == "build":
-		return build(args[1], args[2])
+	case len(args) == 4 && args[0] == "build":
+		return build(args[1], args[2], args[3])
 	case len(args) > 2 && args[0] == "push":
 		return push(args[1], args[2:])
 	default:
-		return errors.New("either build, a release and a layout, or push, a layout and references")
+		return errors.New("either build, a program, a release and a layout, or push, a layout and references")
 	}
 }
 
-// build makes the image of what goreleaser has put into a folder.
-func build(release, to string) error {
+// build makes the image of a program of what goreleaser has put into a folder.
+func build(program, release, to string) error {
 	text, err := os.ReadFile(filepath.Join(release, "metadata.json")) //nolint:gosec // the folder that was asked for
 	if err != nil {
 		return err
@@ -62,7 +61,7 @@ func build(release, to string) error {
 		return err
 	}
 	labels := map[string]string{
-		"org.opencontainers.image.title":    plugin,
+		"org.opencontainers.image.title":    program,
 		"org.opencontainers.image.version":  metadata.Version,
 		"org.opencontainers.image.licenses": "MPL-2.0",
 	}
@@ -71,8 +70,8 @@ func build(release, to string) error {
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, architecture := range []string{"amd64", "arm64"} {
-		binary := fmt.Sprintf("%s_%s_linux_%s", plugin, metadata.Version, architecture)
-		image, err := imageOf(filepath.Join(release, binary), architecture, labels)
+		binary := fmt.Sprintf("%s_%s_linux_%s", program, metadata.Version, architecture)
+		image, err := imageOf(program, filepath.Join(release, binary), architecture, labels)
 		if err != nil {
 			return err
 		}
@@ -102,8 +101,8 @@ func build(release, to string) error {
 
 // imageOf is the image with one binary: in the root, where OpenBao looks for it, and
 // with all else that it needs. There is no base.
-func imageOf(binary, architecture string, labels map[string]string) (v1.Image, error) {
-	content, err := archive(binary)
+func imageOf(program, binary, architecture string, labels map[string]string) (v1.Image, error) {
+	content, err := archive(program, binary)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +122,14 @@ func imageOf(binary, architecture string, labels map[string]string) (v1.Image, e
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", architecture
-	config.Config.Entrypoint = []string{"/" + plugin}
+	config.Config.Entrypoint = []string{"/" + program}
 	config.Config.User = "65532:65532" // nobody in particular, by number: there is no passwd file
 	config.Config.Labels = labels
 	return mutate.ConfigFile(image, config)
 }
 
 // archive is what is in the image, as a tar file. Nothing in it is of this machine or day.
-func archive(binary string) ([]byte, error) {
+func archive(program, binary string) ([]byte, error) {
 	var content bytes.Buffer
 	archive := tar.NewWriter(&content)
 	for _, entry := range []struct {
@@ -146,7 +145,7 @@ func archive(binary string) ([]byte, error) {
 		{"licenses/LICENSE", 0o444, "LICENSE"},
 		{"licenses/THIRD_PARTY_LICENSES.txt", 0o444, "bin/THIRD_PARTY_LICENSES.txt"},
 		{"tmp/", 0o1777, ""},
-		{plugin, 0o555, binary},
+		{program, 0o555, binary},
 	} {
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: entry.name, Mode: entry.mode, ModTime: time.Unix(0, 0)}
 		var text []byte

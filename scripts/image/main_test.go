@@ -1,7 +1,7 @@
 //go:build release
 
-// The image of the release that `make snapshot` has made: what is in it, and that
-// OpenBao takes it from a registry.
+// The images of the release that `make snapshot` has made: what is in them, and that
+// OpenBao takes the plugin's from a registry.
 package main
 
 import (
@@ -40,6 +40,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const plugin = "vault-plugin-secrets-auth0"
+
 // release and made are where make snapshot has put things, seen from the repository.
 const (
 	release = "bin/release"
@@ -61,10 +63,18 @@ func local(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// pushed pushes the image and fetches it again, as it is for each platform.
+// layouts are where make snapshot has put the images, by program.
+var layouts = map[string]string{plugin: made, "auth0-login-proxy": made + "-auth0-login-proxy"}
+
+// pushed pushes the plugin's image and fetches it again, as it is for each platform.
 func pushed(t *testing.T, repository, version string) map[string]v1.Image {
 	t.Helper()
-	require.NoError(t, command([]string{"push", made, repository + ":v" + version, repository + ":" + version}))
+	return pushedFrom(t, made, repository, version)
+}
+
+func pushedFrom(t *testing.T, layout, repository, version string) map[string]v1.Image {
+	t.Helper()
+	require.NoError(t, command([]string{"push", layout, repository + ":v" + version, repository + ":" + version}))
 	images := map[string]v1.Image{}
 	var digests []v1.Hash
 	for _, tag := range []string{"v" + version, version} {
@@ -87,21 +97,29 @@ func pushed(t *testing.T, repository, version string) map[string]v1.Image {
 	return images
 }
 
-func TestTheImageHasTheBinaryAndWhatItNeeds(t *testing.T) {
+func TestTheImagesHaveTheBinaryAndWhatItNeeds(t *testing.T) {
 	version, sums := released(t)
-	images := pushed(t, local(t)+"/auth0", version)
-	assert.Len(t, images, 2)
+	registry := local(t)
+	for program, layout := range layouts {
+		images := pushedFrom(t, layout, registry+"/auth0/"+program, version)
+		assert.Len(t, images, 2)
+		checkImages(t, program, version, sums, images)
+	}
+}
+
+func checkImages(t *testing.T, program, version string, sums map[string]string, images map[string]v1.Image) {
+	t.Helper()
 	for platform, image := range images {
 		config, err := image.ConfigFile()
 		require.NoError(t, err)
 		assert.Equal(t, platform, config.OS+"/"+config.Architecture)
-		assert.Equal(t, "/"+plugin, strings.Join(config.Config.Entrypoint, " "))
+		assert.Equal(t, "/"+program, strings.Join(config.Config.Entrypoint, " "))
 		assert.Empty(t, config.Config.Cmd)
 		assert.Equal(t, "65532:65532", config.Config.User)
 		assert.Equal(t, version, config.Config.Labels["org.opencontainers.image.version"])
 
-		files := contents(t, image)
-		assert.Equal(t, sums[plugin+"_"+version+"_"+strings.ReplaceAll(platform, "/", "_")], hash(files[plugin]))
+		files := contents(t, image, program)
+		assert.Equal(t, sums[program+"_"+version+"_"+strings.ReplaceAll(platform, "/", "_")], hash(files[program]))
 		for in, from := range map[string]string{"LICENSE": "LICENSE", "THIRD_PARTY_LICENSES.txt": "bin/THIRD_PARTY_LICENSES.txt"} {
 			text, err := os.ReadFile(from)
 			require.NoError(t, err)
@@ -114,8 +132,9 @@ func TestTheImageHasTheBinaryAndWhatItNeeds(t *testing.T) {
 	}
 }
 
-// contents are the files of an image, which has nothing else but folders.
-func contents(t *testing.T, image v1.Image) map[string][]byte {
+// contents are the files of an image, which has nothing else but folders. Only the
+// program can be run.
+func contents(t *testing.T, image v1.Image, program string) map[string][]byte {
 	t.Helper()
 	archive := mutate.Extract(image)
 	defer archive.Close()
@@ -132,22 +151,24 @@ func contents(t *testing.T, image v1.Image) map[string][]byte {
 			files[header.Name], err = io.ReadAll(reader)
 			require.NoError(t, err)
 			assert.Zero(t, header.Mode&0o222, header.Name)
-			assert.Equal(t, header.Name == plugin, header.Mode&0o111 != 0, header.Name)
+			assert.Equal(t, header.Name == program, header.Mode&0o111 != 0, header.Name)
 		default:
 			t.Errorf("%s is no file", header.Name)
 		}
 	}
 }
 
-func TestTheImageIsReproducible(t *testing.T) {
-	again := filepath.Join(t.TempDir(), "image")
-	require.NoError(t, command([]string{"build", release, again}))
-	for _, file := range []string{"index.json", "oci-layout"} {
-		first, err := os.ReadFile(filepath.Join(made, file))
-		require.NoError(t, err)
-		second, err := os.ReadFile(filepath.Join(again, file))
-		require.NoError(t, err)
-		assert.Equal(t, string(first), string(second))
+func TestTheImagesAreReproducible(t *testing.T) {
+	for program, layout := range layouts {
+		again := filepath.Join(t.TempDir(), "image")
+		require.NoError(t, command([]string{"build", program, release, again}))
+		for _, file := range []string{"index.json", "oci-layout"} {
+			first, err := os.ReadFile(filepath.Join(layout, file))
+			require.NoError(t, err)
+			second, err := os.ReadFile(filepath.Join(again, file))
+			require.NoError(t, err)
+			assert.Equal(t, string(first), string(second))
+		}
 	}
 }
 

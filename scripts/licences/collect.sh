@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Writes the licences and notices of all modules that are linked into a command, on any of
-# the platforms of a release, to a file. Fails if a licence is not on the list in
+# Writes the licences and notices of all modules that are linked into any of the commands, on
+# any of the platforms of a release, to a file: collect.sh file command... Fails if a licence is not on the list in
 # allowed.json, or is not known.
 set -euo pipefail
 : "${LICENCES:?is set by the Makefile}"
 export LC_ALL=C CGO_ENABLED=0
-command=$1 file=$2
+file=$1
+shift
 here=$(dirname "$0")
 allowed=${ALLOWED:-$here/allowed.json}
 mkdir -p "$(dirname "$file")"
 
 for platform in {linux,darwin,windows}/{amd64,arm64}; do
 	GOOS=${platform%/*} GOARCH=${platform#*/} go list -deps \
-		-f '{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}' "$command"
+		-f '{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}' "$@"
 done | sort -u >"$file.modules"
 
 # One licence of each module, checked.

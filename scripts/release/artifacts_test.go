@@ -5,11 +5,13 @@ package release
 import (
 	"debug/buildinfo"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +39,17 @@ func version(t *testing.T) string {
 	return find(t, "bin/release/metadata.json", `"version":"([^"]+)"`)
 }
 
-// binaryFor is the name of a platform's file.
-func binaryFor(t *testing.T, platform string) string {
+// binaries are the names of the files of a release, by program and platform.
+func binaries(t *testing.T) map[string]map[string]string {
 	t.Helper()
-	return binaryName(version(t), platform)
+	all := map[string]map[string]string{}
+	for _, program := range programs {
+		all[program] = map[string]string{}
+		for _, platform := range platforms {
+			all[program][platform] = binaryName(program, version(t), platform)
+		}
+	}
+	return all
 }
 
 // sums is what SHA256SUMS says, by name of a file.
@@ -57,34 +66,51 @@ func sums(t *testing.T) map[string]string {
 
 func TestReleaseHasAllBinariesAndTheirHashes(t *testing.T) {
 	sums := sums(t)
-	assert.Len(t, sums, len(platforms), "nothing but the binaries: the file can be made again")
-	for _, platform := range platforms {
-		name := binaryFor(t, platform)
-		assert.Equal(t, hashOf(t, filepath.Join(dist, name)), sums[name], name)
+	assert.Len(t, sums, len(programs)*len(platforms), "nothing but the binaries: the file can be made again")
+	for _, files := range binaries(t) {
+		for _, name := range files {
+			assert.Equal(t, hashOf(t, filepath.Join(dist, name)), sums[name], name)
+		}
 	}
 }
 
 func TestReleaseIsBuiltWithoutTracesOfTheMachine(t *testing.T) {
 	toolchain := find(t, "go.mod", `(?m)^toolchain (\S+)$`)
-	for _, platform := range platforms {
-		info, err := buildinfo.ReadFile(filepath.Join(dist, binaryFor(t, platform)))
-		require.NoError(t, err)
-		assert.Equal(t, toolchain, info.GoVersion)
-		settings := map[string]string{}
-		for _, setting := range info.Settings {
-			settings[setting.Key] = setting.Value
-			assert.False(t, strings.HasPrefix(setting.Key, "vcs"), setting.Key)
+	for program, files := range binaries(t) {
+		for platform, name := range files {
+			info, err := buildinfo.ReadFile(filepath.Join(dist, name))
+			require.NoError(t, err)
+			assert.Equal(t, toolchain, info.GoVersion)
+			settings := map[string]string{}
+			for _, setting := range info.Settings {
+				settings[setting.Key] = setting.Value
+				assert.False(t, strings.HasPrefix(setting.Key, "vcs"), setting.Key)
+			}
+			assert.Equal(t, platform, settings["GOOS"]+"/"+settings["GOARCH"])
+			assert.Equal(t, "0", settings["CGO_ENABLED"])
+			assert.Equal(t, "true", settings["-trimpath"])
+			assert.True(t, strings.HasSuffix(info.Path, "/cmd/"+program), info.Path)
 		}
-		assert.Equal(t, platform, settings["GOOS"]+"/"+settings["GOARCH"])
-		assert.Equal(t, "0", settings["CGO_ENABLED"])
-		assert.Equal(t, "true", settings["-trimpath"])
+	}
+}
+
+// The login proxy is a program of its own, for hosts of applications: nothing of the
+// plugin is in it.
+func TestTheLoginProxyDoesNotContainThePlugin(t *testing.T) {
+	info, err := buildinfo.ReadFile(filepath.Join(dist, binaryName(proxyName, version(t), "linux/amd64")))
+	require.NoError(t, err)
+	for _, module := range info.Deps {
+		assert.NotEqual(t, "github.com/hashicorp/vault/sdk", module.Path)
 	}
 }
 
 // The SBOM names every module that Go has linked, in the version that it has linked.
 func TestReleaseHasSBOMs(t *testing.T) {
-	for _, platform := range platforms {
-		name := binaryFor(t, platform)
+	var all []string
+	for _, files := range binaries(t) {
+		all = slices.AppendSeq(all, maps.Values(files))
+	}
+	for _, name := range all {
 		info, err := buildinfo.ReadFile(filepath.Join(dist, name))
 		require.NoError(t, err)
 		var sbom struct {
@@ -100,7 +126,7 @@ func TestReleaseHasSBOMs(t *testing.T) {
 		for _, p := range sbom.Packages {
 			listed[p.Name+"@"+p.Version] = true
 		}
-		assert.True(t, listed[pluginName+"@v"+version(t)], "the plugin itself, in %s", name)
+		assert.True(t, listed[pluginName+"@v"+version(t)], "our own module, in %s", name)
 		require.NotEmpty(t, info.Deps)
 		for _, module := range info.Deps {
 			assert.True(t, listed[module.Path+"@"+module.Version], "%s is not in the SBOM of %s", module.Path, name)
@@ -115,19 +141,21 @@ func TestReleaseHasLicences(t *testing.T) {
 	text := file(t, "bin/THIRD_PARTY_LICENSES.txt")
 	assert.NotContains(t, text, os.Getenv("HOME"), "a trace of the machine")
 	line := strings.Repeat("=", 80) + "\n"
-	for _, platform := range platforms {
-		info, err := buildinfo.ReadFile(filepath.Join(dist, binaryFor(t, platform)))
-		require.NoError(t, err)
-		require.NotEmpty(t, info.Deps)
-		for _, module := range info.Deps {
-			require.Nil(t, module.Replace, "the licence of another module would be shown")
-			_, licence, found := strings.Cut(text, line+module.Path+" "+module.Version+"\n")
-			if !assert.True(t, found, "%s is not there, for %s", module.Path, platform) {
-				continue
+	for _, files := range binaries(t) {
+		for _, name := range files {
+			info, err := buildinfo.ReadFile(filepath.Join(dist, name))
+			require.NoError(t, err)
+			require.NotEmpty(t, info.Deps)
+			for _, module := range info.Deps {
+				require.Nil(t, module.Replace, "the licence of another module would be shown")
+				_, licence, found := strings.Cut(text, line+module.Path+" "+module.Version+"\n")
+				if !assert.True(t, found, "%s is not there, for %s", module.Path, name) {
+					continue
+				}
+				_, licence, _ = strings.Cut(licence, line)
+				licence, _, _ = strings.Cut(licence, line)
+				assert.Greater(t, len(licence), 500, "the licence of %s is not there", module.Path)
 			}
-			_, licence, _ = strings.Cut(licence, line)
-			licence, _, _ = strings.Cut(licence, line)
-			assert.Greater(t, len(licence), 500, "the licence of %s is not there", module.Path)
 		}
 	}
 	for _, notice := range []string{"google.golang.org/grpc v", "go.yaml.in/yaml/v3 v"} {
@@ -144,7 +172,7 @@ func TestReleaseTakesNoOtherLicences(t *testing.T) {
 	require.NoError(t, err)
 	allowed := filepath.Join(t.TempDir(), "allowed.json")
 	require.NoError(t, os.WriteFile(allowed, []byte(`{"allowlist": ["Apache-2.0", "BSD-3-Clause", "MIT"]}`), 0o600))
-	cmd := exec.CommandContext(t.Context(), "scripts/licences/collect.sh", "./cmd/"+pluginName, filepath.Join(t.TempDir(), "licences"))
+	cmd := exec.CommandContext(t.Context(), "scripts/licences/collect.sh", filepath.Join(t.TempDir(), "licences"), "./cmd/"+pluginName)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "LICENCES="+tools, "ALLOWED="+allowed)
 	output, err := cmd.CombinedOutput()
@@ -154,7 +182,7 @@ func TestReleaseTakesNoOtherLicences(t *testing.T) {
 
 // An operator downloads the binary, and registers it by its line of SHA256SUMS.
 func TestReleaseIsRegisteredByItsLine(t *testing.T) {
-	name := binaryFor(t, runtime.GOOS+"/"+runtime.GOARCH)
+	name := binaryName(pluginName, version(t), runtime.GOOS+"/"+runtime.GOARCH)
 	sum := sums(t)[name]
 	require.NotEmpty(t, sum, "there is no release for this machine")
 	plugins, err := filepath.EvalSymlinks(t.TempDir())
@@ -206,10 +234,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 		system, machine, _ := strings.Cut(platform, "/")
 		cache := filepath.Join(t.TempDir(), "cache")
 		start := time.Now()
-		t.Logf("%d: building the plugin for %s with an empty cache ...", i+1, platform)
-		hash := buildPlugin(t, dir, "VERSION=v"+version(t), "GOOS="+system, "GOARCH="+machine, "GOCACHE="+cache)
-		assert.Equal(t, sums[binaryFor(t, platform)], hash, platform)
-		t.Logf("%d: %s (%s)", i+1, hash, time.Since(start).Round(time.Second))
+		t.Logf("%d: building the programs for %s with an empty cache ...", i+1, platform)
+		hashes := buildPrograms(t, dir, "VERSION=v"+version(t), "GOOS="+system, "GOARCH="+machine, "GOCACHE="+cache)
+		for program, hash := range hashes {
+			assert.Equal(t, sums[binaryName(program, version(t), platform)], hash, "%s for %s", program, platform)
+		}
+		t.Logf("%d: %v (%s)", i+1, hashes, time.Since(start).Round(time.Second))
 		require.NoError(t, os.RemoveAll(cache))
 	}
 	require.NotEmpty(t, os.Getenv("PLATFORMS"), "for no platform")

@@ -15,7 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// copySources copies what the plugin is built from to dir: all Go code, and what
+// programs are those of a release.
+var programs = []string{pluginName, proxyName}
+
+// copySources copies what the programs are built from to dir: all Go code, and what
 // says how. Nothing of git's goes along.
 func copySources(t *testing.T, dir string) {
 	t.Helper()
@@ -39,10 +42,10 @@ func copySources(t *testing.T, dir string) {
 	}))
 }
 
-// buildPlugin builds the plugin in dir as `make build` does, and returns its hash.
-// The environment is this process's, without what a make around it has left, and
-// with what is given.
-func buildPlugin(t *testing.T, dir string, environment ...string) string {
+// buildPrograms builds the programs in dir as make does, and returns their hashes, by
+// name. The environment is this process's, without what a make around it has left,
+// and with what is given.
+func buildPrograms(t *testing.T, dir string, environment ...string) map[string]string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "make", "--directory", dir, "build")
 	for _, variable := range os.Environ() {
@@ -53,7 +56,11 @@ func buildPlugin(t *testing.T, dir string, environment ...string) string {
 	cmd.Env = append(cmd.Env, environment...)
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(output))
-	return hashOf(t, filepath.Join(dir, "bin", pluginName))
+	hashes := map[string]string{}
+	for _, program := range programs {
+		hashes[program] = hashOf(t, filepath.Join(dir, "bin", program))
+	}
+	return hashes
 }
 
 // hashOf is a file's SHA-256, in hexadecimal.

@@ -17,12 +17,15 @@ import (
 // root is the repository, seen from this package.
 const root = "../.."
 
-// pluginName is the plugin's binary, and the command that it is built from.
-const pluginName = "vault-plugin-secrets-auth0"
+// The programs of a release: their binaries, and the commands that they are built from.
+const (
+	pluginName = "vault-plugin-secrets-auth0"
+	proxyName  = "auth0-login-proxy"
+)
 
-// binaryName is the name of the file of a release for a platform.
-func binaryName(version, platform string) string {
-	name := pluginName + "_" + version + "_" + strings.ReplaceAll(platform, "/", "_")
+// binaryName is the name of the file of a release for a program and a platform.
+func binaryName(program, version, platform string) string {
+	name := program + "_" + version + "_" + strings.ReplaceAll(platform, "/", "_")
 	if strings.HasPrefix(platform, "windows/") {
 		name += ".exe"
 	}
@@ -110,16 +113,18 @@ func TestNotesOfARelease(t *testing.T) {
 	}
 }
 
-// They say where the image is, and which it is.
-func TestNotesOfAReleaseNameTheImage(t *testing.T) {
+// They say where the images are, and which they are.
+func TestNotesOfAReleaseNameTheImages(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "CHANGELOG.md")
 	require.NoError(t, os.WriteFile(path, []byte("## [0.2.0] - 2026-02-01\n\n- A fault.\n"), 0o600))
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "release-notes.sh"), "v0.2.0", "ghcr.io/owner/name@sha256:abc")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "release-notes.sh"), "v0.2.0",
+		"ghcr.io/owner/name@sha256:abc", "ghcr.io/owner/name/auth0-login-proxy@sha256:def")
 	cmd.Env = append(os.Environ(), "CHANGELOG="+path)
 	notes, err := cmd.Output()
 	require.NoError(t, err)
-	assert.Equal(t, "\n- A fault.\n\n### Image\n\n`ghcr.io/owner/name`, with the tags `v0.2.0` (for OpenBao) and `0.2.0` (for Vault):\n\n    sha256:abc\n", string(notes))
+	assert.Equal(t, "\n- A fault.\n\n### Images\n\n`ghcr.io/owner/name`, with the tags `v0.2.0` (for OpenBao) and `0.2.0` (for Vault):\n\n    sha256:abc\n"+
+		"\n`ghcr.io/owner/name/auth0-login-proxy`, with the same tags:\n\n    sha256:def\n", string(notes))
 }
 
 // workflows are the files in .github/workflows.

@@ -95,7 +95,10 @@ func TestTheAttestationIsMadeAndAskedFor(t *testing.T) {
 			assert.NotContains(t, step.With, "predicate-type", "gh attestation verify looks for provenance, the default")
 		}
 	}
-	for _, name := range []string{"SHA256SUMS", binaryName("0.1.0", "linux/amd64"), binaryName("0.1.0", "windows/arm64")} {
+	for _, name := range []string{
+		"SHA256SUMS", binaryName(pluginName, "0.1.0", "linux/amd64"), binaryName(pluginName, "0.1.0", "windows/arm64"),
+		binaryName(proxyName, "0.1.0", "linux/amd64"),
+	} {
 		assert.True(t, slices.ContainsFunc(subjects, func(pattern string) bool {
 			matched, err := path.Match(pattern, path.Join("bin/release", name))
 			return err == nil && matched
@@ -123,7 +126,9 @@ func TestTheSignaturesAreMadeAndAskedFor(t *testing.T) {
 	decode(t, ".github/workflows/release.yml", &w)
 	assert.Equal(t, "write", w.Jobs["release"].Permissions["packages"])
 	assert.True(t, slices.ContainsFunc(w.Jobs["release"].Steps, func(s step) bool { return strings.HasPrefix(s.Uses, "sigstore/cosign-installer@") }))
-	assert.Contains(t, file(t, "Makefile"), "\tcosign sign --yes \"$$image@$$digest\"\n")
+	for _, image := range []string{"image@$$digest", "proxy@$$proxydigest"} {
+		assert.Contains(t, file(t, "Makefile"), "\tcosign sign --yes \"$$"+image+"\"")
+	}
 	assert.Contains(t, file(t, ".goreleaser.yaml"), `signature: "${artifact}.sigstore.json"`)
 	operations := file(t, "docs/operations.md")
 	assert.Contains(t, operations, "cosign verify-blob --bundle SHA256SUMS.sigstore.json")

@@ -514,3 +514,5 @@ require (
 )
 
 replace github.com/hashicorp/vault/sdk => github.com/hashicorp/vault/sdk v0.20.0
+
+replace github.com/hashicorp/go-discover => ./discover

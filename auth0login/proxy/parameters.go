@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// parameters are the body of a request that carries client authentication: a form, or a
+// JSON object, which Auth0 takes, too. All but the secret leaves as it came, to the byte.
+type parameters struct {
+	raw    []byte
+	isJSON bool
+	values map[string]string // those that are text
+	secret span              // the encoded value of client_secret
+}
+
+// span is a part of the raw body.
+type span struct{ begin, end int }
+
+// errAmbiguous is the error of a body that another server may read in another way.
+var errAmbiguous = errors.New("the body is no form and no JSON object, or it can be read in more than one way")
+
+// parse reads a body. No parameter may come twice (RFC 6749, 3.2), so that Auth0 cannot
+// see another application or secret than the proxy.
+func parse(raw []byte, isJSON bool) (*parameters, error) {
+	p := &parameters{raw: raw, isJSON: isJSON, values: map[string]string{}}
+	if isJSON {
+		return p, p.parseJSON()
+	}
+	return p, p.parseForm()
+}
+
+func (p *parameters) parseForm() error {
+	if bytes.ContainsAny(p.raw, ";\x00") { // some servers separate by ;
+		return errAmbiguous
+	}
+	seen := map[string]bool{}
+	for at := 0; at <= len(p.raw); {
+		end := len(p.raw)
+		if i := bytes.IndexByte(p.raw[at:], '&'); i >= 0 {
+			end = at + i
+		}
+		rawName, rawValue, _ := strings.Cut(string(p.raw[at:end]), "=")
+		name, err := url.QueryUnescape(rawName)
+		if err != nil {
+			return errAmbiguous
+		}
+		value, err := url.QueryUnescape(rawValue)
+		if err != nil {
+			return errAmbiguous
+		}
+		if at < end {
+			if seen[name] || disguised(name) {
+				return errAmbiguous
+			}
+			seen[name] = true
+			p.values[name] = value
+			if name == "client_secret" {
+				p.secret = span{min(at+len(rawName)+1, end), end}
+			}
+		}
+		at = end + 1
+	}
+	return nil
+}
+
+func (p *parameters) parseJSON() error {
+	d := json.NewDecoder(bytes.NewReader(p.raw))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return errAmbiguous
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		token, err := d.Token()
+		name, ok := token.(string)
+		if err != nil || !ok || seen[name] || disguised(name) {
+			return errAmbiguous
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return errAmbiguous
+		}
+		var text string
+		isText := json.Unmarshal(value, &text) == nil && value[0] == '"'
+		if !isText && isAuthentication(name) {
+			return errAmbiguous
+		}
+		if isText {
+			p.values[name] = text
+		}
+		if name == "client_secret" {
+			end := int(d.InputOffset())
+			p.secret = span{end - len(value), end}
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return errAmbiguous
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errAmbiguous
+	}
+	return nil
+}
+
+// isAuthentication says whether a parameter says who sends the request.
+func isAuthentication(name string) bool {
+	switch name {
+	case "client_id", "client_secret", "client_assertion", "client_assertion_type":
+		return true
+	}
+	return false
+}
+
+// disguised says whether another server may take a parameter for one that authenticates:
+// client_secret[] is one to some.
+func disguised(name string) bool {
+	base, _, _ := strings.Cut(name, "[")
+	base = strings.ToLower(strings.TrimSpace(base))
+	return base != name && isAuthentication(base)
+}
+
+// with is the body with another secret.
+func (p *parameters) with(secret string) []byte {
+	encoded := []byte(url.QueryEscape(secret))
+	if p.isJSON {
+		encoded, _ = json.Marshal(secret) // text has JSON
+	}
+	body := make([]byte, 0, len(p.raw)+len(encoded))
+	body = append(body, p.raw[:p.secret.begin]...)
+	body = append(body, encoded...)
+	return append(body, p.raw[p.secret.end:]...)
+}
+
+// has says whether one of the secrets is anywhere in the body, but for the value of
+// client_secret if that is to be replaced.
+func (p *parameters) has(s secrets, replaced bool) bool {
+	rest := string(p.raw)
+	if replaced {
+		rest = rest[:p.secret.begin] + "\x00" + rest[p.secret.end:]
+	}
+	if s.encodedIn(rest) {
+		return true
+	}
+	for name, value := range p.values {
+		if s.in(name) || s.in(value) && (!replaced || name != "client_secret") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// open opens a listener: a host:port, unix:/path, or systemd.
+func open(listen string, mode os.FileMode, getenv func(string) string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(listen, "unix:")
+	switch {
+	case listen == "systemd":
+		return passed(getenv)
+	case !isUnix:
+		return net.Listen("tcp", listen) //nolint:noctx // there is nothing to wait for
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path) //nolint:noctx // there is nothing to wait for
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil { //nolint:gosec // the user says where
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// removeStale removes the socket of a process that has ended without doing so.
+func removeStale(path string) error {
+	info, err := os.Lstat(path) //nolint:gosec // the user says where
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return nil //nolint:nilerr // Listen says what is wrong, if anything is
+	}
+	if conn, err := net.Dial("unix", path); err == nil { //nolint:noctx,gosec // a socket of this machine
+		_ = conn.Close()
+		return fmt.Errorf("another process listens at %s", path)
+	}
+	return os.Remove(path) //nolint:gosec // a socket that nobody listens at
+}
+
+// firstPassed is the number of the first file that systemd passes.
+const firstPassed = 3
+
+// passed is the socket that systemd passes: see sd_listen_fds(3).
+func passed(getenv func(string) string) (net.Listener, error) {
+	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || getenv("LISTEN_FDS") != "1" {
+		return nil, errors.New("-listen=systemd: systemd has not passed one socket to this process (LISTEN_PID, LISTEN_FDS)")
+	}
+	file := os.NewFile(firstPassed, "the socket of systemd")
+	defer func() { _ = file.Close() }()
+	return net.FileListener(file)
+}
+
+// onThisMachine says whether only this machine reaches a listener.
+func onThisMachine(l net.Listener) bool {
+	address, isTCP := l.Addr().(*net.TCPAddr)
+	return !isTCP || address.IP.IsLoopback()
+}
+
+// publicURL is how applications reach a listener, if it can be told.
+func publicURL(l net.Listener, withTLS bool) (string, error) {
+	address, isTCP := l.Addr().(*net.TCPAddr)
+	if !isTCP || address.IP.IsUnspecified() {
+		return "", wrong("-public-url is missing: how applications reach %s is not known", l.Addr())
+	}
+	if withTLS {
+		return "https://" + address.String(), nil
+	}
+	return "http://" + address.String(), nil
+}
+
+// certificate reads the certificate for each handshake, so that a new one takes effect.
+// While it cannot be read, the last one goes on.
+type certificate struct {
+	cert, key string
+
+	mu   sync.Mutex
+	last *tls.Certificate
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	read, err := tls.LoadX509KeyPair(c.cert, c.key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.last = &read
+	}
+	if c.last != nil {
+		return c.last, nil
+	}
+	return nil, err
+}
+
+// withTLS wraps a listener.
+func withTLS(l net.Listener, cert, key string) (net.Listener, error) {
+	c := &certificate{cert: cert, key: key}
+	if _, err := c.get(nil); err != nil {
+		return nil, fmt.Errorf("the certificate of the proxy: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"},
+	}), nil
+}

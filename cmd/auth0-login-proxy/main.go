@@ -1,0 +1,226 @@
+// Command auth0-login-proxy lets applications that know only one client secret log in at
+// Auth0 while Vault rotates the real one. It is package auth0login/proxy with a server, and
+// has nothing of the plugin in it:
+//
+//	auth0-login-proxy -domain=example.eu.auth0.com -credentials=/run/shop/auth0.json \
+//		-local-secret-file=/var/lib/auth0-login-proxy/shop
+//	auth0-login-proxy -h
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/auth0login/proxy"
+	"vault-plugin-secrets-auth0/auth0login/vaultcreds"
+)
+
+// version is set by the linker.
+var version = "v0.1.0-dev"
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const (
+	headerTime = 10 * time.Second // for the header of a request
+	idleTime   = 2 * time.Minute  // of a connection between two requests
+	maxHeader  = 32 << 10
+	// endTime is how long requests that are under way may take when the program is to
+	// end. Kubernetes gives 30 seconds.
+	endTime = 20 * time.Second
+)
+
+func main() {
+	// If an answer of Auth0 is followed by more bytes, net/http prints them by the
+	// standard library's log.
+	log.SetOutput(io.Discard)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) //nolint:gocritic // stop has nothing left to do
+}
+
+// run runs the program until ctx ends, and gives the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
+	s, err := readSettings(args, getenv)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage) //nolint:errcheck // to a terminal
+		return exitOK
+	case err == nil && s.version:
+		fmt.Fprintln(stdout, "auth0-login-proxy", version)
+		return exitOK
+	case err == nil:
+		err = s.serve(ctx, stderr, getenv)
+	}
+	switch {
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "auth0-login-proxy: %s\nauth0-login-proxy -h lists the flags.\n", err)
+		return exitUsage
+	case err != nil:
+		fmt.Fprintf(stderr, "auth0-login-proxy: %s\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// serve serves until ctx ends.
+func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(string) string) error {
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	if s.logFormat == "json" {
+		logger = slog.New(slog.NewJSONHandler(stderr, nil))
+	}
+	listener, err := open(s.listen, s.mode(), getenv)
+	if err != nil {
+		return err
+	}
+	defer func(opened net.Listener) { _ = opened.Close() }(listener)
+	if s.tlsCert == "" && !onThisMachine(listener) {
+		return wrong("%s is reached from other machines: that wants -tls-cert and -tls-key", listener.Addr())
+	}
+	if s.publicURL == "" {
+		if s.publicURL, err = publicURL(listener, s.tlsCert != ""); err != nil {
+			return err
+		}
+	}
+	if s.tlsCert != "" {
+		if listener, err = withTLS(listener, s.tlsCert, s.tlsKey); err != nil {
+			return err
+		}
+	}
+	p, err := s.proxy(logger)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	admin := http.NewServeMux()
+	admin.Handle("GET /healthz", p.Health())
+	admin.Handle("GET /metrics", p.Metrics())
+	servers := []server{{newServer(both(admin, p), logger), listener}}
+	if s.admin != "" {
+		l, err := open(s.admin, s.mode(), getenv)
+		if err != nil {
+			return err
+		}
+		servers = []server{{newServer(p, logger), listener}, {newServer(admin, logger), l}}
+	}
+	logger.Info("auth0-login-proxy serves", "version", version, "listen", listener.Addr().String(), "public_url", s.publicURL,
+		"domain", s.domain, "applications", len(s.applications))
+	return serveAll(ctx, logger, servers)
+}
+
+// proxy makes the proxy of the settings.
+func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
+	config := proxy.Config{Domain: s.domain, PublicURL: s.publicURL, OnlyLogin: s.onlyLogin, Logger: logger, Version: version}
+	if s.caCert != "" {
+		pem, err := os.ReadFile(s.caCert) //nolint:gosec // the user says which file
+		if err != nil {
+			return nil, fmt.Errorf("-ca-cert: %w", err)
+		}
+		config.CACert = string(pem)
+	}
+	for _, app := range s.applications {
+		secret, made, err := localSecret(app.localSecretFile)
+		if err != nil {
+			return nil, err
+		}
+		if made {
+			logger.Info("a local secret was made: give it to the application as its client secret", "file", app.localSecretFile)
+		}
+		source := auth0login.File(app.credentials)
+		if app.vaultPath != "" {
+			client, err := s.vault()
+			if err != nil {
+				return nil, err
+			}
+			source = vaultcreds.New(client, app.vaultPath)
+		}
+		config.Applications = append(config.Applications, proxy.Application{Source: source, LocalSecret: secret})
+	}
+	p, err := proxy.New(config)
+	if err != nil {
+		return nil, wrong("%w", err)
+	}
+	return p, nil
+}
+
+// vault is a client of Vault, as the environment says.
+func (s *settings) vault() (*api.Client, error) {
+	client, err := api.NewClient(api.DefaultConfig())
+	if err != nil {
+		return nil, fmt.Errorf("the client of Vault: %w", err)
+	}
+	if s.vaultTokenFile == "" {
+		return client, nil
+	}
+	return client.WithRequestCallbacks(func(r *api.Request) {
+		if token, err := os.ReadFile(s.vaultTokenFile); err == nil { //nolint:gosec // the user says which file; without one Vault says that there is no token
+			r.ClientToken = strings.TrimSpace(string(token))
+		}
+	}), nil
+}
+
+// both has the first handler answer what it knows of.
+func both(admin *http.ServeMux, p http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path := r.URL.EscapedPath(); path == "/healthz" || path == "/metrics" {
+			admin.ServeHTTP(w, r)
+			return
+		}
+		p.ServeHTTP(w, r)
+	})
+}
+
+// server is a server and where it listens.
+type server struct {
+	*http.Server
+	net.Listener
+}
+
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), // bad handshakes, and the like
+	}
+}
+
+// serveAll serves until ctx ends, or one of the servers does. Then no request is taken,
+// and those that are under way have some time.
+func serveAll(ctx context.Context, logger *slog.Logger, servers []server) error {
+	ended := make(chan error, len(servers))
+	for _, each := range servers {
+		go func() { ended <- each.Serve(each.Listener) }()
+	}
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		logger.Info("auth0-login-proxy ends")
+	}
+	enough, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	for _, each := range servers {
+		if each.Shutdown(enough) != nil {
+			_ = each.Server.Close()
+		}
+	}
+	return err
+}
