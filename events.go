@@ -27,7 +27,7 @@ const (
 	eventRotateAll   = "auth0/rotate-all"   // a rotation of all roles is through
 	eventRootRotate  = "auth0/root-rotate"  // the engine's own secret is a new one
 	eventCredsCreate = "auth0/creds-create" // credentials were read with a lease
-	eventTokenCreate = "auth0/token-create" // a Management API token was handed out
+	eventTokenCreate = "auth0/token-create" // an access token was handed out
 	eventRotateFail  = "auth0/rotate-fail"  // an attempt failed and will be made again
 	eventDrift       = "auth0/drift"        // a secret that was set outside Vault was adopted
 )

@@ -211,7 +211,7 @@ func (e *pluginBackend) clean(context.Context) {
 	time.AfterFunc(stopPatience, e.abandon)
 	e.index.Stop()
 	e.readEvents.work.Wait()
-	e.tokens.flights.Wait()
+	e.tokens.stop()
 	e.disconnect()
 }
 
@@ -224,4 +224,8 @@ use Auth0's Management API ("config"), make a role of each application whose
 secret it is to rotate ("roles/<name>"), let applications read their credentials
 ("creds/<name>", or "static-creds/<name>" without a lease), and rotate on a
 schedule or by hand ("rotate/<name>", "rotate-all"). "status" tells how it all is.
+
+An application that only calls APIs as itself needs no secret: say at
+"token-roles/<name>" for which API, and let it read access tokens at
+"tokens/<name>".
 `

@@ -21,7 +21,9 @@ Its lease lasts as long as the token, at most as long as the mount allows, and
 cannot be renewed: read again. Auth0 cannot revoke an access token: revoking the
 lease only makes Vault forget it, and the token stays valid until expires_at.`
 
-	// secretTypeToken is the type of the leases of tokens/.
+	// secretTypeToken is the type of the leases of tokens/, which are for any API. The name is
+	// of when there was the Management API only, and stays: a lease that exists is
+	// revoked by its type, and one of an unknown type never could be.
 	secretTypeToken = "auth0_management_token"
 
 	fieldAccessToken = "access_token"
@@ -62,7 +64,12 @@ func (b *backend) pathTokens() []*framework.Path {
 	}}
 }
 
-func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (resp *logical.Response, err error) {
+	defer func() {
+		if err != nil {
+			b.counters.tokensRefused.Add(1)
+		}
+	}()
 	name := d.Get(fieldName).(string)
 	role, err := b.tokenRoles.get(ctx, req.Storage, name)
 	if err != nil {
@@ -74,7 +81,6 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	token, err := b.token(ctx, req.Storage, conn, name, role)
 	if err != nil {
-		b.counters.tokensRefused.Add(1)
 		return nil, err
 	}
 	scopes := token.Scopes
@@ -87,10 +93,14 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 	}
 	lease := unknownLifetime
 	if !token.ExpiresAt.IsZero() {
-		lease = max(token.ExpiresAt.Sub(b.now()), time.Second).Truncate(time.Second)
+		lease = max(leftUntil(token.ExpiresAt, b.now()), time.Second).Truncate(time.Second)
 		data[fieldExpiresAt], data[fieldExpiresIn] = inRFC3339(token.ExpiresAt), inSeconds(lease)
 	}
-	resp := b.Secret(secretTypeToken).Response(data, nil)
+	// Else Vault caps the lease, with a warning at each read, which hides the other one.
+	if longest := time.Duration(b.maxLease.Load()); longest > 0 {
+		lease = min(lease, longest)
+	}
+	resp = b.Secret(secretTypeToken).Response(data, nil)
 	resp.Secret.TTL, resp.Secret.MaxTTL = lease, lease
 	b.counters.tokens.Add(1)
 	if token.Stale != nil {

@@ -90,6 +90,18 @@ func TestToken(t *testing.T) {
 	})
 }
 
+// TestALeaseIsNoLongerThanTheMountAllows: Vault would say so at each read.
+func TestALeaseIsNoLongerThanTheMountAllows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := tokenEnv(t, nil)
+		env.system.MaxLeaseTTLVal = 10 * time.Minute
+		require.NoError(t, env.b.PeriodicFunc(t.Context(), &logical.Request{Storage: env.storage}))
+		resp := env.must(logical.ReadOperation, "tokens/orders", nil)
+		assert.Equal(t, 10*time.Minute, resp.Secret.TTL)
+		assert.Equal(t, int64(60*60), resp.Data[fieldExpiresIn], "the token is as good as before")
+	})
+}
+
 // TestTokensAreRenewedAhead: as many requests to Auth0 as min_ttl says, however many read.
 func TestTokensAreRenewedAhead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -215,7 +227,7 @@ func TestTokensWhileAuth0IsDown(t *testing.T) {
 			env.auth0.interfereWith(func(_, _ string, _ func()) error {
 				return refusal("token", 403, "access_denied", auth0.ReasonNotAuthorized)
 			})
-			env.refused(400, auth0.ReasonNotAuthorized, logical.ReadOperation, "tokens/orders", nil)
+			env.refused(400, auth0.ReasonNotAuthorized+": authorise the application", logical.ReadOperation, "tokens/orders", nil)
 		})
 	})
 }
@@ -417,6 +429,8 @@ func TestTokenRoleRefusals(t *testing.T) {
 	} {
 		env.refused(400, text, logical.UpdateOperation, "token-roles/reader", sent)
 	}
+	_, err := env.request(logical.UpdateOperation, "token-roles/reader", map[string]any{fieldRole: "x", fieldAudience: testAPI})
+	require.EqualError(t, err, `role "x" does not exist: create it at roles/x`)
 	env.refused(400, "does not exist: create it", logical.PatchOperation, "token-roles/reader", map[string]any{fieldScopes: "read:clients"})
 	env.write("token-roles/reader", map[string]any{fieldScopes: "read:clients"})
 	env.must(logical.PatchOperation, "token-roles/reader", map[string]any{fieldScopes: "read:clients,read:client_keys"})

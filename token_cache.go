@@ -3,8 +3,11 @@ package auth0secrets
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
@@ -51,14 +54,19 @@ type heldToken struct {
 // fetchToken gets a token from Auth0. It returns when the context ends.
 type fetchToken func(context.Context) (auth0.AccessToken, error)
 
-// errSlow is why there is no fresher token while one is still being fetched.
-var errSlow = errors.New("Auth0 has not answered yet")
+var (
+	// errSlow is why there is no fresher token while one is still being fetched.
+	errSlow = errors.New("Auth0 has not answered yet")
+	// errStopping is why none is fetched after Clean.
+	errStopping = logical.CodedError(http.StatusServiceUnavailable, "the engine is being stopped: try again")
+)
 
 // tokenCache holds tokens. It is safe for concurrent use.
 type tokenCache struct {
 	now     func() time.Time
 	flights sync.WaitGroup
 	mu      sync.Mutex
+	stopped bool // no fetch begins any more
 	entries map[tokenIdentity]*tokenEntry
 }
 
@@ -112,7 +120,7 @@ func (c *tokenCache) get(ctx context.Context, id tokenIdentity, minTTL time.Dura
 	}
 
 	var late <-chan time.Time
-	if held.ExpiresAt.Sub(now) > leastLeft+tokenPatience {
+	if leftUntil(held.ExpiresAt, now) > leastLeft+tokenPatience {
 		timer := time.NewTimer(tokenPatience)
 		defer timer.Stop()
 		late = timer.C
@@ -133,7 +141,13 @@ func (c *tokenCache) get(ctx context.Context, id tokenIdentity, minTTL time.Dura
 // spare returns for how long the held token can still be handed out. Zero or less: there
 // is none, or not any more.
 func (e *tokenEntry) spare(minTTL time.Duration, now time.Time) time.Duration {
-	return e.token.ExpiresAt.Sub(now) - e.least(minTTL)
+	return leftUntil(e.token.ExpiresAt, now) - e.least(minTTL)
+}
+
+// leftUntil returns how long a token lives yet: by the clock that says less. The monotonic
+// one stands still while the machine sleeps, and the wall clock may be put back.
+func leftUntil(end, now time.Time) time.Duration {
+	return min(end.Sub(now), end.Round(0).Sub(now.Round(0)))
 }
 
 // least returns how long a token has to be good: minTTL, at most half of what Auth0 gives.
@@ -146,21 +160,24 @@ func (e *tokenEntry) ahead(minTTL time.Duration) time.Duration {
 
 func (e *tokenEntry) life() time.Duration { return e.token.ExpiresAt.Sub(e.got) }
 
-// fallback returns the held token if it is good for a while, unless Auth0 has said no.
+// fallback returns the held token if it is good for a while, unless Auth0 has said that
+// there is to be none.
 func fallback(held auth0.AccessToken, now time.Time, why error) (heldToken, error) {
-	if saidNo(why) || held.ExpiresAt.Sub(now) < leastLeft {
+	if saidNo(why) || leftUntil(held.ExpiresAt, now) < leastLeft {
 		return heldToken{}, why
 	}
 	return heldToken{AccessToken: held, Stale: why}, nil
 }
 
 // saidNo reports whether Auth0 has refused a token, and not merely could not be reached.
+// That it refuses the secrets is no such answer: while a rotation is unsettled or
+// propagates, Auth0 may refuse all that the engine knows.
 func saidNo(err error) bool {
 	upstream, ok := errors.AsType[*auth0.Error](err)
 	if !ok {
 		return !errors.Is(err, errSlow)
 	}
-	return upstream.Class == auth0.Refused && upstream.Status != 0
+	return upstream.Class == auth0.Refused && upstream.Status != 0 && !auth0.SecretRefused(err)
 }
 
 // fetch has a token fetched, unless that is under way. c.mu is held. A reader that gives
@@ -170,6 +187,11 @@ func (c *tokenCache) fetch(ctx context.Context, e *tokenEntry, fetch fetchToken)
 		return e.flight
 	}
 	f := &tokenFlight{done: make(chan struct{})}
+	if c.stopped {
+		f.err = errStopping
+		close(f.done)
+		return f
+	}
 	e.flight = f
 	asked := c.now()
 	c.flights.Go(func() {
@@ -183,6 +205,14 @@ func (c *tokenCache) fetch(ctx context.Context, e *tokenEntry, fetch fetchToken)
 		close(f.done)
 	})
 	return f
+}
+
+// stop waits for the fetches under way. No other begins.
+func (c *tokenCache) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.flights.Wait()
 }
 
 // drop forgets tokens: whoever asks from now on has another one fetched.

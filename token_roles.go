@@ -3,6 +3,8 @@ package auth0secrets
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -30,6 +32,18 @@ const (
 	// leastMinTTL is the least that min_ttl can be.
 	leastMinTTL = leastLeft
 )
+
+// tokenRemedies are what to do where Auth0 refuses a role's application a token, by the
+// reason.
+var tokenRemedies = map[string]string{
+	auth0.ReasonNoSuchAPI:         "send the identifier of an API of the tenant as audience, to the letter",
+	auth0.ReasonNotAuthorized:     "authorise the application for the API in Auth0, or send another audience",
+	auth0.ReasonGrantType:         "allow it among the application's grant types in Auth0",
+	auth0.ReasonOrganization:      "say which, as organization",
+	auth0.ReasonNoOrganization:    "have the grant allow them in Auth0, or set organization to nothing",
+	auth0.ReasonOtherOrganization: "add it to the grant in Auth0, or send another organization",
+	auth0.ReasonCredential:        "if the secret was changed outside Vault, force=true at rotate/<role> sets a new one",
+}
 
 // tokenRoleEntry is a stored token role.
 type tokenRoleEntry struct {
@@ -128,9 +142,6 @@ func (h *heldTokenRoles) forget(name string) {
 // checkTokenRole refuses a token role for which Auth0 would not grant a token: it gets
 // one.
 func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (warnings []string, err error) {
-	if err := role.check(conn.config); err != nil {
-		return nil, err
-	}
 	token, err := b.newToken(ctx, storage, conn, role)
 	if err != nil {
 		return nil, err
@@ -203,12 +214,22 @@ func (b *backend) dropTokens(role string) {
 // everyToken is for Drop.
 func everyToken(tokenIdentity) bool { return true }
 
-// newToken gets a new token for the token role.
+// newToken gets a new token for the token role. The configuration may have changed since
+// that was written, and the Management API with it.
 func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (token auth0.AccessToken, err error) {
+	if err := role.check(conn.config); err != nil {
+		return token, err
+	}
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
+	if _, err := b.lookUp(ctx, storage, role.Role); err != nil { // login would remember the name
+		return token, err
+	}
 	err = b.login(storage, role.Role).Login(ctx, func(ctx context.Context, c auth0login.Credentials, secret string) error {
+		if c.Domain != conn.config.Domain { // the mount has moved since
+			return badRequest("the configuration was changed meanwhile: try again")
+		}
 		var err error
 		token, err = conn.api.Token(ctx, auth0.TokenRequest{
 			ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization,
@@ -218,6 +239,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 		}
 		return err
 	})
+	if upstream, ok := errors.AsType[*auth0.Error](err); ok && tokenRemedies[upstream.Message] != "" {
+		err = fmt.Errorf("%w: %s", err, tokenRemedies[upstream.Message])
+	}
 	return token, err
 }
 

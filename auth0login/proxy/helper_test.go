@@ -189,13 +189,17 @@ func (w *world) do(r *http.Request) answer {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(w.t, err)
+	got := answer{resp.StatusCode, resp.Header, string(body)}
 	for _, secret := range append(w.secrets(), local) {
+		if secret == got.field("access_token") {
+			continue // Auth0 gives the same one twice in a second
+		}
 		assert.NotContains(w.t, string(body), secret)
 		for name, values := range resp.Header {
 			assert.NotContains(w.t, name+strings.Join(values, " "), secret)
 		}
 	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
+	return got
 }
 
 func (w *world) request(method, path, body string, header ...string) *http.Request {

@@ -44,6 +44,22 @@ func TestTokenOfAnApplication(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", tokenRequest("shop"), tokenRequest("shop"), tokenRequest("shop")), "s3cret")
 }
 
+// TestWhyATokenIsRefused: an error tells apart what is to be mended in different places.
+func TestWhyATokenIsRefused(t *testing.T) {
+	for said, reason := range map[string]string{
+		`Service not enabled within domain: x`:                   ReasonNoSuchAPI,
+		`Client is not authorized to access 'x'.`:                ReasonNotAuthorized,
+		`parameter organization is required for this client`:     ReasonOrganization,
+		`parameter organization is not allowed for this client`:  ReasonNoOrganization,
+		`Client is not authorized to access organization: org_2`: ReasonOtherOrganization,
+	} {
+		tn := newTenant(t, nil)
+		tn.onToken(replies(403, `{"error":"access_denied","error_description":"`+said+`"}`))
+		_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
+		require.EqualError(t, err, "token: Auth0 refused (403 access_denied): "+reason)
+	}
+}
+
 func TestSecretRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		status  int
@@ -105,6 +121,21 @@ func TestAQuotaHoldsItsApplicationOnly(t *testing.T) {
 	c = tn.client(t)
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("shop"))))
 	assert.Equal(t, Limited, ClassOf(ask(tokenRequest("other"))), "the tenant's limit is everybody's")
+}
+
+// TestATokenThatIsOfNoUse is none: tokens/ hands out Bearer tokens that are good for a
+// while.
+func TestATokenThatIsOfNoUse(t *testing.T) {
+	for answer, reason := range map[string]string{
+		`{"access_token":"t","expires_in":3600,"token_type":"DPoP"}`:    "of another type than Bearer",
+		`{"access_token":"t","expires_in":-1,"token_type":"Bearer"}`:    "has expired already",
+		`{"access_token":"t","expires_in":-3600,"token_type":"bearer"}`: "has expired already",
+	} {
+		tn := newTenant(t, nil)
+		tn.onToken(replies(200, answer))
+		_, err := tn.client(t).Token(t.Context(), tokenRequest("shop"))
+		require.ErrorContains(t, err, reason)
+	}
 }
 
 // TestManyApplicationsDoNotStormTheTokenEndpoint: after a restart all tokens are wanted at

@@ -37,13 +37,16 @@ var knownCodes = []string{
 
 // Reasons of a failure for which a caller may know a remedy.
 const (
-	ReasonNoSuchAPI     = "there is no API with this audience"
-	ReasonNotAuthorized = "the application has no grant for this API"
-	ReasonGrantType     = "the application may not use the grant type client_credentials"
-	ReasonCredential    = "the client ID is not known, or its secret or key is not accepted"
-	ReasonToken         = "the API does not accept the token"
-	ReasonRedirected    = "Auth0 redirects elsewhere, which is not followed"
-	ReasonNotAuth0      = "something other than Auth0 answered"
+	ReasonNoSuchAPI         = "there is no API with this audience"
+	ReasonNotAuthorized     = "the application has no grant for this API"
+	ReasonGrantType         = "the application may not use the grant type client_credentials"
+	ReasonOrganization      = "the application's grant for this API is for organizations only"
+	ReasonNoOrganization    = "the application's grant for this API is not for organizations"
+	ReasonOtherOrganization = "the application's grant for this API is not for this organization"
+	ReasonCredential        = "the client ID is not known, or its secret or key is not accepted"
+	ReasonToken             = "the API does not accept the token"
+	ReasonRedirected        = "Auth0 redirects elsewhere, which is not followed"
+	ReasonNotAuth0          = "something other than Auth0 answered"
 
 	ReasonLate        = "no answer in time"
 	ReasonNoHost      = "the domain cannot be reached: there is no such host"
@@ -87,6 +90,12 @@ func explain(op string, status int, code, message string) (reason string, fields
 		switch {
 		case has("service not enabled"), has("service not found"):
 			return ReasonNoSuchAPI, nil
+		case has("organization is required"):
+			return ReasonOrganization, nil
+		case has("organization is not allowed"):
+			return ReasonNoOrganization, nil
+		case has("not authorized to access organization"):
+			return ReasonOtherOrganization, nil
 		case has("not authorized to access"):
 			return ReasonNotAuthorized, nil
 		case code == "unauthorized_client":

@@ -91,7 +91,7 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 	if err != nil {
 		return AccessToken{}, err
 	}
-	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
+	return handedOut(t)
 }
 
 // TokenRequest is a request for an access token by client credentials.
@@ -128,6 +128,14 @@ func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error)
 	}}, r.Scopes)
 	if err != nil {
 		return AccessToken{}, err
+	}
+	return handedOut(t)
+}
+
+// handedOut refuses a token that could no longer be used.
+func handedOut(t *token) (AccessToken, error) {
+	if !t.expiresAt.IsZero() && !time.Now().Before(t.expiresAt) {
+		return AccessToken{}, unreadable(OpToken, http.StatusOK, "the answer has a token that has expired already")
 	}
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
 }
@@ -190,6 +198,9 @@ func (c *Client) requestToken(ctx context.Context, turn *turn, l *login, scopes 
 		// The library has added expires_in, whole seconds, to the time of the
 		// answer; it counts from the request here, to be on the safe side.
 		lifetime = time.Until(t.Expiry).Round(time.Second)
+	}
+	if t.Type() != "Bearer" {
+		return nil, unreadable(OpToken, http.StatusOK, "the answer has a token of another type than Bearer")
 	}
 	return newToken(t.AccessToken, granted, asked, lifetime), nil
 }
