@@ -107,13 +107,13 @@ func (b *backend) tokenRolesList(ctx context.Context, req *logical.Request, _ *f
 }
 
 func (b *backend) tokenRoleRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+d.Get(fieldName).(string))
+	role, err := readTokenRole(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil || role == nil {
 		return nil, err
 	}
 	return &logical.Response{Data: map[string]any{
 		fieldRole: role.Role, fieldAudience: role.Audience, fieldScopes: role.Scopes, fieldOrganization: role.Organization,
-		fieldMinTTL: inSeconds(role.minTTL()), fieldShared: !role.Unshared, fieldMetadata: role.Metadata,
+		fieldMinTTL: inSeconds(role.MinTTL), fieldShared: !role.Unshared, fieldMetadata: role.Metadata,
 	}}, nil
 }
 
@@ -125,14 +125,14 @@ func (b *backend) tokenRoleWrite(ctx context.Context, req *logical.Request, d *f
 		return nil, err
 	}
 	defer unlock()
-	role, err := readEntry[tokenRoleEntry](ctx, req.Storage, storageTokenRoles+name)
+	role, err := readTokenRole(ctx, req.Storage, name)
 	switch {
 	case err != nil:
 		return nil, err
 	case role == nil && req.Operation == logical.PatchOperation:
 		return nil, unknownTokenRole(name)
 	case role == nil:
-		role = &tokenRoleEntry{}
+		role = newTokenRole()
 	}
 	role.change(d)
 	conn, err := b.connect(ctx, req.Storage)

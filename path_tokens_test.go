@@ -36,8 +36,8 @@ func (env *testEnv) got(since int) int {
 func TestTokenRole(t *testing.T) {
 	env := tokenEnv(t, nil)
 	stored := map[string]any{
-		fieldRole: "shop", fieldAudience: testAPI, fieldScopes: []string(nil), fieldOrganization: "",
-		fieldMinTTL: int64(300), fieldShared: true, fieldMetadata: map[string]string(nil),
+		fieldRole: "shop", fieldAudience: testAPI, fieldScopes: []string{}, fieldOrganization: "",
+		fieldMinTTL: int64(300), fieldShared: true, fieldMetadata: map[string]string{},
 	}
 	assert.Equal(t, stored, env.read("token-roles/orders"))
 	env.must(logical.PatchOperation, "token-roles/orders", map[string]any{
@@ -349,6 +349,26 @@ func TestTokensThroughAForcedRotation(t *testing.T) {
 	})
 }
 
+// TestATokenJustAfterAForcedRotation: each attempt may meet another of Auth0's servers, and
+// all be refused.
+func TestATokenJustAfterAForcedRotation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := tokenEnv(t, map[string]any{fieldShared: false})
+		env.write("rotate/shop", map[string]any{fieldForce: true})
+		refusals := 11
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if refusals--; op == "app token" && refusals >= 0 {
+				return refusal("token", 401, "access_denied", "Unauthorized")
+			}
+			return nil
+		})
+		env.read("tokens/orders")
+		sleep(time.Minute) // it has propagated
+		refusals = 11
+		env.refused(400, "all client secrets were refused", logical.ReadOperation, "tokens/orders", nil)
+	})
+}
+
 // TestTokensAreNotMixedUp: token roles that differ in anything that makes a token never
 // share one.
 func TestTokensAreNotMixedUp(t *testing.T) {
@@ -420,6 +440,7 @@ func TestTokenRoleRefusals(t *testing.T) {
 		"scopes is missing":            {},
 		"role is missing":              {fieldAudience: testAPI},
 		"organization is only":         {fieldScopes: "read:clients", fieldOrganization: "org_1"},
+		"min_ttl must be at least":     {fieldScopes: "read:clients", fieldMinTTL: 0},
 		"min_ttl must be at least 30s": {fieldScopes: "read:clients", fieldMinTTL: "29s"},
 		"more than half of the life of a token of this API, 24h0m0s": {fieldScopes: "read:clients", fieldMinTTL: "13h"},
 		"is not a scope": {fieldScopes: []string{"read users"}},

@@ -16,6 +16,7 @@ import (
 	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 // storageTokenRoles is where token roles are stored. They hold no secrets, and no tokens.
@@ -29,6 +30,8 @@ var scopePattern = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)
 const (
 	// defaultMinTTL is for how long a token that is handed out is good at least.
 	defaultMinTTL = 5 * time.Minute
+	// propagationRetries is how often a login is made again while a secret propagates.
+	propagationRetries = 3
 	// leastMinTTL is the least that min_ttl can be.
 	leastMinTTL = leastLeft
 )
@@ -52,12 +55,33 @@ type tokenRoleEntry struct {
 	Role         string            `json:"role,omitempty"`         // by whose application tokens are got; "": the engine's own
 	Audience     string            `json:"audience,omitempty"`     // "": the Management API
 	Organization string            `json:"organization,omitempty"` // its ID or name
-	MinTTL       time.Duration     `json:"min_ttl,omitempty"`      // 0: the default
-	Unshared     bool              `json:"unshared,omitempty"`     // each reader gets a token of its own
+	MinTTL       time.Duration     `json:"min_ttl,omitempty"`
+	Unshared     bool              `json:"unshared,omitempty"` // each reader gets a token of its own
 	Metadata     map[string]string `json:"metadata,omitempty"`
 }
 
-func (r *tokenRoleEntry) minTTL() time.Duration { return cmp.Or(r.MinTTL, defaultMinTTL) }
+func newTokenRole() *tokenRoleEntry {
+	return &tokenRoleEntry{Scopes: []string{}, MinTTL: defaultMinTTL, Metadata: map[string]string{}}
+}
+
+// readTokenRole reads a token role. Nil: there is none. Those of earlier versions have
+// scopes and a role only.
+func readTokenRole(ctx context.Context, storage logical.Storage, name string) (*tokenRoleEntry, error) {
+	role, err := readEntry[tokenRoleEntry](ctx, storage, storageTokenRoles+name)
+	if err != nil || role == nil {
+		return nil, err
+	}
+	if role.MinTTL == 0 {
+		role.MinTTL = defaultMinTTL
+	}
+	if role.Metadata == nil {
+		role.Metadata = map[string]string{}
+	}
+	if role.Scopes == nil {
+		role.Scopes = []string{}
+	}
+	return role, nil
+}
 
 // management reports whether the tokens are for the Management API.
 func (r *tokenRoleEntry) management(config *configEntry) bool {
@@ -93,7 +117,7 @@ func (r *tokenRoleEntry) check(config *configEntry) error {
 			"Make a role of the application that may use %q, and name it", fieldRole, r.Audience)
 	case r.Organization != "" && r.Role == "":
 		return badRequest("%s is only for use with %s", fieldOrganization, fieldRole)
-	case r.minTTL() < leastMinTTL:
+	case r.MinTTL < leastMinTTL:
 		return badRequest("%s must be at least %s", fieldMinTTL, leastMinTTL)
 	}
 	return nil
@@ -116,7 +140,7 @@ func (h *heldTokenRoles) get(ctx context.Context, storage logical.Storage, name 
 	if role != nil {
 		return role, nil
 	}
-	role, err := readEntry[tokenRoleEntry](ctx, storage, storageTokenRoles+name)
+	role, err := readTokenRole(ctx, storage, name)
 	switch {
 	case err != nil:
 		return nil, err
@@ -149,9 +173,9 @@ func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, c
 	if err := lacksScopes(role, token); err != nil {
 		return nil, err
 	}
-	if life := token.ExpiresAt.Sub(b.now()).Round(time.Second); !token.ExpiresAt.IsZero() && role.minTTL() > life/2 {
+	if life := token.ExpiresAt.Sub(b.now()).Round(time.Second); !token.ExpiresAt.IsZero() && role.MinTTL > life/2 {
 		return nil, badRequest("%s %s is more than half of the life of a token of this API, %s: lower it, or have Auth0 give a longer one",
-			fieldMinTTL, role.minTTL(), life)
+			fieldMinTTL, role.MinTTL, life)
 	}
 	if err := fitsTokenRole(conn.config, role, token); err != nil {
 		warnings = append(warnings, "it is stored, but as things are now no token can be handed out: "+err.Error())
@@ -178,7 +202,7 @@ func (b *backend) token(ctx context.Context, storage logical.Storage, conn *conn
 		token, err := fetch(ctx)
 		return heldToken{AccessToken: token}, err
 	}
-	return b.tokens.get(ctx, id, role.minTTL(), fetch)
+	return b.tokens.get(ctx, id, role.MinTTL, fetch)
 }
 
 // tokenIdentity returns what makes the tokens of a token role.
@@ -226,7 +250,7 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	if _, err := b.lookUp(ctx, storage, role.Role); err != nil { // login would remember the name
 		return token, err
 	}
-	err = b.login(storage, role.Role).Login(ctx, func(ctx context.Context, c auth0login.Credentials, secret string) error {
+	attempt := func(ctx context.Context, c auth0login.Credentials, secret string) error {
 		if c.Domain != conn.config.Domain { // the mount has moved since
 			return badRequest("the configuration was changed meanwhile: try again")
 		}
@@ -238,11 +262,27 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 			return refusedSecret{err}
 		}
 		return err
-	})
+	}
+	for again := 0; ; again++ {
+		err = b.login(storage, role.Role).Login(ctx, attempt)
+		if !errors.Is(err, auth0login.ErrRefused) || again == propagationRetries || !b.propagates(ctx, storage, role.Role) {
+			break
+		}
+		if err := b.wait(ctx, proofPause); err != nil {
+			return token, err
+		}
+	}
 	if upstream, ok := errors.AsType[*auth0.Error](err); ok && tokenRemedies[upstream.Message] != "" {
 		err = fmt.Errorf("%w: %s", err, tokenRemedies[upstream.Message])
 	}
 	return token, err
+}
+
+// propagates reports whether a new secret of a role may not have reached all of Auth0 yet.
+// Each attempt may meet another of its servers, and so all of them be refused.
+func (b *backend) propagates(ctx context.Context, storage logical.Storage, role string) bool {
+	set, err := b.lookUp(ctx, storage, role)
+	return err == nil && set.view(b.mountInMemory(), b.now()).Phase == rotation.Propagating
 }
 
 // login returns the application of a role as one that logs in: by the same rules as

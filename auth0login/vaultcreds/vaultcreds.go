@@ -74,7 +74,7 @@ func (s *Source) Credentials(ctx context.Context) (auth0login.Credentials, error
 		return auth0login.Credentials{}, err
 	}
 	held, r := s.kept.Present(ctx)
-	if r == nil || held != nil && time.Now().Before(held.End) {
+	if r == nil || held != nil && !lease.Past(held.End) {
 		return held.Value, nil
 	}
 	if held != nil {

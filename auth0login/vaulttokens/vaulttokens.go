@@ -142,7 +142,7 @@ func (s *Source) Token() (*oauth2.Token, error) {
 // good gives a copy of what is held, if it is good; else nil.
 func (s *Source) good() *oauth2.Token {
 	held := s.kept.Held()
-	if held == nil || !time.Now().Before(held.End) {
+	if held == nil || lease.Past(held.End) {
 		return nil
 	}
 	token := held.Value
@@ -301,7 +301,7 @@ func held(a answer, secret *api.Secret, asked time.Time) (*lease.Held[oauth2.Tok
 		ReadAgain: asked.Add(ahead),
 		End:       token.Expiry.Add(-min(onTheWay, life/10)),
 	}
-	if !time.Now().Before(fresh.End) {
+	if lease.Past(fresh.End) {
 		return nil, errExpired
 	}
 	return fresh, nil

@@ -24,6 +24,13 @@ func Part() float64 {
 	return 0.85 + 0.1*rand.Float64() //nolint:gosec // spreads the load, guards nothing
 }
 
+// Past reports whether a time has come, by the monotonic clock or the wall clock: the first
+// stands still while a machine sleeps, and the other may be put back.
+func Past(at time.Time) bool {
+	now := time.Now()
+	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
+}
+
 // Held is what was read.
 type Held[T any] struct {
 	Value     T
@@ -77,7 +84,7 @@ func (k *Keeper[T]) Present(ctx context.Context) (*Held[T], *Reading) {
 	switch {
 	case k.held == nil, k.last.underWay():
 		return k.held, k.read(ctx)
-	case now.Before(k.held.ReadAgain), k.failed != nil && now.Sub(k.ended) < Pause:
+	case !Past(k.held.ReadAgain), k.failed != nil && now.Sub(k.ended) < Pause:
 		return k.held, nil
 	}
 	return k.held, k.read(ctx)
