@@ -201,9 +201,12 @@ func newReader(t *testing.T, document string) *reader {
 	}
 	free, err := devvault.FreeAddress() // for the dev server of the README
 	require.NoError(t, err)
+	proxy, err := devvault.FreeAddress() // for the login proxy
+	require.NoError(t, err)
 	r.replaced = strings.NewReplacer(
 		"-dev-listen-address=127.0.0.1:8200", "-dev-listen-address="+free,
 		"VAULT_ADDR=http://127.0.0.1:8200", "VAULT_ADDR=http://"+free,
+		"127.0.0.1:8404", proxy,
 		"domain=example.eu.auth0.com client_id=... client_secret=...",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret="+r.Engine.ClientSecret+" ca_cert=@"+r.ca+" propagation_delay=10s",
 		"domain=example.eu.auth0.com client_id=... client_secret=-",

@@ -116,7 +116,7 @@ func New(c Config) (*Proxy, error) {
 		p.logger = slog.New(slog.DiscardHandler)
 	}
 	if host, err := url.Parse("https://" + c.Domain); err != nil || c.Domain == "" || host.Host != c.Domain {
-		return nil, fmt.Errorf("the domain %q is no host and no host:port", c.Domain)
+		return nil, fmt.Errorf("the domain %q is no host and no host:port: it has no https:// and no path", c.Domain)
 	}
 	public, err := url.Parse(p.publicURL)
 	if err != nil || public.Host == "" || public.Scheme != "http" && public.Scheme != "https" || public.RawQuery != "" || public.Fragment != "" {

@@ -3,7 +3,7 @@
 // has nothing of the plugin in it:
 //
 //	auth0-login-proxy -domain=example.eu.auth0.com -credentials=/run/shop/auth0.json \
-//		-local-secret-file=/var/lib/auth0-login-proxy/shop
+//		-local-secret-file=/var/lib/auth0-login-proxy/shop.secret
 //	auth0-login-proxy -h
 package main
 

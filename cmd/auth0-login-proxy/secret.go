@@ -41,7 +41,7 @@ func localSecret(path string) (secret string, made bool, err error) {
 	}
 	secret = strings.TrimSpace(string(text[:n]))
 	if err := proxy.CheckLocalSecret(secret); err != nil {
-		return "", false, fmt.Errorf("%s: %w", path, err)
+		return "", false, fmt.Errorf("%s: %w; if there is no such file, one is made", path, err)
 	}
 	return secret, made, nil
 }

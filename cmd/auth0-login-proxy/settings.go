@@ -182,16 +182,16 @@ func (s *settings) check() error {
 	for _, app := range s.applications {
 		switch {
 		case (app.credentials == "") == (app.vaultPath == ""):
-			return wrong("each application has either credentials or vault-path")
+			return wrong("each application has either credentials or vault-path, and not both")
 		case app.localSecretFile == "":
-			return wrong("each application has a local-secret-file")
+			return wrong("each application has a local-secret-file, which is made if there is none")
 		}
 	}
 	if s.admin != "" && !isLocal(s.admin) {
-		return wrong("-admin %q is neither on loopback nor a unix socket", s.admin)
+		return wrong("-admin %q is neither on loopback, such as 127.0.0.1:8405, nor unix:/path", s.admin)
 	}
 	if s.listen != "systemd" && s.tlsCert == "" && !isLocal(s.listen) {
-		return wrong("-listen %q is neither on loopback nor a unix socket: that wants -tls-cert and -tls-key, "+
+		return wrong("-listen %q is neither on loopback, such as 127.0.0.1:8404, nor unix:/path: that wants -tls-cert and -tls-key, "+
 			"or others on the network see the local secret", s.listen)
 	}
 	return nil
