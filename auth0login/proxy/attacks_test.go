@@ -284,18 +284,32 @@ func TestTheLocalSecretReachesAuth0Nowhere(t *testing.T) {
 	assert.True(t, strings.HasSuffix(auth0.take(), local[:len(local)-1]), "what is no secret is passed on to the last byte")
 }
 
+// TestALocalSecretAsAMethodOrANameOfAHeader is in no log, and does not reach Auth0 in lower
+// case either, as HTTP/2 has names.
+func TestALocalSecretAsAMethodOrANameOfAHeader(t *testing.T) {
+	w, auth0 := newAttacked(t)
+	for _, text := range []string{
+		local + " /other HTTP/1.1\r\n", "X" + local + " /oauth/token HTTP/1.1\r\n", "GET /other HTTP/1.1\r\n" + local + ": x\r\n",
+		"GET /other HTTP/1.1\r\nX-" + strings.ToUpper(local) + ": x\r\n",
+	} {
+		assert.Regexp(t, `^HTTP/1.1 400 `, w.raw(text+"Host: x\r\nConnection: close\r\n\r\n"))
+		assert.Empty(t, auth0.take())
+	}
+}
+
 // TestLogsHaveNothingOfRequestsButMethodPathStatusAndTime.
 func TestLogsHaveNothingOfRequestsButMethodPathStatusAndTime(t *testing.T) {
 	w, _ := newAttacked(t)
 	_ = w.post("/oauth/token?state=a-query", w.form(local, "code", "a-code", "refresh_token", "a-refresh-token"), "X-Secret", "a-header", "User-Agent", "an-agent")
 	_ = w.do(w.request("GET", "/callback%22%0A?code=a-code&state=a-state", "", "Authorization", "Bearer a-token"))
 	_ = w.do(w.request("GET", "/"+strings.Repeat("long/", 200), ""))
+	_ = w.do(w.request(strings.Repeat("LONG", 1000), "/other", ""))
 	for _, each := range []string{"a-query", "a-code", "a-refresh-token", "a-header", "an-agent", "a-state", "a-token", "shop"} {
 		assert.NotContains(t, w.logs.String(), each)
 	}
 	for line := range strings.Lines(w.logs.String()) {
-		assert.Regexp(t, `^time=\S+ level=INFO msg=request method=(POST|GET) path=("[^"\n]*"|\S+) status=200 time=\S+\n$`, line)
-		assert.Less(t, len(line), 450)
+		assert.Regexp(t, `^time=\S+ level=INFO msg=request method=(POST|GET|[LONG]{256}) path=("[^"\n]*"|\S+) status=200 time=\S+\n$`, line)
+		assert.Less(t, len(line), 500)
 	}
 }
 

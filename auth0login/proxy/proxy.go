@@ -37,7 +37,7 @@ const (
 	requestTime = 5 * time.Minute  // for any other request
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
 
-	maxShown = 256 // of a path in the log
+	maxShown = 256 // of a method or a path in the log
 
 	// MinLocalSecret is how long a local secret has to be.
 	MinLocalSecret = 32
@@ -188,10 +188,10 @@ func (p *Proxy) Close() { p.upstream.CloseIdleConnections() }
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer := &recorder{ResponseWriter: w}
-	kind, shown := kindRefused, r.URL.EscapedPath()
-	defer func() { p.note(r, kind, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
-	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) {
-		shown = "(not shown)"
+	kind, method, shown := kindRefused, r.Method, r.URL.EscapedPath()
+	defer func() { p.note(r, kind, method, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
+	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) || p.local.in(r.Method) {
+		method, shown = "(not shown)", "(not shown)"
 		misplaced.write(answer)
 		return
 	}
@@ -199,13 +199,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // note counts and logs a request.
-func (p *Proxy) note(r *http.Request, kind kind, path string, status int, took time.Duration) {
+func (p *Proxy) note(r *http.Request, kind kind, method, path string, status int, took time.Duration) {
 	p.counts.request(kind, status)
-	if len(path) > maxShown {
-		path = path[:maxShown]
-	}
+	method, path = method[:min(len(method), maxShown)], path[:min(len(path), maxShown)]
 	p.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
+		slog.String("method", method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
 }
 
 // kind is what a request is, for the counts.
