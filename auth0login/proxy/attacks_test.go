@@ -336,13 +336,41 @@ func TestSlowClientsAreBounded(t *testing.T) {
 	}))
 	w.proxy.ServeHTTP(deadlines, r)
 	assert.Equal(t, 408, deadlines.Code)
-	assert.True(t, deadlines.read.IsZero(), "it is for the body alone")
+
+	deadlines.ResponseRecorder = httptest.NewRecorder()
+	login := httptest.NewRequest("POST", "/oauth/token", strings.NewReader(w.form(local)))
+	login.Header.Set("Content-Type", formType)
+	w.proxy.ServeHTTP(deadlines, login)
+	assert.Equal(t, 200, deadlines.Code)
+	assert.Greater(t, time.Until(deadlines.read), loginTime, "the one of the body is for the body alone")
 
 	deadlines.ResponseRecorder = httptest.NewRecorder()
 	w.proxy.ServeHTTP(deadlines, httptest.NewRequest("POST", "/other", strings.NewReader("x")))
 	assert.Equal(t, 200, deadlines.Code)
-	assert.WithinRange(t, deadlines.read, time.Now(), time.Now().Add(requestTime))
+	assert.WithinRange(t, deadlines.read, time.Now().Add(requestTime), time.Now().Add(requestTime+bodyTime))
 	assert.WithinRange(t, deadlines.write, time.Now(), time.Now().Add(requestTime+bodyTime))
+}
+
+// TestARefusedRequestIsAnsweredThoughItsBodyDoesNotCome, and its connection is closed:
+// net/http reads what is left of the body before it sends the answer.
+func TestARefusedRequestIsAnsweredThoughItsBodyDoesNotCome(t *testing.T) {
+	w, auth0 := newAttacked(t)
+	w.proxy.bodyTime = 50 * time.Millisecond
+	w.proxy.onlyLogin = true
+	const login = "POST /oauth/token HTTP/1.1\r\nContent-Type: " + formType + "\r\n"
+	for _, attack := range []struct{ head, body string }{
+		{login, "half"},
+		{login + "Content-Encoding: gzip\r\n", "half"},
+		{login, strings.Repeat("x", maxLoginBody+1)},
+		{"PUT /oauth/token HTTP/1.1\r\n", "half"},
+		{"POST /other HTTP/1.1\r\n", "half"},
+		{"POST //oauth/token HTTP/1.1\r\n", "half"},
+		{"POST /?x=" + local + " HTTP/1.1\r\n", "half"},
+	} {
+		got := w.raw(attack.head + "Host: x\r\nContent-Length: 100000\r\n\r\n" + attack.body)
+		assert.Regexp(t, `^HTTP/1.1 4\d\d `, got, attack.head)
+	}
+	assert.Empty(t, auth0.take())
 }
 
 type readerFunc func([]byte) (int, error)

@@ -75,9 +75,11 @@ func (p *Proxy) readBody(w http.ResponseWriter, r *http.Request) (*parameters, *
 		return nil, &encodedBody
 	}
 	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = connection.SetReadDeadline(time.Now().Add(p.bodyTime))
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLoginBody))
-	_ = connection.SetReadDeadline(time.Time{})
+	if err == nil { // else it goes on to bound what is left of the body
+		_ = connection.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

@@ -74,6 +74,7 @@ type Proxy struct {
 	upstream          *http.Transport
 	logins            chan struct{} // has room for those that wait for Auth0
 	patience          time.Duration // of those that wait for room
+	bodyTime          time.Duration // for the body of a login, or of a request that is refused
 	logger            *slog.Logger
 	version           string
 	counts            counts
@@ -110,7 +111,7 @@ func (a *application) learn(ctx context.Context) error {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		domain: c.Domain, publicURL: strings.TrimRight(c.PublicURL, "/"), onlyLogin: c.OnlyLogin,
-		logins: make(chan struct{}, maxLogins), patience: queueTime, logger: c.Logger, version: c.Version,
+		logins: make(chan struct{}, maxLogins), patience: queueTime, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -188,6 +189,10 @@ func (p *Proxy) Close() { p.upstream.CloseIdleConnections() }
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer := &recorder{ResponseWriter: w}
+	// net/http reads what is left of a refused request's body before it sends the answer.
+	connection := http.NewResponseController(w) // a handler without a connection has no deadlines
+	_ = connection.SetReadDeadline(began.Add(p.bodyTime))
+	_ = connection.SetWriteDeadline(began.Add(loginTime + bodyTime))
 	kind, method, shown := kindRefused, r.Method, r.URL.EscapedPath()
 	defer func() { p.note(r, kind, method, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
 	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) || p.local.in(r.Method) {
@@ -272,12 +277,12 @@ func (p *Proxy) passOn(w *recorder, r *http.Request, about any) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	connection := http.NewResponseController(w) // a handler without a connection has no deadlines
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(limit + bodyTime)) // for net/http's look at whether the client is there, too
 	_ = connection.SetWriteDeadline(time.Now().Add(limit + bodyTime))
 	if l, ok := about.(*login); ok {
 		l.ctx = ctx
 	} else if r.Body != nil && r.ContentLength != 0 {
-		_ = connection.SetReadDeadline(time.Now().Add(limit))
 		r.Body = p.local.guard(r.Body)
 	}
 	if about != nil {
