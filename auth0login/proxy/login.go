@@ -259,8 +259,9 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 		l.counts.login(outcomeUnreachable)
 		return nil, err
 	}
-	answer.Request = r
-	return answer, nil
+	passed := *answer // net/http fills the trailer of the other one at the end of its body
+	passed.Request, passed.Trailer = r, nil
+	return &passed, nil
 }
 
 // attempt is the request to Auth0 with a secret.
@@ -295,7 +296,6 @@ func examine(answer *http.Response, real secrets) error {
 		_ = whole.Close()
 		return refusal{status: 502, code: "server_error", description: "auth0-login-proxy: the answer of Auth0 has the client secret in it, and is not passed on"}
 	}
-	answer.Trailer = nil
 	if len(head) < maxLoginBody {
 		_ = whole.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(head))
