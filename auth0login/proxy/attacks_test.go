@@ -406,6 +406,12 @@ func TestTooManyLoginsAtOnce(t *testing.T) {
 	<-w.proxy.logins
 	assert.Equal(t, 200, (<-waiting).status)
 
+	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond) // of a handler around the proxy
+	defer cancel()
+	w.proxy.logins <- struct{}{}
+	r := w.request("POST", "/oauth/token", w.form(local), "Content-Type", formType)
+	assert.Equal(t, 503, recorded(w.proxy, r.WithContext(ctx)).Code)
+
 	w = newWorldBefore(t, auth0.ServeHTTP, real)
 	w.proxy.patience = time.Millisecond
 	for range maxLogins {

@@ -58,6 +58,7 @@ func (p *Proxy) serveLogin(w *recorder, r *http.Request) {
 		return
 	case <-r.Context().Done():
 		p.counts.login(outcomeAbandoned)
+		busy.write(w) // if it was a deadline of the handler's caller, the client is there
 		return
 	}
 	if l == nil { // of an application that is not configured
@@ -247,14 +248,14 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 		}
 	case errors.Is(err, errPassedOn):
 		l.counts.login(outcomeOther)
+	case errors.Is(l.ctx.Err(), context.Canceled):
+		l.counts.login(outcomeAbandoned)
+		return nil, err
 	case attempts == 0:
 		l.counts.login(outcomeNoCredentials)
 		unreadable := noCredentials
 		unreadable.cause = err
 		return nil, unreadable
-	case errors.Is(l.ctx.Err(), context.Canceled):
-		l.counts.login(outcomeAbandoned)
-		return nil, err
 	default:
 		l.counts.login(outcomeUnreachable)
 		return nil, err
