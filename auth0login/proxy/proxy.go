@@ -36,6 +36,7 @@ const (
 	loginTime   = 90 * time.Second // for a login, with all its attempts
 	requestTime = 5 * time.Minute  // for any other request
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
+	pingTime    = 10 * time.Second // of silence on an HTTP/2 connection before a ping, and then until its answer
 
 	maxShown = 256 // of a method or a path in the log
 
@@ -178,7 +179,9 @@ func newTransport(caCert string) (*http.Transport, error) {
 		MaxIdleConnsPerHost:    256, // there is one host
 		MaxResponseHeaderBytes: 256 << 10,
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // answers are passed on as they are
+		// Else a connection that has died silently would take all logins until TCP gives up.
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: pingTime, PingTimeout: pingTime},
+		DisableCompression: true, // answers are passed on as they are
 	}, nil
 }
 

@@ -2,16 +2,21 @@ package proxy
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 func recorded(handler http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -111,6 +116,52 @@ func TestASlowAuth0(t *testing.T) {
 	_, err := w.front.Client().Do(w.request("POST", "/oauth/revoke", w.form(local), "Content-Type", formType).WithContext(ctx))
 	require.ErrorIs(t, err, context.Canceled)
 	<-gone // Auth0 is not asked further for a client that has left
+}
+
+// TestAnHTTP2ConnectionThatDiesSilently takes no logins for long, as one behind a firewall
+// that has forgotten it would until TCP gives up.
+func TestAnHTTP2ConnectionThatDiesSilently(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, 2, r.ProtoMajor)
+		_, _ = io.WriteString(rw, "{}")
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	w := &world{t: t, logs: &logs{}, shop: tenant.Application{ClientID: "shop"}}
+	domain := server.Listener.Addr().String()
+	w.source = &credentials{domain: domain, id: "shop", secrets: []string{real}}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	w.start(Config{Domain: domain, CACert: string(ca)})
+	var first *silent
+	w.proxy.upstream.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if first == nil && err == nil {
+			first = &silent{Conn: conn}
+			return first, nil
+		}
+		return conn, err
+	}
+	require.Equal(t, pingTime, w.proxy.upstream.HTTP2.SendPingTimeout)
+	w.proxy.upstream.HTTP2.SendPingTimeout, w.proxy.upstream.HTTP2.PingTimeout = time.Millisecond, time.Second
+	require.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
+		first.died.Store(true)
+	assert.Equal(t, 502, w.post("/oauth/token", w.form(local)).status)
+	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
+}
+
+// silent is a connection that loses what is sent, once it has died.
+type silent struct {
+	net.Conn
+	died atomic.Bool
+}
+
+// Write implements net.Conn.
+func (s *silent) Write(b []byte) (int, error) {
+	if s.died.Load() {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
 }
 
 // TestAnAnswerThatIsCutOff is none.
