@@ -129,13 +129,15 @@ func (p *Proxy) authenticate(r *http.Request, body *parameters) (*login, *refusa
 	}
 	_, basic := r.Header["Authorization"]
 	for _, app := range configured {
-		if !slices.ContainsFunc(given, app.is) {
+		id := *app.clientID.Load()
+		// It may have changed since: then the request is another application's.
+		if !slices.ContainsFunc(given, app.is) || !slices.Contains(ids, id) {
 			continue
 		}
 		if body.has(p.local, !basic) || p.local.inHeader(r.Header, false) {
 			return nil, &misplaced
 		}
-		return &login{counts: &p.counts, application: app, clientID: *app.clientID.Load(), body: body, basic: basic}, nil
+		return &login{counts: &p.counts, application: app, clientID: id, body: body, basic: basic}, nil
 	}
 	switch {
 	case len(configured) > 0, p.local.inHeader(r.Header, true), body.has(p.local, false):
