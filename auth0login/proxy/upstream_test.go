@@ -145,7 +145,7 @@ func TestAnHTTP2ConnectionThatDiesSilently(t *testing.T) {
 	require.Equal(t, pingTime, w.proxy.upstream.HTTP2.SendPingTimeout)
 	w.proxy.upstream.HTTP2.SendPingTimeout, w.proxy.upstream.HTTP2.PingTimeout = time.Millisecond, time.Second
 	require.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
-		first.died.Store(true)
+	first.died.Store(true)
 	assert.Equal(t, 502, w.post("/oauth/token", w.form(local)).status)
 	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
 }
