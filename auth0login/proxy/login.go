@@ -270,7 +270,8 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 // attempt is the request to Auth0 with a secret.
 func (l *login) attempt(r *http.Request, secret string) *http.Request {
 	attempt := r.Clone(l.ctx)
-	for _, name := range []string{"Authorization", "Accept-Encoding", "Content-Encoding", "Expect", "X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
+	attempt.Header.Set("Accept-Encoding", "identity") // without one any is acceptable (RFC 9110, 12.5.3)
+	for _, name := range []string{"Authorization", "Content-Encoding", "Expect", "X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
 		attempt.Header.Del(name)
 	}
 	raw := l.body.raw

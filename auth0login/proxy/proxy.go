@@ -307,7 +307,8 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 		r.Out.Header.Del(name)
 	}
 	if r.In.Context().Value(aboutKey{}) == discovering {
-		for _, name := range []string{"Accept-Encoding", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+		r.Out.Header.Set("Accept-Encoding", "identity")
+		for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
 			r.Out.Header.Del(name)
 		}
 	}

@@ -242,6 +242,17 @@ func TestAnAnswerThatQuotesTheSecretIsNotPassedOn(t *testing.T) {
 	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status, "an answer of 103 ahead is not passed on")
 }
 
+// TestAnswersToLoginsAreNotCompressed: else a refusal could not be read.
+func TestAnswersToLoginsAreNotCompressed(t *testing.T) {
+	w := newWorldBefore(t, func(_ http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, []string{"identity"}, r.Header["Accept-Encoding"])
+	}, real)
+	for _, header := range [][]string{{"Accept-Encoding", "gzip"}, {"Accept-Encoding", "br", "Accept-Encoding", "*"}, nil} {
+		assert.Equal(t, 200, w.post("/oauth/token", w.form(local), header...).status)
+		assert.Equal(t, 200, w.post("/oauth/revoke", "token=a", append(header, "Authorization", basic("shop", local))...).status)
+	}
+}
+
 // TestDiscovery: four endpoints are the proxy's, all else is Auth0's.
 func TestDiscovery(t *testing.T) {
 	w := newWorld(t)
@@ -271,7 +282,7 @@ func TestADiscoveryDocumentThatIsNone(t *testing.T) {
 	var text string
 	status := 200
 	w := newWorldBefore(t, func(rw http.ResponseWriter, r *http.Request) {
-		assert.Empty(t, r.Header.Get("Accept-Encoding"))
+		assert.Equal(t, "identity", r.Header.Get("Accept-Encoding"))
 		rw.Header().Set("ETag", `"x"`)
 		rw.WriteHeader(status)
 		_, _ = io.WriteString(rw, text)
