@@ -96,7 +96,9 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 				}
 				return err
 			}
-			a.record.ended(secret, number, false)
+			if aboutTheSecret(err) {
+				a.record.ended(secret, number, false)
+			}
 			refusal = moreTelling(refusal, err)
 		}
 	}
@@ -147,11 +149,18 @@ func accepted(err error) bool {
 	return err == nil || errors.As(err, &answer) && answer.ErrorCode == "invalid_grant"
 }
 
-// moreTelling is the refusal to report: the last one, unless an earlier one was not about
-// the secret (Auth0 says access_denied of an audience, too).
-func moreTelling(earlier, last error) error {
+// aboutTheSecret says whether a refusal tells that the secret is wrong. With 403 Auth0 says
+// access_denied of an audience, too: such a login tries the other secrets, but tells nothing
+// that the order of later ones should follow.
+func aboutTheSecret(refusal error) bool {
 	var answer *oauth2.RetrieveError
-	if errors.As(earlier, &answer) && answer.Response != nil && answer.Response.StatusCode != http.StatusUnauthorized {
+	return !errors.As(refusal, &answer) || answer.Response == nil || answer.Response.StatusCode == http.StatusUnauthorized
+}
+
+// moreTelling is the refusal to report: the last one, unless an earlier one was not about
+// the secret.
+func moreTelling(earlier, last error) error {
+	if earlier != nil && !aboutTheSecret(earlier) {
 		return earlier
 	}
 	return last

@@ -105,6 +105,24 @@ func TestARefusedSecretIsTriedAfterTheOthersAlsoIfNoneWasAccepted(t *testing.T) 
 	assert.Equal(t, []string{"A", "B", "B"}, auth0.attempts())
 }
 
+// TestAnAudienceThatIsRefusedTellsNothingOfTheSecret: while a login for it tries the others,
+// a code is sent with the secret that works, not with one that is not active yet.
+func TestAnAudienceThatIsRefusedTellsNothingOfTheSecret(t *testing.T) {
+	auth0 := startAuth0(t, accepts("A"))
+	app := New(auth0.source("A", "B"))
+	require.NoError(t, auth0.login(t, app))
+	auth0.switchTo(func(secret string) (int, string) {
+		if secret == "A" {
+			return 403, `{"error":"access_denied","error_description":"Service not enabled within domain"}`
+		}
+		return 503, ""
+	})
+	require.Error(t, auth0.login(t, app))
+	auth0.switchTo(accepts("A"))
+	require.NoError(t, auth0.login(t, app))
+	assert.Equal(t, []string{"A"}, auth0.attempts())
+}
+
 // TestALateAnswerDoesNotOutdoALaterAttempt: what counts is when an attempt began.
 func TestALateAnswerDoesNotOutdoALaterAttempt(t *testing.T) {
 	r := &record{}

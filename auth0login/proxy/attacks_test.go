@@ -81,6 +81,10 @@ func TestWhatCanBeReadInTwoWaysIsRefused(t *testing.T) {
 		{400, "", ok + "&client_id[]=other", nil},
 		{400, "", ok + "&client_secret[0]=x", nil},
 		{400, "", ok + "&Client_Id=other", nil},
+		{400, "", ok + "&[client_id]=other", nil},
+		{400, "", ok + "&%5Bclient_secret%5D[]=x", nil},
+		{400, "", ok + "&client_id]=other", nil},
+		{400, "", ok + "&client_id%00=other", nil},
 		{400, "", ok + "&client_id%20=other", nil},
 		{400, "", ok + "&client_assertion=eyJ", nil},
 		{400, "", ok + ";client_id=other", nil},
@@ -114,6 +118,10 @@ func TestWhatCanBeReadInTwoWaysIsRefused(t *testing.T) {
 		{400, "", `{"client_id":["shop"],"client_secret":"` + local + `"}`, []string{"Content-Type", jsonType}},
 		{400, "", `{"client_id":"shop","client_secret":{"a":"` + local + `"}}`, []string{"Content-Type", jsonType}},
 		{400, "", object + `,"code":"\u006c` + local[1:] + `"}`, []string{"Content-Type", jsonType}},
+		{400, "", object + `,"a":{"b":["\u006c` + local[1:] + `"],"b":1}}`, []string{"Content-Type", jsonType}},
+		{400, "", object + `,"a":[{"\u006C` + local[1:] + `":1e999}]}`, []string{"Content-Type", jsonType}},
+		{400, "", "\xef\xbb\xbf" + object + "}", []string{"Content-Type", jsonType}},
+		{401, "", `{"client_id":"other","a":{"b":"\u006c` + local[1:] + `"}}`, []string{"Content-Type", jsonType}},
 		{400, "", ok, []string{"Content-Type", "text/plain"}},
 		{400, "", ok, []string{"Content-Type", ""}},
 		{400, "", ok, []string{"Content-Type", "multipart/form-data; boundary=x"}},
@@ -284,18 +292,32 @@ func TestTheLocalSecretReachesAuth0Nowhere(t *testing.T) {
 	assert.True(t, strings.HasSuffix(auth0.take(), local[:len(local)-1]), "what is no secret is passed on to the last byte")
 }
 
+// TestALocalSecretAsAMethodOrANameOfAHeader is in no log, and does not reach Auth0 in lower
+// case either, as HTTP/2 has names.
+func TestALocalSecretAsAMethodOrANameOfAHeader(t *testing.T) {
+	w, auth0 := newAttacked(t)
+	for _, text := range []string{
+		local + " /other HTTP/1.1\r\n", "X" + local + " /oauth/token HTTP/1.1\r\n", "GET /other HTTP/1.1\r\n" + local + ": x\r\n",
+		"GET /other HTTP/1.1\r\nX-" + strings.ToUpper(local) + ": x\r\n",
+	} {
+		assert.Regexp(t, `^HTTP/1.1 400 `, w.raw(text+"Host: x\r\nConnection: close\r\n\r\n"))
+		assert.Empty(t, auth0.take())
+	}
+}
+
 // TestLogsHaveNothingOfRequestsButMethodPathStatusAndTime.
 func TestLogsHaveNothingOfRequestsButMethodPathStatusAndTime(t *testing.T) {
 	w, _ := newAttacked(t)
 	_ = w.post("/oauth/token?state=a-query", w.form(local, "code", "a-code", "refresh_token", "a-refresh-token"), "X-Secret", "a-header", "User-Agent", "an-agent")
 	_ = w.do(w.request("GET", "/callback%22%0A?code=a-code&state=a-state", "", "Authorization", "Bearer a-token"))
 	_ = w.do(w.request("GET", "/"+strings.Repeat("long/", 200), ""))
+	_ = w.do(w.request(strings.Repeat("LONG", 1000), "/other", ""))
 	for _, each := range []string{"a-query", "a-code", "a-refresh-token", "a-header", "an-agent", "a-state", "a-token", "shop"} {
 		assert.NotContains(t, w.logs.String(), each)
 	}
 	for line := range strings.Lines(w.logs.String()) {
-		assert.Regexp(t, `^time=\S+ level=INFO msg=request method=(POST|GET) path=("[^"\n]*"|\S+) status=200 time=\S+\n$`, line)
-		assert.Less(t, len(line), 450)
+		assert.Regexp(t, `^time=\S+ level=INFO msg=request method=(POST|GET|[LONG]{256}) path=("[^"\n]*"|\S+) status=200 time=\S+\n$`, line)
+		assert.Less(t, len(line), 500)
 	}
 }
 
@@ -322,13 +344,41 @@ func TestSlowClientsAreBounded(t *testing.T) {
 	}))
 	w.proxy.ServeHTTP(deadlines, r)
 	assert.Equal(t, 408, deadlines.Code)
-	assert.True(t, deadlines.read.IsZero(), "it is for the body alone")
+
+	deadlines.ResponseRecorder = httptest.NewRecorder()
+	login := httptest.NewRequest("POST", "/oauth/token", strings.NewReader(w.form(local)))
+	login.Header.Set("Content-Type", formType)
+	w.proxy.ServeHTTP(deadlines, login)
+	assert.Equal(t, 200, deadlines.Code)
+	assert.Greater(t, time.Until(deadlines.read), loginTime, "the one of the body is for the body alone")
 
 	deadlines.ResponseRecorder = httptest.NewRecorder()
 	w.proxy.ServeHTTP(deadlines, httptest.NewRequest("POST", "/other", strings.NewReader("x")))
 	assert.Equal(t, 200, deadlines.Code)
-	assert.WithinRange(t, deadlines.read, time.Now(), time.Now().Add(requestTime))
+	assert.WithinRange(t, deadlines.read, time.Now().Add(requestTime), time.Now().Add(requestTime+bodyTime))
 	assert.WithinRange(t, deadlines.write, time.Now(), time.Now().Add(requestTime+bodyTime))
+}
+
+// TestARefusedRequestIsAnsweredThoughItsBodyDoesNotCome, and its connection is closed:
+// net/http reads what is left of the body before it sends the answer.
+func TestARefusedRequestIsAnsweredThoughItsBodyDoesNotCome(t *testing.T) {
+	w, auth0 := newAttacked(t)
+	w.proxy.bodyTime = 50 * time.Millisecond
+	w.proxy.onlyLogin = true
+	const login = "POST /oauth/token HTTP/1.1\r\nContent-Type: " + formType + "\r\n"
+	for _, attack := range []struct{ head, body string }{
+		{login, "half"},
+		{login + "Content-Encoding: gzip\r\n", "half"},
+		{login, strings.Repeat("x", maxLoginBody+1)},
+		{"PUT /oauth/token HTTP/1.1\r\n", "half"},
+		{"POST /other HTTP/1.1\r\n", "half"},
+		{"POST //oauth/token HTTP/1.1\r\n", "half"},
+		{"POST /?x=" + local + " HTTP/1.1\r\n", "half"},
+	} {
+		got := w.raw(attack.head + "Host: x\r\nContent-Length: 100000\r\n\r\n" + attack.body)
+		assert.Regexp(t, `^HTTP/1.1 4\d\d `, got, attack.head)
+	}
+	assert.Empty(t, auth0.take())
 }
 
 type readerFunc func([]byte) (int, error)
@@ -363,6 +413,12 @@ func TestTooManyLoginsAtOnce(t *testing.T) {
 	go func() { waiting <- w.post("/oauth/token", w.form(local)) }()
 	<-w.proxy.logins
 	assert.Equal(t, 200, (<-waiting).status)
+
+	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond) // of a handler around the proxy
+	defer cancel()
+	w.proxy.logins <- struct{}{}
+	r := w.request("POST", "/oauth/token", w.form(local), "Content-Type", formType)
+	assert.Equal(t, 503, recorded(w.proxy, r.WithContext(ctx)).Code)
 
 	w = newWorldBefore(t, auth0.ServeHTTP, real)
 	w.proxy.patience = time.Millisecond
@@ -418,6 +474,8 @@ func FuzzProxy(f *testing.F) {
 		"GET http://evil/LOCAL?%zz=LOCAL HTTP/1.1\nHost: evil\nAuthorization: Basic BASIC\nConnection: Upgrade\nUpgrade: a\n\n",
 		"GET /.well-known/openid-configuration HTTP/1.1\nHost: x\nCookie: LOCAL\n\n",
 		"PUT /x HTTP/1.0\n\nLOCALLOCAL",
+		"LOCAL /x HTTP/1.1\nHost: x\n\n",
+		"GET /x HTTP/1.1\nHost: x\nX-LOCAL: x\n\n",
 	} {
 		f.Add(seed)
 	}
@@ -453,7 +511,8 @@ func FuzzProxy(f *testing.F) {
 			p.ServeHTTP(answer, r.WithContext(t.Context()))
 		}()
 		reached := auth0.take()
-		if strings.Contains(reached, local) || strings.Contains(unescaped(reached), local) {
+		lower := strings.ToLower(reached) // as HTTP/2 has names of headers; the local secret is in lower case
+		if strings.Contains(lower, local) || strings.Contains(unescaped(lower), local) {
 			t.Fatalf("the local secret has reached Auth0: %q", reached)
 		}
 		if first, _, _ := strings.Cut(reached, "\n"); strings.Contains(reached, real) {

@@ -25,6 +25,13 @@ func (s secrets) encodedIn(text string) bool {
 	return s.in(text) || strings.Contains(text, "%") && s.in(unescaped(text))
 }
 
+// inName is in for the name of a header, of which upper and lower case may have changed.
+func (s secrets) inName(name string) bool {
+	return slices.ContainsFunc(s, func(secret string) bool {
+		return len(name) >= len(secret) && strings.Contains(strings.ToLower(name), strings.ToLower(secret))
+	})
+}
+
 // inHeader says whether one is in a header, but for Authorization if that is left out.
 func (s secrets) inHeader(header http.Header, authorization bool) bool {
 	for name, values := range header {
@@ -33,7 +40,7 @@ func (s secrets) inHeader(header http.Header, authorization bool) bool {
 			continue
 		}
 		for _, value := range values {
-			if s.in(name) || s.encodedIn(value) {
+			if s.inName(name) || s.encodedIn(value) {
 				return true
 			}
 			if _, credentials, ok := strings.Cut(value, " "); ok && isAuthorization && s.encodedIn(decoded(credentials)) {

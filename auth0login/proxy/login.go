@@ -58,6 +58,7 @@ func (p *Proxy) serveLogin(w *recorder, r *http.Request) {
 		return
 	case <-r.Context().Done():
 		p.counts.login(outcomeAbandoned)
+		busy.write(w) // if it was a deadline of the handler's caller, the client is there
 		return
 	}
 	if l == nil { // of an application that is not configured
@@ -75,9 +76,11 @@ func (p *Proxy) readBody(w http.ResponseWriter, r *http.Request) (*parameters, *
 		return nil, &encodedBody
 	}
 	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = connection.SetReadDeadline(time.Now().Add(p.bodyTime))
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLoginBody))
-	_ = connection.SetReadDeadline(time.Time{})
+	if err == nil { // else it goes on to bound what is left of the body
+		_ = connection.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -126,13 +129,15 @@ func (p *Proxy) authenticate(r *http.Request, body *parameters) (*login, *refusa
 	}
 	_, basic := r.Header["Authorization"]
 	for _, app := range configured {
-		if !slices.ContainsFunc(given, app.is) {
+		id := *app.clientID.Load()
+		// It may have changed since: then the request is another application's.
+		if !slices.ContainsFunc(given, app.is) || !slices.Contains(ids, id) {
 			continue
 		}
 		if body.has(p.local, !basic) || p.local.inHeader(r.Header, false) {
 			return nil, &misplaced
 		}
-		return &login{counts: &p.counts, application: app, clientID: *app.clientID.Load(), body: body, basic: basic}, nil
+		return &login{counts: &p.counts, application: app, clientID: id, body: body, basic: basic}, nil
 	}
 	switch {
 	case len(configured) > 0, p.local.inHeader(r.Header, true), body.has(p.local, false):
@@ -245,26 +250,28 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 		}
 	case errors.Is(err, errPassedOn):
 		l.counts.login(outcomeOther)
+	case errors.Is(l.ctx.Err(), context.Canceled):
+		l.counts.login(outcomeAbandoned)
+		return nil, err
 	case attempts == 0:
 		l.counts.login(outcomeNoCredentials)
 		unreadable := noCredentials
 		unreadable.cause = err
 		return nil, unreadable
-	case errors.Is(l.ctx.Err(), context.Canceled):
-		l.counts.login(outcomeAbandoned)
-		return nil, err
 	default:
 		l.counts.login(outcomeUnreachable)
 		return nil, err
 	}
-	answer.Request = r
-	return answer, nil
+	passed := *answer // net/http fills the trailer of the other one at the end of its body
+	passed.Request, passed.Trailer = r, nil
+	return &passed, nil
 }
 
 // attempt is the request to Auth0 with a secret.
 func (l *login) attempt(r *http.Request, secret string) *http.Request {
 	attempt := r.Clone(l.ctx)
-	for _, name := range []string{"Authorization", "Accept-Encoding", "Content-Encoding", "Expect", "X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
+	attempt.Header.Set("Accept-Encoding", "identity") // without one any is acceptable (RFC 9110, 12.5.3)
+	for _, name := range []string{"Authorization", "Content-Encoding", "Expect", "X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
 		attempt.Header.Del(name)
 	}
 	raw := l.body.raw
@@ -293,7 +300,6 @@ func examine(answer *http.Response, real secrets) error {
 		_ = whole.Close()
 		return refusal{status: 502, code: "server_error", description: "auth0-login-proxy: the answer of Auth0 has the client secret in it, and is not passed on"}
 	}
-	answer.Trailer = nil
 	if len(head) < maxLoginBody {
 		_ = whole.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(head))

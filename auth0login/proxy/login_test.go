@@ -380,3 +380,34 @@ func TestAForcedRotationIsOverWhenTheCredentialsAreReadAgain(t *testing.T) {
 	w.source.set("forced", w.shop.ClientSecret)
 	w.logIn(2)
 }
+
+// TestAClientIDThatChangesMeanwhile: a login is only ever made as the client ID that it
+// names.
+func TestAClientIDThatChangesMeanwhile(t *testing.T) {
+	w := newWorldBefore(t, nil, real)
+	app := w.proxy.applications[0]
+	ids := [2]string{"shop", "other"}
+	app.clientID.Store(&ids[0])
+	stop := make(chan struct{})
+	var changing sync.WaitGroup
+	changing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				app.clientID.Store(&ids[i%2])
+			}
+		}
+	})
+	r := w.request("POST", "/oauth/token", "", "Authorization", basic("shop", local))
+	body, err := parse(nil, false)
+	require.NoError(t, err)
+	for range 20_000 {
+		if l, _ := w.proxy.authenticate(r, body); l != nil {
+			require.Equal(t, "shop", l.clientID)
+		}
+	}
+	close(stop)
+	changing.Wait()
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http/httptest"
 	"regexp"
@@ -85,4 +86,19 @@ func TestMetricsCountEachOutcome(t *testing.T) {
 	assert.Equal(t, "1", got["credentials_readable"])
 	assert.NotEmpty(t, got[`requests_total{kind="login",status="2xx"}`])
 	assert.NotEmpty(t, got[`requests_total{kind="login",status="5xx"}`])
+}
+
+// TestAClientThatHasLeftIsCountedAsSuch, whether it leaves while its login waits or while
+// the credentials are read.
+func TestAClientThatHasLeftIsCountedAsSuch(t *testing.T) {
+	w := newWorld(t)
+	w.logIn(1)
+	w.source.fail(context.Canceled)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 { // which of the two is up to chance
+		r := w.request("POST", "/oauth/token", w.form(local), "Content-Type", formType)
+		assert.Equal(t, 5, recorded(w.proxy, r.WithContext(ctx)).Code/100)
+	}
+	assert.Equal(t, "20", w.metrics()[`logins_total{outcome="abandoned"}`])
 }

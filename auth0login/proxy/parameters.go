@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ type parameters struct {
 	raw    []byte
 	isJSON bool
 	values map[string]string // those that are text
+	nested []string          // the names and texts in the other values of JSON
 	secret span              // the encoded value of client_secret
 }
 
@@ -92,6 +94,12 @@ func (p *parameters) parseJSON() error {
 		}
 		if isText {
 			p.values[name] = text
+		} else {
+			inside, err := texts(value)
+			if err != nil {
+				return errAmbiguous
+			}
+			p.nested = append(p.nested, inside...)
 		}
 		if name == "client_secret" {
 			end := int(d.InputOffset())
@@ -107,6 +115,24 @@ func (p *parameters) parseJSON() error {
 	return nil
 }
 
+// texts gives all names and texts in JSON, also of names that come twice.
+func texts(value json.RawMessage) (all []string, err error) {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber() // some are too large for a float
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if text, ok := token.(string); ok {
+			all = append(all, text)
+		}
+	}
+}
+
 // isAuthentication says whether a parameter says who sends the request.
 func isAuthentication(name string) bool {
 	switch name {
@@ -117,9 +143,12 @@ func isAuthentication(name string) bool {
 }
 
 // disguised says whether another server may take a parameter for one that authenticates:
-// client_secret[] is one to some.
+// client_secret[] and [client_secret] are one to some.
 func disguised(name string) bool {
-	base, _, _ := strings.Cut(name, "[")
+	base := strings.TrimLeft(name, "[ ")
+	if end := strings.IndexAny(base, "[]\x00"); end >= 0 {
+		base = base[:end]
+	}
 	base = strings.ToLower(strings.TrimSpace(base))
 	return base != name && isAuthentication(base)
 }
@@ -143,7 +172,7 @@ func (p *parameters) has(s secrets, replaced bool) bool {
 	if replaced {
 		rest = rest[:p.secret.begin] + "\x00" + rest[p.secret.end:]
 	}
-	if s.encodedIn(rest) {
+	if s.encodedIn(rest) || slices.ContainsFunc(p.nested, s.in) {
 		return true
 	}
 	for name, value := range p.values {

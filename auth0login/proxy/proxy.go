@@ -36,8 +36,9 @@ const (
 	loginTime   = 90 * time.Second // for a login, with all its attempts
 	requestTime = 5 * time.Minute  // for any other request
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
+	pingTime    = 10 * time.Second // of silence on an HTTP/2 connection before a ping, and then until its answer
 
-	maxShown = 256 // of a path in the log
+	maxShown = 256 // of a method or a path in the log
 
 	// MinLocalSecret is how long a local secret has to be.
 	MinLocalSecret = 32
@@ -74,6 +75,7 @@ type Proxy struct {
 	upstream          *http.Transport
 	logins            chan struct{} // has room for those that wait for Auth0
 	patience          time.Duration // of those that wait for room
+	bodyTime          time.Duration // for the body of a login, or of a request that is refused
 	logger            *slog.Logger
 	version           string
 	counts            counts
@@ -110,7 +112,7 @@ func (a *application) learn(ctx context.Context) error {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		domain: c.Domain, publicURL: strings.TrimRight(c.PublicURL, "/"), onlyLogin: c.OnlyLogin,
-		logins: make(chan struct{}, maxLogins), patience: queueTime, logger: c.Logger, version: c.Version,
+		logins: make(chan struct{}, maxLogins), patience: queueTime, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -177,7 +179,9 @@ func newTransport(caCert string) (*http.Transport, error) {
 		MaxIdleConnsPerHost:    256, // there is one host
 		MaxResponseHeaderBytes: 256 << 10,
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // answers are passed on as they are
+		// Else a connection that has died silently would take all logins until TCP gives up.
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: pingTime, PingTimeout: pingTime},
+		DisableCompression: true, // answers are passed on as they are
 	}, nil
 }
 
@@ -188,10 +192,14 @@ func (p *Proxy) Close() { p.upstream.CloseIdleConnections() }
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer := &recorder{ResponseWriter: w}
-	kind, shown := kindRefused, r.URL.EscapedPath()
-	defer func() { p.note(r, kind, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
-	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) {
-		shown = "(not shown)"
+	// net/http reads what is left of a refused request's body before it sends the answer.
+	connection := http.NewResponseController(w) // a handler without a connection has no deadlines
+	_ = connection.SetReadDeadline(began.Add(p.bodyTime))
+	_ = connection.SetWriteDeadline(began.Add(loginTime + bodyTime))
+	kind, method, shown := kindRefused, r.Method, r.URL.EscapedPath()
+	defer func() { p.note(r, kind, method, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
+	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) || p.local.in(r.Method) {
+		method, shown = "(not shown)", "(not shown)"
 		misplaced.write(answer)
 		return
 	}
@@ -199,13 +207,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // note counts and logs a request.
-func (p *Proxy) note(r *http.Request, kind kind, path string, status int, took time.Duration) {
+func (p *Proxy) note(r *http.Request, kind kind, method, path string, status int, took time.Duration) {
 	p.counts.request(kind, status)
-	if len(path) > maxShown {
-		path = path[:maxShown]
-	}
+	method, path = method[:min(len(method), maxShown)], path[:min(len(path), maxShown)]
 	p.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
+		slog.String("method", method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
 }
 
 // kind is what a request is, for the counts.
@@ -274,12 +280,12 @@ func (p *Proxy) passOn(w *recorder, r *http.Request, about any) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	connection := http.NewResponseController(w) // a handler without a connection has no deadlines
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(limit + bodyTime)) // for net/http's look at whether the client is there, too
 	_ = connection.SetWriteDeadline(time.Now().Add(limit + bodyTime))
 	if l, ok := about.(*login); ok {
 		l.ctx = ctx
 	} else if r.Body != nil && r.ContentLength != 0 {
-		_ = connection.SetReadDeadline(time.Now().Add(limit))
 		r.Body = p.local.guard(r.Body)
 	}
 	if about != nil {
@@ -301,7 +307,8 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 		r.Out.Header.Del(name)
 	}
 	if r.In.Context().Value(aboutKey{}) == discovering {
-		for _, name := range []string{"Accept-Encoding", "Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+		r.Out.Header.Set("Accept-Encoding", "identity")
+		for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
 			r.Out.Header.Del(name)
 		}
 	}

@@ -2,16 +2,21 @@ package proxy
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 func recorded(handler http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -113,6 +118,52 @@ func TestASlowAuth0(t *testing.T) {
 	<-gone // Auth0 is not asked further for a client that has left
 }
 
+// TestAnHTTP2ConnectionThatDiesSilently takes no logins for long, as one behind a firewall
+// that has forgotten it would until TCP gives up.
+func TestAnHTTP2ConnectionThatDiesSilently(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, 2, r.ProtoMajor)
+		_, _ = io.WriteString(rw, "{}")
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	w := &world{t: t, logs: &logs{}, shop: tenant.Application{ClientID: "shop"}}
+	domain := server.Listener.Addr().String()
+	w.source = &credentials{domain: domain, id: "shop", secrets: []string{real}}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	w.start(Config{Domain: domain, CACert: string(ca)})
+	var first *silent
+	w.proxy.upstream.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if first == nil && err == nil {
+			first = &silent{Conn: conn}
+			return first, nil
+		}
+		return conn, err
+	}
+	require.Equal(t, pingTime, w.proxy.upstream.HTTP2.SendPingTimeout)
+	w.proxy.upstream.HTTP2.SendPingTimeout, w.proxy.upstream.HTTP2.PingTimeout = time.Millisecond, time.Second
+	require.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
+	first.died.Store(true)
+	assert.Equal(t, 502, w.post("/oauth/token", w.form(local)).status)
+	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status)
+}
+
+// silent is a connection that loses what is sent, once it has died.
+type silent struct {
+	net.Conn
+	died atomic.Bool
+}
+
+// Write implements net.Conn.
+func (s *silent) Write(b []byte) (int, error) {
+	if s.died.Load() {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
+}
+
 // TestAnAnswerThatIsCutOff is none.
 func TestAnAnswerThatIsCutOff(t *testing.T) {
 	w := newWorldBefore(t, func(rw http.ResponseWriter, _ *http.Request) {
@@ -171,22 +222,35 @@ func TestAnAnswerThatQuotesTheSecretIsNotPassedOn(t *testing.T) {
 		assert.NotContains(t, string(body), real)
 		assert.LessOrEqual(t, len(body), max(before, 200))
 	}
-	echo = func(rw http.ResponseWriter) {
-		rw.Header().Set("Trailer", "X-Echo")
-		_, _ = io.WriteString(rw, "{}")
-		rw.Header().Set("X-Echo", real)
+	for _, before := range []int{2, 3 * maxLoginBody} { // read ahead, or not all of it
+		echo = func(rw http.ResponseWriter) {
+			rw.Header().Set("Trailer", "X-Echo")
+			_, _ = io.WriteString(rw, strings.Repeat("x", before))
+			rw.Header().Set("X-Echo", real)
+		}
+		resp, err := w.front.Client().Do(w.request("POST", "/oauth/token", w.form(local), "Content-Type", formType))
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		assert.Empty(t, resp.Trailer)
 	}
-	resp, err := w.front.Client().Do(w.request("POST", "/oauth/token", w.form(local), "Content-Type", formType))
-	require.NoError(t, err)
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	assert.Empty(t, resp.Trailer)
 	echo = func(rw http.ResponseWriter) {
 		rw.Header().Set("X-Echo", real)
 		rw.WriteHeader(103)
 		rw.Header().Del("X-Echo")
 	}
 	assert.Equal(t, 200, w.post("/oauth/token", w.form(local)).status, "an answer of 103 ahead is not passed on")
+}
+
+// TestAnswersToLoginsAreNotCompressed: else a refusal could not be read.
+func TestAnswersToLoginsAreNotCompressed(t *testing.T) {
+	w := newWorldBefore(t, func(_ http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, []string{"identity"}, r.Header["Accept-Encoding"])
+	}, real)
+	for _, header := range [][]string{{"Accept-Encoding", "gzip"}, {"Accept-Encoding", "br", "Accept-Encoding", "*"}, nil} {
+		assert.Equal(t, 200, w.post("/oauth/token", w.form(local), header...).status)
+		assert.Equal(t, 200, w.post("/oauth/revoke", "token=a", append(header, "Authorization", basic("shop", local))...).status)
+	}
 }
 
 // TestDiscovery: four endpoints are the proxy's, all else is Auth0's.
@@ -218,7 +282,7 @@ func TestADiscoveryDocumentThatIsNone(t *testing.T) {
 	var text string
 	status := 200
 	w := newWorldBefore(t, func(rw http.ResponseWriter, r *http.Request) {
-		assert.Empty(t, r.Header.Get("Accept-Encoding"))
+		assert.Equal(t, "identity", r.Header.Get("Accept-Encoding"))
 		rw.Header().Set("ETag", `"x"`)
 		rw.WriteHeader(status)
 		_, _ = io.WriteString(rw, text)

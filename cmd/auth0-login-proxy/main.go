@@ -42,6 +42,7 @@ const (
 
 const (
 	headerTime = 10 * time.Second // for the header of a request
+	adminTime  = time.Minute      // for a request of /healthz or /metrics, and for its answer; others have the proxy's bounds
 	idleTime   = 2 * time.Minute  // of a connection between two requests
 	maxHeader  = 32 << 10
 	// endTime is how long requests that are under way may take when the program is to
@@ -197,7 +198,7 @@ type server struct {
 
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: adminTime, WriteTimeout: adminTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), // bad handshakes, and the like
 	}
 }

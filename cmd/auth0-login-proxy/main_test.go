@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"flag"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -417,6 +418,27 @@ func TestHelpAndDocument(t *testing.T) {
 	out.Reset()
 	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, &out, io.Discard, os.Getenv))
 	assert.Equal(t, "auth0-login-proxy "+version+"\n", out.String())
+}
+
+// TestABodyThatDoesNotCome ends a request that needs none, too.
+func TestABodyThatDoesNotCome(t *testing.T) {
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), slog.New(slog.DiscardHandler))
+	require.Equal(t, adminTime, server.ReadTimeout)
+	require.Equal(t, adminTime, server.WriteTimeout)
+	server.ReadTimeout = 50 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+	got, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.Contains(t, string(got), "200 OK")
+	_ = conn.Close()
+	_ = server.Close()
+	serving.Wait()
 }
 
 // TestItEndsGracefully: the login that is under way is answered, another one is not taken.
