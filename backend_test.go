@@ -260,19 +260,19 @@ func (f *fakeAuth0) NewToken(_ context.Context, scopes []string) (auth0.AccessTo
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "token")
-	token := f.issue(auth0.TokenRequest{ClientID: testEngineID})
+	token := f.issue(auth0.TokenRequest{ClientID: testEngineID}, f.now())
 	if f.honoursScope && len(scopes) > 0 {
 		token.Scopes = slices.DeleteFunc(slices.Clone(f.scopes), func(s string) bool { return !slices.Contains(scopes, s) })
 	}
 	return token, f.grant
 }
 
-// issue makes a token. f.mu is held.
-func (f *fakeAuth0) issue(r auth0.TokenRequest) auth0.AccessToken {
+// issue makes a token that counts from when it was asked for. f.mu is held.
+func (f *fakeAuth0) issue(r auth0.TokenRequest, asked time.Time) auth0.AccessToken {
 	f.made++
 	token := auth0.AccessToken{Value: fmt.Sprintf("token-number-%d.", f.made), Scopes: f.scopes}
 	if f.life > 0 {
-		token.ExpiresAt = f.now().Add(f.life)
+		token.ExpiresAt = asked.Add(f.life)
 	}
 	r.Secret = ""
 	f.every, f.tokens[token.Value] = append(f.every, token.Value), fakeToken{r, f.clock().Add(f.life)}
@@ -287,10 +287,10 @@ type fakeToken struct {
 
 // Token takes the present secret of an application, and grants the scopes of all.
 func (f *fakeAuth0) Token(ctx context.Context, r auth0.TokenRequest) (token auth0.AccessToken, err error) {
-	accepted := false
+	accepted, asked := false, f.now()
 	err = f.request(ctx, "app token", r.ClientID, func() {
 		if accepted = *f.apps[r.ClientID].ClientSecret == r.Secret; accepted {
-			token = f.issue(r)
+			token = f.issue(r, asked)
 		}
 	})
 	if err == nil && !accepted {

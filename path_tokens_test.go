@@ -396,6 +396,16 @@ func TestTokensAreNotMixedUp(t *testing.T) {
 	}
 }
 
+// TestHalfOfTheLifeIsEnough, however long Auth0 takes to answer.
+func TestHalfOfTheLifeIsEnough(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := tokenEnv(t, nil)
+		env.auth0.interfereWith(func(string, string, func()) error { time.Sleep(5 * time.Second); return nil })
+		env.write("token-roles/orders", map[string]any{fieldMinTTL: "30m"})
+		env.refused(400, "more than half of the life of a token", logical.UpdateOperation, "token-roles/orders", map[string]any{fieldMinTTL: "30m3s"})
+	})
+}
+
 func TestTokenOfTheEngine(t *testing.T) {
 	env := configuredEnv(t)
 	env.auth0.honoursScope = true

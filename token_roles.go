@@ -166,6 +166,7 @@ func (h *heldTokenRoles) forget(name string) {
 // checkTokenRole refuses a token role for which Auth0 would not grant a token: it gets
 // one.
 func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, conn *connection, role *tokenRoleEntry) (warnings []string, err error) {
+	asked := b.now()
 	token, err := b.newToken(ctx, storage, conn, role)
 	if err != nil {
 		return nil, err
@@ -173,7 +174,7 @@ func (b *backend) checkTokenRole(ctx context.Context, storage logical.Storage, c
 	if err := lacksScopes(role, token); err != nil {
 		return nil, err
 	}
-	if life := token.ExpiresAt.Sub(b.now()).Round(time.Second); !token.ExpiresAt.IsZero() && role.MinTTL > life/2 {
+	if life := token.ExpiresAt.Sub(asked).Round(time.Second); !token.ExpiresAt.IsZero() && role.MinTTL > life/2 {
 		return nil, badRequest("%s %s is more than half of the life of a token of this API, %s: lower it, or have Auth0 give a longer one",
 			fieldMinTTL, role.MinTTL, life)
 	}
