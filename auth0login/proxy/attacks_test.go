@@ -470,8 +470,11 @@ func checkReached(t *testing.T, reached string) {
 	}
 	if first, _, _ := strings.Cut(reached, "\n"); strings.Contains(reached, real) {
 		target, err := url.Parse(first[strings.LastIndex(first, " ")+1:])
-		_, ok := loginPaths[target.Path]
-		if err != nil || !ok || !strings.HasPrefix(first, "POST example.eu.auth0.com /") || strings.Contains(first, real) {
+		ok := err == nil
+		if ok {
+			_, ok = loginPaths[target.Path]
+		}
+		if !ok || !strings.HasPrefix(first, "POST example.eu.auth0.com /") || strings.Contains(first, real) {
 			t.Fatalf("a real secret went where it should not: %q", reached)
 		}
 	}
