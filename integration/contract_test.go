@@ -188,10 +188,11 @@ func TestManagementTokens(t *testing.T) {
 	assert.Equal(t, []any{"read:users"}, token.Data["scopes"])
 	assert.False(t, token.Renewable)
 	assert.InDelta(t, 24*3600, token.LeaseDuration, 600)
-	assert.Contains(t, strings.Join(token.Warnings, "\n"), "cannot revoke an access token")
+	assert.Empty(t, token.Warnings)
 	require.NoError(t, s.Vault.Client().Sys().RevokePrefixWithContext(t.Context(), devstack.Mount+"/tokens"))
 
 	s.Tenant.HonourScope(true) // a tenant with an Action that narrows tokens
+	s.write("token-roles/all", map[string]any{"scopes": "read:clients"}) // which forgets that there was none
 	assert.Equal(t, []any{"read:clients"}, s.read("tokens/all")["scopes"])
 	assert.Empty(t, s.errorsInLog())
 }
