@@ -338,24 +338,6 @@ func TestVaultItself(t *testing.T) {
 	assert.NotContains(t, w.printed.String(), "the-second-token")
 }
 
-// TestWhoMayReadALocalSecret: its owner and a group, which alone reads it where Kubernetes
-// mounts a Secret; nobody else, and nobody but its owner may write it.
-func TestWhoMayReadALocalSecret(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "secret")
-	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("x", 40)), 0o600))
-	for mode, may := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o440: true, 0o640: true, 0o444: false, 0o604: false, 0o660: false, 0o602: false} {
-		require.NoError(t, os.Chmod(file, mode))
-		secret, made, err := localSecret(file)
-		assert.False(t, made)
-		if may {
-			require.NoError(t, err, "%04o", mode)
-			assert.Equal(t, strings.Repeat("x", 40), secret)
-		} else {
-			assert.ErrorContains(t, err, "by other users", "%04o", mode)
-		}
-	}
-}
-
 // TestWrongUsage is refused before anything is done, with a text that says what to do.
 func TestWrongUsage(t *testing.T) {
 	w := newWorld(t)
@@ -383,7 +365,7 @@ func TestWrongUsage(t *testing.T) {
 		"can be read or written by other users":   w.args("-local-secret-file=" + w.path("open")),
 		"short: the local secret has less than":   w.args("-local-secret-file=" + w.path("short")),
 		"odd: the local secret has other":         w.args("-local-secret-file=" + w.path("odd")),
-		"empty":                                   w.args("-local-secret-file=" + w.path("empty")),
+		"empty is empty: remove it":               w.args("-local-secret-file=" + w.path("empty")),
 		"make the local secret":                   w.args("-local-secret-file=" + w.path("missing/local")),
 		"-ca-cert: open":                          w.args("-ca-cert=" + w.path("missing")),
 		"no certificate in the CA":                w.args("-ca-cert=" + w.path("shop.json")),
