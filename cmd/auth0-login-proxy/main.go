@@ -121,6 +121,10 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(stri
 		if err != nil {
 			return err
 		}
+		defer func() { _ = l.Close() }()
+		if !onThisMachine(l) {
+			return wrong("-admin: %s is reached from other machines", l.Addr())
+		}
 		servers = []server{{newServer(p, logger), listener}, {newServer(admin, logger), l}}
 	}
 	logger.Info("auth0-login-proxy serves", "version", version, "listen", listener.Addr().String(), "public_url", s.publicURL,
