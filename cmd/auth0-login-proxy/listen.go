@@ -13,11 +13,11 @@ import (
 )
 
 // open opens a listener: a host:port, unix:/path, or systemd.
-func open(listen string, mode os.FileMode, getenv func(string) string) (net.Listener, error) {
+func open(listen string, mode os.FileMode, environment map[string]string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(listen, "unix:")
 	switch {
 	case listen == "systemd":
-		return passed(getenv)
+		return passed(environment)
 	case !isUnix:
 		return net.Listen("tcp", listen) //nolint:noctx // there is nothing to wait for
 	}
@@ -65,8 +65,8 @@ const windowsRefused = syscall.Errno(10061)
 const firstPassed = 3
 
 // passed is the socket that systemd passes: see sd_listen_fds(3).
-func passed(getenv func(string) string) (net.Listener, error) {
-	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || getenv("LISTEN_FDS") != "1" {
+func passed(environment map[string]string) (net.Listener, error) {
+	if environment["LISTEN_PID"] != strconv.Itoa(os.Getpid()) || environment["LISTEN_FDS"] != "1" {
 		return nil, errors.New("-listen=systemd: systemd has not passed one socket to this process (LISTEN_PID, LISTEN_FDS)")
 	}
 	file := os.NewFile(firstPassed, "the socket of systemd")

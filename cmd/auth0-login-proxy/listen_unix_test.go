@@ -59,12 +59,12 @@ func TestASocketIsNeverOpenToOthers(t *testing.T) {
 // TestAdminByNameIsOnThisMachine: a name's address is known when it is listened at.
 func TestAdminByNameIsOnThisMachine(t *testing.T) {
 	w := newWorld(t)
-	s, err := readSettings(w.args("-admin=localhost:0"), func(string) string { return "" })
+	s, err := readSettings(w.args("-admin=localhost:0"), nil)
 	require.NoError(t, err)
 	s.admin = "0.0.0.0:0" // as where localhost is another address
 	ended, end := context.WithCancel(t.Context())
 	end()
-	err = s.serve(ended, io.Discard, os.Getenv)
+	err = s.serve(ended, io.Discard, nil)
 	assert.ErrorContains(t, err, "-admin")
 	assert.ErrorIs(t, err, errUsage)
 }

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -56,12 +57,22 @@ func main() {
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) //nolint:gocritic // stop has nothing left to do
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, environ())) //nolint:gocritic // stop has nothing left to do
+}
+
+// environ are the variables of the process's environment.
+func environ() map[string]string {
+	environment := map[string]string{}
+	for _, each := range os.Environ() {
+		name, value, _ := strings.Cut(each, "=")
+		environment[name] = value
+	}
+	return environment
 }
 
 // run runs the program until ctx ends, and gives the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
-	s, err := readSettings(args, getenv)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, environment map[string]string) int {
+	s, err := readSettings(args, environment)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage) //nolint:errcheck // to a terminal
@@ -70,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 		fmt.Fprintln(stdout, "auth0-login-proxy", version)
 		return exitOK
 	case err == nil:
-		err = s.serve(ctx, stderr, getenv)
+		err = s.serve(ctx, stderr, environment)
 	}
 	switch {
 	case errors.Is(err, errUsage):
@@ -84,12 +95,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 }
 
 // serve serves until ctx ends.
-func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(string) string) error {
+func (s *settings) serve(ctx context.Context, stderr io.Writer, environment map[string]string) error {
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 	if s.logFormat == "json" {
 		logger = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	listener, err := open(s.listen, s.mode(), getenv)
+	listener, err := open(s.listen, s.mode(), environment)
 	if err != nil {
 		return err
 	}
@@ -117,7 +128,7 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(stri
 	admin.Handle("GET /metrics", p.Metrics())
 	servers := []server{{newServer(both(admin, p), logger), listener}}
 	if s.admin != "" {
-		l, err := open(s.admin, s.mode(), getenv)
+		l, err := open(s.admin, s.mode(), environment)
 		if err != nil {
 			return err
 		}
@@ -139,6 +150,9 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 		pem, err := os.ReadFile(s.caCert) //nolint:gosec // the user says which file
 		if err != nil {
 			return nil, fmt.Errorf("-ca-cert: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			return nil, wrong("-ca-cert: no certificate is in %s", s.caCert)
 		}
 		config.CACert = string(pem)
 	}

@@ -124,7 +124,7 @@ func (w *world) start(args ...string) (listen string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.printed = &output{}
 	code := make(chan int, 1)
-	go func() { code <- run(ctx, args, io.Discard, w.printed, func(string) string { return "" }) }()
+	go func() { code <- run(ctx, args, io.Discard, w.printed, nil) }()
 	w.end = sync.OnceValue(func() int { cancel(); return <-code })
 	w.t.Cleanup(func() {
 		w.end()
@@ -235,8 +235,11 @@ func TestSeveralApplicationsByFlagAndEnvironment(t *testing.T) {
 		"AUTH0_LOGIN_PROXY_DOMAIN": "from.the.environment", "AUTH0_LOGIN_PROXY_ONLY_LOGIN": "true",
 		"AUTH0_LOGIN_PROXY_APPLICATION": "credentials=a,local-secret-file=b vault-path=c,local-secret-file=d",
 		"AUTH0_LOGIN_PROXY_LISTEN":      "unix:/not/used",
+		// What Kubernetes sets for services of these names.
+		"AUTH0_LOGIN_PROXY_SERVICE_HOST": "10.0.0.1", "AUTH0_LOGIN_PROXY_SERVICE_PORT_HTTP": "80", "AUTH0_LOGIN_PROXY_PORT": "tcp://10.0.0.1:80",
+		"AUTH0_LOGIN_PROXY_PORT_80_TCP_ADDR": "10.0.0.1", "AUTH0_LOGIN_PROXY_ADMIN_SERVICE_PORT": "81",
 	}
-	s, err := readSettings([]string{"-listen=[::1]:80"}, func(name string) string { return environment[name] })
+	s, err := readSettings([]string{"-listen=[::1]:80"}, environment)
 	require.NoError(t, err)
 	assert.Equal(t, "from.the.environment", s.domain)
 	assert.Equal(t, "[::1]:80", s.listen, "the flag comes first")
@@ -268,7 +271,7 @@ func TestUnixSocket(t *testing.T) {
 	assert.Equal(t, 404, status, "it is at -admin alone: this is Auth0's answer")
 
 	var told bytes.Buffer
-	assert.Equal(t, exitFailed, run(t.Context(), args, io.Discard, &told, os.Getenv))
+	assert.Equal(t, exitFailed, run(t.Context(), args, io.Discard, &told, nil))
 	assert.Contains(t, told.String(), "another process listens")
 	w.end()
 	assert.NoFileExists(t, socket)
@@ -346,43 +349,45 @@ func TestWrongUsage(t *testing.T) {
 	w.write("odd", strings.Repeat("x", 40)+"/+", 0o600)
 	w.write("empty", "", 0o600)
 	for want, args := range map[string][]string{
-		"-domain is missing":                      {"-credentials=a", "-local-secret-file=b"},
-		"-credentials (or -vault-path)":           {"-domain=d"},
-		"either credentials or vault-path":        w.args("-vault-path=x"),
-		"-tls-cert and -tls-key belong together":  w.args("-tls-cert=x"),
-		"that wants -tls-cert and -tls-key":       w.args("-listen=0.0.0.0:8404"),
-		"neither on loopback":                     w.args("-listen=:8404"),
-		"-admin":                                  w.args("-admin=192.0.2.1:80"),
-		"-public-url is missing":                  w.args("-listen=unix:" + w.path("s")),
-		"is no host":                              w.args("-domain=https://example.eu.auth0.com"),
-		"-socket-mode":                            w.args("-socket-mode=0777"),
-		"-log-format":                             w.args("-log-format=xml"),
-		"-surprise":                               w.args("-surprise"),
-		`unexpected argument "extra"`:             w.args("extra"),
-		"none of credentials=":                    w.args("-application=shop.json"),
-		"has a local-secret-file":                 w.args("-application=credentials=x"),
-		"not of the form https://HOST":            w.args("-public-url=ftp://x"),
-		"can be read or written by other users":   w.args("-local-secret-file=" + w.path("open")),
-		"short: the local secret has less than":   w.args("-local-secret-file=" + w.path("short")),
-		"odd: the local secret has other":         w.args("-local-secret-file=" + w.path("odd")),
-		"empty is empty: remove it":               w.args("-local-secret-file=" + w.path("empty")),
-		"make the local secret":                   w.args("-local-secret-file=" + w.path("missing/local")),
-		"-ca-cert: open":                          w.args("-ca-cert=" + w.path("missing")),
-		"no certificate in the CA":                w.args("-ca-cert=" + w.path("shop.json")),
-		"the certificate of the proxy":            w.args("-tls-cert="+w.path("missing"), "-tls-key="+w.path("missing")),
-		"systemd has not passed one socket":       w.args("-listen=systemd"),
-		"AUTH0_LOGIN_PROXY_ONLY_LOGIN: parse err": {"from the environment"},
+		"-domain is missing":                                     {"-credentials=a", "-local-secret-file=b"},
+		"-credentials (or -vault-path)":                          {"-domain=d"},
+		"either credentials or vault-path":                       w.args("-vault-path=x"),
+		"-tls-cert and -tls-key belong together":                 w.args("-tls-cert=x"),
+		"that wants -tls-cert and -tls-key":                      w.args("-listen=0.0.0.0:8404"),
+		"neither on loopback":                                    w.args("-listen=:8404"),
+		"-admin":                                                 w.args("-admin=192.0.2.1:80"),
+		"-public-url is missing":                                 w.args("-listen=unix:" + w.path("s")),
+		"is no host":                                             w.args("-domain=https://example.eu.auth0.com"),
+		"-socket-mode":                                           w.args("-socket-mode=0777"),
+		"-log-format":                                            w.args("-log-format=xml"),
+		"-surprise":                                              w.args("-surprise"),
+		`unexpected argument "extra"`:                            w.args("extra"),
+		"none of credentials=":                                   w.args("-application=shop.json"),
+		"has a local-secret-file":                                w.args("-application=credentials=x"),
+		"not of the form https://HOST":                           w.args("-public-url=ftp://x"),
+		"can be read or written by other users":                  w.args("-local-secret-file=" + w.path("open")),
+		"short: the local secret has less than":                  w.args("-local-secret-file=" + w.path("short")),
+		"odd: the local secret has other":                        w.args("-local-secret-file=" + w.path("odd")),
+		"empty is empty: remove it":                              w.args("-local-secret-file=" + w.path("empty")),
+		"make the local secret":                                  w.args("-local-secret-file=" + w.path("missing/local")),
+		"-ca-cert: open":                                         w.args("-ca-cert=" + w.path("missing")),
+		"-ca-cert: no certificate is in":                         w.args("-ca-cert=" + w.path("shop.json")),
+		"no certificate is in " + w.path("empty"):                {"-domain=d", "-credentials=c", "-local-secret-file=" + w.path("local"), "-listen=127.0.0.1:0", "-ca-cert=" + w.path("empty")},
+		"the certificate of the proxy":                           w.args("-tls-cert="+w.path("missing"), "-tls-key="+w.path("missing")),
+		"systemd has not passed one socket":                      w.args("-listen=systemd"),
+		"AUTH0_LOGIN_PROXY_ONLY_LOGIN is neither true nor false": {"AUTH0_LOGIN_PROXY_ONLY_LOGIN", "maybe"},
+		"AUTH0_LOGIN_PROXY_ONLYLOGIN is not known. Known are AUTH0_LOG": {"AUTH0_LOGIN_PROXY_ONLYLOGIN", "true"},
+		"AUTH0_LOGIN_PROXY_APPLICATION: \"shop\" is none of":            {"AUTH0_LOGIN_PROXY_APPLICATION", "shop"},
 	} {
 		t.Run(want, func(t *testing.T) {
-			getenv := func(string) string { return "" }
-			if args[0] == "from the environment" {
-				args = nil
-				getenv = func(name string) string { return map[string]string{"AUTH0_LOGIN_PROXY_ONLY_LOGIN": "maybe"}[name] }
+			var environment map[string]string
+			if strings.HasPrefix(args[0], "AUTH0") {
+				environment, args = map[string]string{args[0]: args[1]}, nil
 			}
 			var told bytes.Buffer
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			assert.NotEqual(t, exitOK, run(ctx, args, io.Discard, &told, getenv))
+			assert.NotEqual(t, exitOK, run(ctx, args, io.Discard, &told, environment))
 			assert.Contains(t, told.String(), want)
 			assert.NotContains(t, told.String(), "xxxxxxxx")
 		})
@@ -392,7 +397,7 @@ func TestWrongUsage(t *testing.T) {
 // TestHelpAndDocument have each flag, with what it is.
 func TestHelpAndDocument(t *testing.T) {
 	var out bytes.Buffer
-	assert.Equal(t, exitOK, run(t.Context(), []string{"-h"}, &out, io.Discard, os.Getenv))
+	assert.Equal(t, exitOK, run(t.Context(), []string{"-h"}, &out, io.Discard, nil))
 	assert.Equal(t, usage, out.String())
 	document, err := os.ReadFile("../../docs/login-proxy.md")
 	require.NoError(t, err)
@@ -401,7 +406,7 @@ func TestHelpAndDocument(t *testing.T) {
 		assert.Contains(t, string(document), "`-"+f.Name+"`")
 	})
 	out.Reset()
-	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, &out, io.Discard, os.Getenv))
+	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, &out, io.Discard, nil))
 	assert.Equal(t, "auth0-login-proxy "+version+"\n", out.String())
 }
 
