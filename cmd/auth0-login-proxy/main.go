@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -140,6 +141,15 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, environment map[
 	}
 	logger.Info("auth0-login-proxy serves", "version", version, "listen", listener.Addr().String(), "public_url", s.publicURL,
 		"domain", s.domain, "applications", len(s.applications))
+	check, enough := context.WithCancel(ctx)
+	var checking sync.WaitGroup
+	checking.Go(func() { // Vault may take its time
+		if err := p.CheckCredentials(check); err != nil && check.Err() == nil {
+			logger.Warn("there are no credentials to log in with yet", "cause", err)
+		}
+	})
+	defer checking.Wait()
+	defer enough()
 	return serveAll(ctx, logger, servers)
 }
 
@@ -166,11 +176,9 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 		}
 		source := auth0login.File(app.credentials)
 		if app.vaultPath != "" {
-			client, err := s.vault()
-			if err != nil {
+			if source, err = s.vault(app.vaultPath); err != nil {
 				return nil, err
 			}
-			source = vaultcreds.New(client, app.vaultPath)
 		}
 		config.Applications = append(config.Applications, proxy.Application{Source: source, LocalSecret: secret})
 	}
@@ -181,20 +189,55 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 	return p, nil
 }
 
-// vault is a client of Vault, as the environment says.
-func (s *settings) vault() (*api.Client, error) {
+// vault is a path of the Vault that the environment says.
+func (s *settings) vault(path string) (auth0login.Source, error) {
 	client, err := api.NewClient(api.DefaultConfig())
 	if err != nil {
 		return nil, fmt.Errorf("the client of Vault: %w", err)
 	}
 	if s.vaultTokenFile == "" {
-		return client, nil
+		return vaultcreds.New(client, path), nil
 	}
-	return client.WithRequestCallbacks(func(r *api.Request) {
-		if token, err := os.ReadFile(s.vaultTokenFile); err == nil { //nolint:gosec // the user says which file; without one Vault says that there is no token
-			r.ClientToken = strings.TrimSpace(string(token))
+	client = client.WithRequestCallbacks(func(r *api.Request) {
+		if token, err := s.vaultToken(); err == nil { // else Vault says that there is none, and withTokenFile why
+			r.ClientToken = token
 		}
-	}), nil
+	})
+	return withTokenFile{vaultcreds.New(client, path), s}, nil
+}
+
+// vaultToken reads the file of Vault's token.
+func (s *settings) vaultToken() (string, error) {
+	token, err := os.ReadFile(s.vaultTokenFile)
+	if err != nil {
+		return "", fmt.Errorf("-vault-token-file: %w", err)
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+// withTokenFile is a source whose errors say that the token cannot be read, if so.
+type withTokenFile struct {
+	*vaultcreds.Source
+	settings *settings
+}
+
+// Credentials implements auth0login.Source.
+func (w withTokenFile) Credentials(ctx context.Context) (auth0login.Credentials, error) {
+	c, err := w.Source.Credentials(ctx)
+	return c, w.because(err)
+}
+
+// LastError is that of the source.
+func (w withTokenFile) LastError() error { return w.because(w.Source.LastError()) }
+
+func (w withTokenFile) because(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, unread := w.settings.vaultToken(); unread != nil {
+		return fmt.Errorf("%w: %w", unread, err)
+	}
+	return err
 }
 
 // both has the first handler answer what it knows of.

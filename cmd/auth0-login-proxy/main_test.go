@@ -137,6 +137,19 @@ func (w *world) start(args ...string) (listen string) {
 	return serves.FindStringSubmatch(w.printed.String())[1]
 }
 
+// warns waits for the one warning at start that there is something without credentials.
+func (w *world) warns(why string) {
+	w.t.Helper()
+	const what = `level=WARN msg="there are no credentials to log in with yet"`
+	require.Eventually(w.t, func() bool { return strings.Contains(w.printed.String(), what) }, 10*time.Second, 5*time.Millisecond)
+	assert.Equal(w.t, 1, strings.Count(w.printed.String(), what))
+	for line := range strings.Lines(w.printed.String()) {
+		if strings.Contains(line, what) {
+			assert.Contains(w.t, line, why)
+		}
+	}
+}
+
 // logIn logs in at the proxy, and gives the status.
 func (w *world) logIn(client *http.Client, base, id, secret string) int {
 	w.t.Helper()
@@ -206,9 +219,11 @@ func TestTheProgramLogsIn(t *testing.T) {
 	_, text = get(t, http.DefaultClient, base+"/metrics")
 	assert.Contains(t, text, `auth0_login_proxy_credentials_readable 0`)
 	assert.Equal(t, exitOK, w.end())
+	assert.NotContains(t, w.printed.String(), "there are no credentials to log in with yet")
 
 	base = "http://" + w.start(w.args()...) // without credentials
 	assert.NotContains(t, w.printed.String(), "a local secret was made")
+	w.warns("application 1 has no credentials: open " + w.path("shop.json") + ": no such file")
 	status, text = get(t, http.DefaultClient, base+"/healthz")
 	assert.Equal(t, 503, status)
 	assert.Contains(t, text, "no such file")
@@ -216,6 +231,30 @@ func TestTheProgramLogsIn(t *testing.T) {
 	w.render("shop.json", w.shop)
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, made))
 	assert.Equal(t, exitOK, w.end())
+}
+
+// TestWhatHasNoCredentialsIsSaidAtStart, once and for each application; it serves all the same.
+func TestWhatHasNoCredentialsIsSaidAtStart(t *testing.T) {
+	w := newWorld(t)
+	w.write("shop.json", `{"domain":"another.eu.auth0.com","client_id":"shop","client_secret":"a"}`, 0o600)
+	w.start(w.args("-application=credentials=" + w.path("other.json") + ",local-secret-file=" + w.path("other"))...)
+	w.warns("application 1 has no credentials: the credentials are for \\\"another.eu.auth0.com\\\"")
+	w.warns("application 2 has no credentials: open " + w.path("other.json"))
+	assert.Equal(t, exitOK, w.end())
+
+	asked, answer := make(chan struct{}), make(chan struct{})
+	vault := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-answer
+		rw.WriteHeader(403)
+	}))
+	defer vault.Close()
+	defer close(answer)
+	t.Setenv("VAULT_ADDR", vault.URL)
+	w.start(w.args("-credentials=", "-vault-path=auth0/creds/shop")...)
+	<-asked
+	assert.Equal(t, exitOK, w.end(), "it does not wait for Vault")
+	assert.NotContains(t, w.printed.String(), "level=WARN", "the end is no cause")
 }
 
 // TestSeveralApplicationsByFlagAndEnvironment.
@@ -332,11 +371,23 @@ func TestVaultItself(t *testing.T) {
 	w.write("token", "the-first-token\n", 0o600)
 	base := "http://" + w.start("-domain="+w.tenant.Domain(), "-ca-cert="+w.path("ca.pem"), "-listen=127.0.0.1:0",
 		"-vault-path=auth0/creds/shop", "-vault-token-file="+w.path("token"), "-local-secret-file="+w.path("local"))
+	w.warns("Code: 403")
 	assert.Equal(t, 503, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	assert.NoError(t, os.Remove(w.path("token")))
+	assert.Equal(t, 503, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	missing := "-vault-token-file: open " + w.path("token") + ": no such file or directory"
+	assert.Contains(t, w.printed.String(), missing)
+	_, text := get(t, http.DefaultClient, base+"/healthz")
+	assert.Contains(t, text, missing)
 	w.write("token", "the-second-token\n", 0o600)
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
 	w.tenant.SetSecretInDashboard(w.shop.ClientID, "rotated-by-force")
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")), "Vault is read again within the login")
+	assert.NoError(t, os.Remove(w.path("token")))
+	w.tenant.SetSecretInDashboard(w.shop.ClientID, "rotated-by-force-again")
+	assert.Equal(t, 401, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	_, text = get(t, http.DefaultClient, base+"/healthz")
+	assert.Contains(t, text, "goes on with earlier credentials: "+missing)
 	assert.NotContains(t, w.printed.String(), "the-first-token")
 	assert.NotContains(t, w.printed.String(), "the-second-token")
 }
