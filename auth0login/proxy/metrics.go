@@ -99,7 +99,7 @@ func (p *Proxy) Health() http.Handler {
 // CheckCredentials reads the credentials, and says which applications have none to log in
 // with: it is the reason of Health's 503.
 func (p *Proxy) CheckCredentials(ctx context.Context) error {
-	var all []error
+	all := make([]error, 0, len(p.applications))
 	for i := range p.applications {
 		all = append(all, p.check(ctx, i))
 	}

@@ -208,7 +208,7 @@ func (s *settings) vault(path string) (auth0login.Source, error) {
 
 // vaultToken reads the file of Vault's token.
 func (s *settings) vaultToken() (string, error) {
-	token, err := os.ReadFile(s.vaultTokenFile)
+	token, err := os.ReadFile(s.vaultTokenFile) //nolint:gosec // the user says which file
 	if err != nil {
 		return "", fmt.Errorf("-vault-token-file: %w", err)
 	}
