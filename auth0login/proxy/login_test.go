@@ -220,6 +220,26 @@ func TestARefusalIsPassedOn(t *testing.T) {
 	assert.Contains(t, got.body, "Service not enabled")
 }
 
+// TestTheLogSaysWhoRefused: the proxy, or else Auth0.
+func TestTheLogSaysWhoRefused(t *testing.T) {
+	w := newWorld(t)
+	check := func(body string, status int, own bool) {
+		before := len(w.logs.String())
+		assert.Equal(t, status, w.post("/oauth/token", body).status)
+		said := func() string { return w.logs.String()[before:] }
+		require.Eventually(t, func() bool { return strings.Contains(said(), "msg=request") }, 10*time.Second, time.Millisecond)
+		assert.Equal(t, own, strings.Contains(said(), " by=proxy"), said())
+	}
+	check(w.form("wrong"), 401, true)
+	check(w.form(local, "client_id", "unknown"), 401, true)
+	check(w.form("wrong", "client_id", "unknown"), 401, false) // passed on
+	check(w.form(local), 200, false)
+	w.rotate("rotated-by-force")
+	check(w.form(local), 401, false)
+	w.tenant.SetDown(true)
+	check(w.form(local), 502, true)
+}
+
 // TestOtherApplications are passed on as they are, unless -only-login refuses them. The
 // local secret is not.
 func TestOtherApplications(t *testing.T) {

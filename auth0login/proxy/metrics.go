@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -79,10 +81,9 @@ func (p *Proxy) Health() http.Handler {
 		var text bytes.Buffer
 		status := http.StatusOK
 		for i, app := range p.applications {
-			err := app.learn(r.Context())
-			if err != nil {
+			if err := p.check(r.Context(), i); err != nil {
 				status = http.StatusServiceUnavailable
-				fmt.Fprintf(&text, "application %d has no credentials: %v\n", i+1, err)
+				fmt.Fprintln(&text, err)
 			} else if err := app.lastError(); err != nil {
 				fmt.Fprintf(&text, "application %d goes on with earlier credentials: %v\n", i+1, err)
 			}
@@ -93,6 +94,23 @@ func (p *Proxy) Health() http.Handler {
 		}
 		_, _ = w.Write(text.Bytes())
 	})
+}
+
+// CheckCredentials reads the credentials, and says which applications have none to log in
+// with: it is the reason of Health's 503.
+func (p *Proxy) CheckCredentials(ctx context.Context) error {
+	all := make([]error, 0, len(p.applications))
+	for i := range p.applications {
+		all = append(all, p.check(ctx, i))
+	}
+	return errors.Join(all...)
+}
+
+func (p *Proxy) check(ctx context.Context, i int) error {
+	if err := p.applications[i].learn(ctx); err != nil {
+		return fmt.Errorf("application %d has no credentials: %w", i+1, err)
+	}
+	return nil
 }
 
 // lastError is why the source could not read when it did so last, if it tells that.

@@ -197,7 +197,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = connection.SetReadDeadline(began.Add(p.bodyTime))
 	_ = connection.SetWriteDeadline(began.Add(loginTime + bodyTime))
 	kind, method, shown := kindRefused, r.Method, r.URL.EscapedPath()
-	defer func() { p.note(r, kind, method, shown, answer.status, time.Since(began)) }() // also if the answer is cut off
+	defer func() { p.note(r, kind, method, shown, answer, time.Since(began)) }() // also if the answer is cut off
 	if p.local.encodedIn(r.RequestURI) || p.local.encodedIn(r.URL.String()) || p.local.in(r.Method) {
 		method, shown = "(not shown)", "(not shown)"
 		misplaced.write(answer)
@@ -207,11 +207,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // note counts and logs a request.
-func (p *Proxy) note(r *http.Request, kind kind, method, path string, status int, took time.Duration) {
-	p.counts.request(kind, status)
+func (p *Proxy) note(r *http.Request, kind kind, method, path string, answer *recorder, took time.Duration) {
+	p.counts.request(kind, answer.status)
 	method, path = method[:min(len(method), maxShown)], path[:min(len(path), maxShown)]
-	p.logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-		slog.String("method", method), slog.String("path", path), slog.Int("status", status), slog.Duration("time", took))
+	fields := []slog.Attr{slog.String("method", method), slog.String("path", path), slog.Int("status", answer.status), slog.Duration("time", took)}
+	if answer.own { // else a 401 of Auth0 and one of the proxy look the same
+		fields = append(fields, slog.String("by", "proxy"))
+	}
+	p.logger.LogAttrs(r.Context(), slog.LevelInfo, "request", fields...)
 }
 
 // kind is what a request is, for the counts.
@@ -390,6 +393,9 @@ func (r refusal) Error() string { return r.description }
 
 // write answers in the form of OAuth 2.0's errors.
 func (r refusal) write(w http.ResponseWriter) {
+	if answer, ok := w.(*recorder); ok {
+		answer.own = true
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if r.status == http.StatusServiceUnavailable {
@@ -420,10 +426,11 @@ var (
 	tooSlow       = refusal{status: 504, code: "temporarily_unavailable", description: "auth0-login-proxy: Auth0 did not answer in time"}
 )
 
-// recorder notes the status of an answer.
+// recorder notes the status of an answer, and whether it is the proxy's own.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	own    bool
 }
 
 // WriteHeader implements http.ResponseWriter.

@@ -9,21 +9,22 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // open opens a listener: a host:port, unix:/path, or systemd.
-func open(listen string, mode os.FileMode, getenv func(string) string) (net.Listener, error) {
+func open(listen string, mode os.FileMode, environment map[string]string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(listen, "unix:")
 	switch {
 	case listen == "systemd":
-		return passed(getenv)
+		return passed(environment)
 	case !isUnix:
 		return net.Listen("tcp", listen) //nolint:noctx // there is nothing to wait for
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path) //nolint:noctx // there is nothing to wait for
+	l, err := listenUnix(path)
 	if err != nil {
 		return nil, err
 	}
@@ -34,25 +35,38 @@ func open(listen string, mode os.FileMode, getenv func(string) string) (net.List
 	return l, nil
 }
 
+// listenUnix makes a socket that is this user's alone from its beginning.
+func listenUnix(path string) (net.Listener, error) {
+	defer umask(umask(0o177))
+	return net.Listen("unix", path) //nolint:noctx // there is nothing to wait for
+}
+
 // removeStale removes the socket of a process that has ended without doing so.
 func removeStale(path string) error {
 	info, err := os.Lstat(path) //nolint:gosec // the user says where
 	if err != nil || info.Mode().Type() != os.ModeSocket {
 		return nil //nolint:nilerr // Listen says what is wrong, if anything is
 	}
-	if conn, err := net.Dial("unix", path); err == nil { //nolint:noctx,gosec // a socket of this machine
+	conn, err := net.Dial("unix", path) //nolint:noctx,gosec // a socket of this machine
+	switch {
+	case err == nil:
 		_ = conn.Close()
 		return fmt.Errorf("another process listens at %s", path)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, windowsRefused):
+		return os.Remove(path) //nolint:gosec // a socket that nobody listens at
 	}
-	return os.Remove(path) //nolint:gosec // a socket that nobody listens at
+	return fmt.Errorf("another process may listen at %s: %w", path, err)
 }
+
+// windowsRefused is WSAECONNREFUSED, which is no ECONNREFUSED to package syscall.
+const windowsRefused = syscall.Errno(10061)
 
 // firstPassed is the number of the first file that systemd passes.
 const firstPassed = 3
 
 // passed is the socket that systemd passes: see sd_listen_fds(3).
-func passed(getenv func(string) string) (net.Listener, error) {
-	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || getenv("LISTEN_FDS") != "1" {
+func passed(environment map[string]string) (net.Listener, error) {
+	if environment["LISTEN_PID"] != strconv.Itoa(os.Getpid()) || environment["LISTEN_FDS"] != "1" {
 		return nil, errors.New("-listen=systemd: systemd has not passed one socket to this process (LISTEN_PID, LISTEN_FDS)")
 	}
 	file := os.NewFile(firstPassed, "the socket of systemd")

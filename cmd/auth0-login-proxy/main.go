@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -56,12 +58,22 @@ func main() {
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)) //nolint:gocritic // stop has nothing left to do
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, environ())) //nolint:gocritic // stop has nothing left to do
+}
+
+// environ are the variables of the process's environment.
+func environ() map[string]string {
+	environment := map[string]string{}
+	for _, each := range os.Environ() {
+		name, value, _ := strings.Cut(each, "=")
+		environment[name] = value
+	}
+	return environment
 }
 
 // run runs the program until ctx ends, and gives the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
-	s, err := readSettings(args, getenv)
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, environment map[string]string) int {
+	s, err := readSettings(args, environment)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage) //nolint:errcheck // to a terminal
@@ -70,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 		fmt.Fprintln(stdout, "auth0-login-proxy", version)
 		return exitOK
 	case err == nil:
-		err = s.serve(ctx, stderr, getenv)
+		err = s.serve(ctx, stderr, environment)
 	}
 	switch {
 	case errors.Is(err, errUsage):
@@ -84,12 +96,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 }
 
 // serve serves until ctx ends.
-func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(string) string) error {
+func (s *settings) serve(ctx context.Context, stderr io.Writer, environment map[string]string) error {
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 	if s.logFormat == "json" {
 		logger = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	listener, err := open(s.listen, s.mode(), getenv)
+	listener, err := open(s.listen, s.mode(), environment)
 	if err != nil {
 		return err
 	}
@@ -117,14 +129,27 @@ func (s *settings) serve(ctx context.Context, stderr io.Writer, getenv func(stri
 	admin.Handle("GET /metrics", p.Metrics())
 	servers := []server{{newServer(both(admin, p), logger), listener}}
 	if s.admin != "" {
-		l, err := open(s.admin, s.mode(), getenv)
+		l, err := open(s.admin, s.mode(), environment)
 		if err != nil {
 			return err
+		}
+		defer func() { _ = l.Close() }()
+		if !onThisMachine(l) {
+			return wrong("-admin: %s is reached from other machines", l.Addr())
 		}
 		servers = []server{{newServer(p, logger), listener}, {newServer(admin, logger), l}}
 	}
 	logger.Info("auth0-login-proxy serves", "version", version, "listen", listener.Addr().String(), "public_url", s.publicURL,
 		"domain", s.domain, "applications", len(s.applications))
+	check, enough := context.WithCancel(ctx)
+	var checking sync.WaitGroup
+	checking.Go(func() { // Vault may take its time
+		if err := p.CheckCredentials(check); err != nil && check.Err() == nil {
+			logger.Warn("there are no credentials to log in with yet", "cause", err)
+		}
+	})
+	defer checking.Wait()
+	defer enough()
 	return serveAll(ctx, logger, servers)
 }
 
@@ -135,6 +160,9 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 		pem, err := os.ReadFile(s.caCert) //nolint:gosec // the user says which file
 		if err != nil {
 			return nil, fmt.Errorf("-ca-cert: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			return nil, wrong("-ca-cert: no certificate is in %s", s.caCert)
 		}
 		config.CACert = string(pem)
 	}
@@ -148,11 +176,9 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 		}
 		source := auth0login.File(app.credentials)
 		if app.vaultPath != "" {
-			client, err := s.vault()
-			if err != nil {
+			if source, err = s.vault(app.vaultPath); err != nil {
 				return nil, err
 			}
-			source = vaultcreds.New(client, app.vaultPath)
 		}
 		config.Applications = append(config.Applications, proxy.Application{Source: source, LocalSecret: secret})
 	}
@@ -163,20 +189,55 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 	return p, nil
 }
 
-// vault is a client of Vault, as the environment says.
-func (s *settings) vault() (*api.Client, error) {
+// vault is a path of the Vault that the environment says.
+func (s *settings) vault(path string) (auth0login.Source, error) {
 	client, err := api.NewClient(api.DefaultConfig())
 	if err != nil {
 		return nil, fmt.Errorf("the client of Vault: %w", err)
 	}
 	if s.vaultTokenFile == "" {
-		return client, nil
+		return vaultcreds.New(client, path), nil
 	}
-	return client.WithRequestCallbacks(func(r *api.Request) {
-		if token, err := os.ReadFile(s.vaultTokenFile); err == nil { //nolint:gosec // the user says which file; without one Vault says that there is no token
-			r.ClientToken = strings.TrimSpace(string(token))
+	client = client.WithRequestCallbacks(func(r *api.Request) {
+		if token, err := s.vaultToken(); err == nil { // else Vault says that there is none, and withTokenFile why
+			r.ClientToken = token
 		}
-	}), nil
+	})
+	return withTokenFile{vaultcreds.New(client, path), s}, nil
+}
+
+// vaultToken reads the file of Vault's token.
+func (s *settings) vaultToken() (string, error) {
+	token, err := os.ReadFile(s.vaultTokenFile) //nolint:gosec // the user says which file
+	if err != nil {
+		return "", fmt.Errorf("-vault-token-file: %w", err)
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+// withTokenFile is a source whose errors say that the token cannot be read, if so.
+type withTokenFile struct {
+	*vaultcreds.Source
+	settings *settings
+}
+
+// Credentials implements auth0login.Source.
+func (w withTokenFile) Credentials(ctx context.Context) (auth0login.Credentials, error) {
+	c, err := w.Source.Credentials(ctx)
+	return c, w.because(err)
+}
+
+// LastError is that of the source.
+func (w withTokenFile) LastError() error { return w.because(w.Source.LastError()) }
+
+func (w withTokenFile) because(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, unread := w.settings.vaultToken(); unread != nil {
+		return fmt.Errorf("%w: %w", unread, err)
+	}
+	return err
 }
 
 // both has the first handler answer what it knows of.

@@ -124,7 +124,7 @@ func (w *world) start(args ...string) (listen string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.printed = &output{}
 	code := make(chan int, 1)
-	go func() { code <- run(ctx, args, io.Discard, w.printed, func(string) string { return "" }) }()
+	go func() { code <- run(ctx, args, io.Discard, w.printed, nil) }()
 	w.end = sync.OnceValue(func() int { cancel(); return <-code })
 	w.t.Cleanup(func() {
 		w.end()
@@ -135,6 +135,19 @@ func (w *world) start(args ...string) (listen string) {
 	serves := regexp.MustCompile(`msg="auth0-login-proxy serves" .* listen=(\S+)`)
 	require.Eventually(w.t, func() bool { return serves.MatchString(w.printed.String()) }, 10*time.Second, 5*time.Millisecond, w.printed.String())
 	return serves.FindStringSubmatch(w.printed.String())[1]
+}
+
+// warns waits for the one warning at start that there is something without credentials.
+func (w *world) warns(why string) {
+	w.t.Helper()
+	const what = `level=WARN msg="there are no credentials to log in with yet"`
+	require.Eventually(w.t, func() bool { return strings.Contains(w.printed.String(), what) }, 10*time.Second, 5*time.Millisecond)
+	assert.Equal(w.t, 1, strings.Count(w.printed.String(), what))
+	for line := range strings.Lines(w.printed.String()) {
+		if strings.Contains(line, what) {
+			assert.Contains(w.t, line, why)
+		}
+	}
 }
 
 // logIn logs in at the proxy, and gives the status.
@@ -184,12 +197,15 @@ func TestTheProgramLogsIn(t *testing.T) {
 	status, text := get(t, http.DefaultClient, base+"/healthz")
 	assert.Equal(t, 200, status)
 	assert.Equal(t, "ok\n", text)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // an answer is sent before its request is counted
+		_, text := get(t, http.DefaultClient, base+"/metrics")
+		assert.Contains(c, text, `auth0_login_proxy_requests_total{kind="login",status="4xx"} 2`)
+	}, 10*time.Second, 5*time.Millisecond)
 	status, text = get(t, http.DefaultClient, base+"/metrics")
 	assert.Equal(t, 200, status)
 	for _, want := range []string{
 		`auth0_login_proxy_logins_total{outcome="accepted"} 2`, `auth0_login_proxy_logins_total{outcome="refused"} 1`,
 		`auth0_login_proxy_logins_total{outcome="wrong_local_secret"} 1`, `auth0_login_proxy_credentials_readable 1`,
-		`auth0_login_proxy_requests_total{kind="login",status="4xx"} 2`,
 	} {
 		assert.Contains(t, text, want)
 	}
@@ -203,9 +219,11 @@ func TestTheProgramLogsIn(t *testing.T) {
 	_, text = get(t, http.DefaultClient, base+"/metrics")
 	assert.Contains(t, text, `auth0_login_proxy_credentials_readable 0`)
 	assert.Equal(t, exitOK, w.end())
+	assert.NotContains(t, w.printed.String(), "there are no credentials to log in with yet")
 
 	base = "http://" + w.start(w.args()...) // without credentials
 	assert.NotContains(t, w.printed.String(), "a local secret was made")
+	w.warns("application 1 has no credentials: open " + w.path("shop.json") + ": no such file")
 	status, text = get(t, http.DefaultClient, base+"/healthz")
 	assert.Equal(t, 503, status)
 	assert.Contains(t, text, "no such file")
@@ -213,6 +231,30 @@ func TestTheProgramLogsIn(t *testing.T) {
 	w.render("shop.json", w.shop)
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, made))
 	assert.Equal(t, exitOK, w.end())
+}
+
+// TestWhatHasNoCredentialsIsSaidAtStart, once and for each application; it serves all the same.
+func TestWhatHasNoCredentialsIsSaidAtStart(t *testing.T) {
+	w := newWorld(t)
+	w.write("shop.json", `{"domain":"another.eu.auth0.com","client_id":"shop","client_secret":"a"}`, 0o600)
+	w.start(w.args("-application=credentials=" + w.path("other.json") + ",local-secret-file=" + w.path("other"))...)
+	w.warns("application 1 has no credentials: the credentials are for \\\"another.eu.auth0.com\\\"")
+	w.warns("application 2 has no credentials: open " + w.path("other.json"))
+	assert.Equal(t, exitOK, w.end())
+
+	asked, answer := make(chan struct{}), make(chan struct{})
+	vault := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-answer
+		rw.WriteHeader(403)
+	}))
+	defer vault.Close()
+	defer close(answer)
+	t.Setenv("VAULT_ADDR", vault.URL)
+	w.start(w.args("-credentials=", "-vault-path=auth0/creds/shop")...)
+	<-asked
+	assert.Equal(t, exitOK, w.end(), "it does not wait for Vault")
+	assert.NotContains(t, w.printed.String(), "level=WARN", "the end is no cause")
 }
 
 // TestSeveralApplicationsByFlagAndEnvironment.
@@ -232,8 +274,11 @@ func TestSeveralApplicationsByFlagAndEnvironment(t *testing.T) {
 		"AUTH0_LOGIN_PROXY_DOMAIN": "from.the.environment", "AUTH0_LOGIN_PROXY_ONLY_LOGIN": "true",
 		"AUTH0_LOGIN_PROXY_APPLICATION": "credentials=a,local-secret-file=b vault-path=c,local-secret-file=d",
 		"AUTH0_LOGIN_PROXY_LISTEN":      "unix:/not/used",
+		// What Kubernetes sets for services of these names.
+		"AUTH0_LOGIN_PROXY_SERVICE_HOST": "10.0.0.1", "AUTH0_LOGIN_PROXY_SERVICE_PORT_HTTP": "80", "AUTH0_LOGIN_PROXY_PORT": "tcp://10.0.0.1:80",
+		"AUTH0_LOGIN_PROXY_PORT_80_TCP_ADDR": "10.0.0.1", "AUTH0_LOGIN_PROXY_ADMIN_SERVICE_PORT": "81",
 	}
-	s, err := readSettings([]string{"-listen=[::1]:80"}, func(name string) string { return environment[name] })
+	s, err := readSettings([]string{"-listen=[::1]:80"}, environment)
 	require.NoError(t, err)
 	assert.Equal(t, "from.the.environment", s.domain)
 	assert.Equal(t, "[::1]:80", s.listen, "the flag comes first")
@@ -265,7 +310,7 @@ func TestUnixSocket(t *testing.T) {
 	assert.Equal(t, 404, status, "it is at -admin alone: this is Auth0's answer")
 
 	var told bytes.Buffer
-	assert.Equal(t, exitFailed, run(t.Context(), args, io.Discard, &told, os.Getenv))
+	assert.Equal(t, exitFailed, run(t.Context(), args, io.Discard, &told, nil))
 	assert.Contains(t, told.String(), "another process listens")
 	w.end()
 	assert.NoFileExists(t, socket)
@@ -326,31 +371,25 @@ func TestVaultItself(t *testing.T) {
 	w.write("token", "the-first-token\n", 0o600)
 	base := "http://" + w.start("-domain="+w.tenant.Domain(), "-ca-cert="+w.path("ca.pem"), "-listen=127.0.0.1:0",
 		"-vault-path=auth0/creds/shop", "-vault-token-file="+w.path("token"), "-local-secret-file="+w.path("local"))
+	w.warns("Code: 403")
 	assert.Equal(t, 503, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	assert.NoError(t, os.Remove(w.path("token")))
+	assert.Equal(t, 503, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	missing := "-vault-token-file: open " + w.path("token") + ": no such file or directory"
+	assert.Contains(t, w.printed.String(), missing)
+	_, text := get(t, http.DefaultClient, base+"/healthz")
+	assert.Contains(t, text, missing)
 	w.write("token", "the-second-token\n", 0o600)
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
 	w.tenant.SetSecretInDashboard(w.shop.ClientID, "rotated-by-force")
 	assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")), "Vault is read again within the login")
+	assert.NoError(t, os.Remove(w.path("token")))
+	w.tenant.SetSecretInDashboard(w.shop.ClientID, "rotated-by-force-again")
+	assert.Equal(t, 401, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")))
+	_, text = get(t, http.DefaultClient, base+"/healthz")
+	assert.Contains(t, text, "goes on with earlier credentials: "+missing)
 	assert.NotContains(t, w.printed.String(), "the-first-token")
 	assert.NotContains(t, w.printed.String(), "the-second-token")
-}
-
-// TestWhoMayReadALocalSecret: its owner and a group, which alone reads it where Kubernetes
-// mounts a Secret; nobody else, and nobody but its owner may write it.
-func TestWhoMayReadALocalSecret(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "secret")
-	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("x", 40)), 0o600))
-	for mode, may := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o440: true, 0o640: true, 0o444: false, 0o604: false, 0o660: false, 0o602: false} {
-		require.NoError(t, os.Chmod(file, mode))
-		secret, made, err := localSecret(file)
-		assert.False(t, made)
-		if may {
-			require.NoError(t, err, "%04o", mode)
-			assert.Equal(t, strings.Repeat("x", 40), secret)
-		} else {
-			assert.ErrorContains(t, err, "by other users", "%04o", mode)
-		}
-	}
 }
 
 // TestWrongUsage is refused before anything is done, with a text that says what to do.
@@ -361,43 +400,45 @@ func TestWrongUsage(t *testing.T) {
 	w.write("odd", strings.Repeat("x", 40)+"/+", 0o600)
 	w.write("empty", "", 0o600)
 	for want, args := range map[string][]string{
-		"-domain is missing":                      {"-credentials=a", "-local-secret-file=b"},
-		"-credentials (or -vault-path)":           {"-domain=d"},
-		"either credentials or vault-path":        w.args("-vault-path=x"),
-		"-tls-cert and -tls-key belong together":  w.args("-tls-cert=x"),
-		"that wants -tls-cert and -tls-key":       w.args("-listen=0.0.0.0:8404"),
-		"neither on loopback":                     w.args("-listen=:8404"),
-		"-admin":                                  w.args("-admin=192.0.2.1:80"),
-		"-public-url is missing":                  w.args("-listen=unix:" + w.path("s")),
-		"is no host":                              w.args("-domain=https://example.eu.auth0.com"),
-		"-socket-mode":                            w.args("-socket-mode=0777"),
-		"-log-format":                             w.args("-log-format=xml"),
-		"-surprise":                               w.args("-surprise"),
-		`unexpected argument "extra"`:             w.args("extra"),
-		"none of credentials=":                    w.args("-application=shop.json"),
-		"has a local-secret-file":                 w.args("-application=credentials=x"),
-		"not of the form https://HOST":            w.args("-public-url=ftp://x"),
-		"can be read or written by other users":   w.args("-local-secret-file=" + w.path("open")),
-		"short: the local secret has less than":   w.args("-local-secret-file=" + w.path("short")),
-		"odd: the local secret has other":         w.args("-local-secret-file=" + w.path("odd")),
-		"empty":                                   w.args("-local-secret-file=" + w.path("empty")),
-		"make the local secret":                   w.args("-local-secret-file=" + w.path("missing/local")),
-		"-ca-cert: open":                          w.args("-ca-cert=" + w.path("missing")),
-		"no certificate in the CA":                w.args("-ca-cert=" + w.path("shop.json")),
-		"the certificate of the proxy":            w.args("-tls-cert="+w.path("missing"), "-tls-key="+w.path("missing")),
-		"systemd has not passed one socket":       w.args("-listen=systemd"),
-		"AUTH0_LOGIN_PROXY_ONLY_LOGIN: parse err": {"from the environment"},
+		"-domain is missing":                                     {"-credentials=a", "-local-secret-file=b"},
+		"-credentials (or -vault-path)":                          {"-domain=d"},
+		"either credentials or vault-path":                       w.args("-vault-path=x"),
+		"-tls-cert and -tls-key belong together":                 w.args("-tls-cert=x"),
+		"that wants -tls-cert and -tls-key":                      w.args("-listen=0.0.0.0:8404"),
+		"neither on loopback":                                    w.args("-listen=:8404"),
+		"-admin":                                                 w.args("-admin=192.0.2.1:80"),
+		"-public-url is missing":                                 w.args("-listen=unix:" + w.path("s")),
+		"is no host":                                             w.args("-domain=https://example.eu.auth0.com"),
+		"-socket-mode":                                           w.args("-socket-mode=0777"),
+		"-log-format":                                            w.args("-log-format=xml"),
+		"-surprise":                                              w.args("-surprise"),
+		`unexpected argument "extra"`:                            w.args("extra"),
+		"none of credentials=":                                   w.args("-application=shop.json"),
+		"has a local-secret-file":                                w.args("-application=credentials=x"),
+		"not of the form https://HOST":                           w.args("-public-url=ftp://x"),
+		"can be read or written by other users":                  w.args("-local-secret-file=" + w.path("open")),
+		"short: the local secret has less than":                  w.args("-local-secret-file=" + w.path("short")),
+		"odd: the local secret has other":                        w.args("-local-secret-file=" + w.path("odd")),
+		"empty is empty: remove it":                              w.args("-local-secret-file=" + w.path("empty")),
+		"make the local secret":                                  w.args("-local-secret-file=" + w.path("missing/local")),
+		"-ca-cert: open":                                         w.args("-ca-cert=" + w.path("missing")),
+		"-ca-cert: no certificate is in":                         w.args("-ca-cert=" + w.path("shop.json")),
+		"no certificate is in " + w.path("empty"):                {"-domain=d", "-credentials=c", "-local-secret-file=" + w.path("local"), "-listen=127.0.0.1:0", "-ca-cert=" + w.path("empty")},
+		"the certificate of the proxy":                           w.args("-tls-cert="+w.path("missing"), "-tls-key="+w.path("missing")),
+		"systemd has not passed one socket":                      w.args("-listen=systemd"),
+		"AUTH0_LOGIN_PROXY_ONLY_LOGIN is neither true nor false": {"AUTH0_LOGIN_PROXY_ONLY_LOGIN", "maybe"},
+		"AUTH0_LOGIN_PROXY_ONLYLOGIN is not known. Known are AUTH0_LOG": {"AUTH0_LOGIN_PROXY_ONLYLOGIN", "true"},
+		"AUTH0_LOGIN_PROXY_APPLICATION: \"shop\" is none of":            {"AUTH0_LOGIN_PROXY_APPLICATION", "shop"},
 	} {
 		t.Run(want, func(t *testing.T) {
-			getenv := func(string) string { return "" }
-			if args[0] == "from the environment" {
-				args = nil
-				getenv = func(name string) string { return map[string]string{"AUTH0_LOGIN_PROXY_ONLY_LOGIN": "maybe"}[name] }
+			var environment map[string]string
+			if strings.HasPrefix(args[0], "AUTH0") {
+				environment, args = map[string]string{args[0]: args[1]}, nil
 			}
 			var told bytes.Buffer
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			assert.NotEqual(t, exitOK, run(ctx, args, io.Discard, &told, getenv))
+			assert.NotEqual(t, exitOK, run(ctx, args, io.Discard, &told, environment))
 			assert.Contains(t, told.String(), want)
 			assert.NotContains(t, told.String(), "xxxxxxxx")
 		})
@@ -407,7 +448,7 @@ func TestWrongUsage(t *testing.T) {
 // TestHelpAndDocument have each flag, with what it is.
 func TestHelpAndDocument(t *testing.T) {
 	var out bytes.Buffer
-	assert.Equal(t, exitOK, run(t.Context(), []string{"-h"}, &out, io.Discard, os.Getenv))
+	assert.Equal(t, exitOK, run(t.Context(), []string{"-h"}, &out, io.Discard, nil))
 	assert.Equal(t, usage, out.String())
 	document, err := os.ReadFile("../../docs/login-proxy.md")
 	require.NoError(t, err)
@@ -416,7 +457,7 @@ func TestHelpAndDocument(t *testing.T) {
 		assert.Contains(t, string(document), "`-"+f.Name+"`")
 	})
 	out.Reset()
-	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, &out, io.Discard, os.Getenv))
+	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, &out, io.Discard, nil))
 	assert.Equal(t, "auth0-login-proxy "+version+"\n", out.String())
 }
 

@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,7 +61,8 @@ What it does:
   -version             print the version and exit
 
 Each flag may be given by the environment, too: -only-login as
-AUTH0_LOGIN_PROXY_ONLY_LOGIN=true. The flag comes first. Secrets are never flags.
+AUTH0_LOGIN_PROXY_ONLY_LOGIN=true. The flag comes first; another variable of that
+prefix is refused. Secrets are never flags.
 
 It looks at the files of credentials and of TLS each time it needs them; SIGTERM and
 SIGINT end it, after the logins that are under way.
@@ -107,8 +110,15 @@ func newFlags(s *settings, first *application) *flag.FlagSet {
 	return f
 }
 
+// variablePrefix is what the names of the program's variables begin with.
+const variablePrefix = "AUTH0_LOGIN_PROXY_"
+
+// ofKubernetes are the variables that Kubernetes sets in each pod for a service, which may
+// be named auth0-login-proxy.
+var ofKubernetes = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT(_\d+_|$)`)
+
 // readSettings takes the settings from the command line, else from the environment.
-func readSettings(args []string, getenv func(string) string) (*settings, error) {
+func readSettings(args []string, environment map[string]string) (*settings, error) {
 	s := &settings{listen: "127.0.0.1:8404", socketMode: "0600", logFormat: "text"}
 	var first application
 	f := newFlags(s, &first)
@@ -124,9 +134,11 @@ func readSettings(args []string, getenv func(string) string) (*settings, error) 
 	given := map[string]bool{}
 	f.Visit(func(each *flag.Flag) { given[each.Name] = true })
 	var err error
+	var known []string
 	f.VisitAll(func(each *flag.Flag) {
-		name := "AUTH0_LOGIN_PROXY_" + strings.ToUpper(strings.ReplaceAll(each.Name, "-", "_"))
-		value := getenv(name)
+		name := variablePrefix + strings.ToUpper(strings.ReplaceAll(each.Name, "-", "_"))
+		known = append(known, name)
+		value := environment[name]
 		if value == "" || given[each.Name] || err != nil {
 			return
 		}
@@ -139,7 +151,15 @@ func readSettings(args []string, getenv func(string) string) (*settings, error) 
 				err = wrong("%s: %w", name, set)
 			}
 		}
+		if _, isBool := each.Value.(interface{ IsBoolFlag() bool }); isBool && err != nil {
+			err = wrong("%s is neither true nor false", name)
+		}
 	})
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !ofKubernetes.MatchString(name) && err == nil {
+			err = wrong("%s is not known. Known are %s", name, strings.Join(known, ", "))
+		}
+	}
 	if err != nil || s.version {
 		return s, err
 	}
