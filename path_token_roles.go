@@ -46,7 +46,7 @@ granted just these, a role of it, and name that here.`
 	descOrganization      = "Organization, by ID or name, that the tokens are for. Only with role, and where the application's grant is for organizations. Empty: none."
 	descMinTTL            = "How long a token that is handed out is good at least: at least 30s, at most half of what Auth0 gives. While Auth0 cannot be reached it may be as little as 30s."
 	descShared            = "Whether readers share a token. If not, each read gets one from Auth0, which meters them."
-	descMetadata          = "Names and values that each token comes with, such as the address of the API."
+	descMetadata          = "Names and values that each token comes with, such as the address of the API. Not for templates of OpenBao's Agent, which take a token with metadata for a deleted entry of kv."
 )
 
 func (b *backend) pathTokenRoles() []*framework.Path {

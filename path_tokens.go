@@ -36,7 +36,10 @@ lease only makes Vault forget it, and the token stays valid until expires_at.`
 	descTokenScopes = "Scopes of the token. Where Auth0 does not say, those that were asked for."
 	descExpiresAt   = "When the token expires. Until then it is valid, whatever becomes of its lease. Absent where Auth0 does not say."
 	descExpiresIn   = "Seconds until the token expires. Absent where Auth0 does not say."
-	descTokenAud    = "Identifier of the API that the token is for."
+	// The Agents of OpenBao 2.7 and of older Vaults take whatever has metadata for an entry
+	// of kv version 2, and one without a deletion_time for deleted.
+	descTokenMetadata = "Metadata of the token role. Absent where there is none. Templates of OpenBao's Agent take an answer that has it for a deleted entry of kv: leave it empty for these."
+	descTokenAud      = "Identifier of the API that the token is for."
 
 	// unknownLifetime is the lease of a token that does not say how long it lives.
 	unknownLifetime = 5 * time.Minute
@@ -56,7 +59,7 @@ func (b *backend) pathTokens() []*framework.Path {
 				fieldExpiresIn:   intField(descExpiresIn),
 				fieldDomain:      required(stringField(descDomain)),
 				fieldAudience:    required(stringField(descTokenAud)),
-				fieldMetadata:    required(mapField(descMetadata)),
+				fieldMetadata:    mapField(descTokenMetadata),
 			}, exampleToken)),
 		},
 		HelpSynopsis:    pathTokensSynopsis,
@@ -88,8 +91,11 @@ func (b *backend) tokenRead(ctx context.Context, req *logical.Request, d *framew
 		scopes = role.Scopes
 	}
 	data := map[string]any{
-		fieldAccessToken: token.Value, fieldTokenType: "Bearer", fieldScopes: scopes, fieldMetadata: role.Metadata,
+		fieldAccessToken: token.Value, fieldTokenType: "Bearer", fieldScopes: scopes,
 		fieldDomain: conn.config.Domain, fieldAudience: cmp.Or(role.Audience, conn.config.audience()),
+	}
+	if len(role.Metadata) > 0 { // see descTokenMetadata
+		data[fieldMetadata] = role.Metadata
 	}
 	lease := unknownLifetime
 	if !token.ExpiresAt.IsZero() {

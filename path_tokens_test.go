@@ -81,6 +81,7 @@ func TestToken(t *testing.T) {
 		assert.Equal(t, time.Hour, resp.Secret.TTL)
 		assert.False(t, resp.Secret.Renewable)
 		assert.Empty(t, resp.Warnings)
+		assert.NotContains(t, resp.Data, fieldMetadata, "Agents would take the token for deleted")
 
 		sleep(10 * time.Minute)
 		again := env.must(logical.ReadOperation, "tokens/orders", nil)

@@ -191,7 +191,7 @@ func TestManagementTokens(t *testing.T) {
 	assert.Empty(t, token.Warnings)
 	require.NoError(t, s.Vault.Client().Sys().RevokePrefixWithContext(t.Context(), devstack.Mount+"/tokens"))
 
-	s.Tenant.HonourScope(true) // a tenant with an Action that narrows tokens
+	s.Tenant.HonourScope(true)                                           // a tenant with an Action that narrows tokens
 	s.write("token-roles/all", map[string]any{"scopes": "read:clients"}) // which forgets that there was none
 	assert.Equal(t, []any{"read:clients"}, s.read("tokens/all")["scopes"])
 	assert.Empty(t, s.errorsInLog())
