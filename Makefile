@@ -58,8 +58,8 @@ test: ## Run all tests: linters, unit tests, a little fuzzing, and the integrati
 	$(call step,All tests passed)
 
 # In make test, what the suites need is built beside the linters and the unit tests, which leave a
-# core idle at times. What would compile the same packages comes one after the other, and each
-# suite has the machine to itself.
+# core idle at times. What would compile the same packages comes one after the other, and the
+# suites do, too.
 ifdef IN_TURN
 unit: | lint
 fuzz: | unit
@@ -67,7 +67,7 @@ $(GOVULNCHECK): | $(LINT)
 vault: | $(GOVULNCHECK)
 build: | vault lint
 suite-programs: | build unit
-integration: | fuzz
+integration: | unit
 integration-openbao: | integration
 endif
 
