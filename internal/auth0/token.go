@@ -211,8 +211,8 @@ func quotaOf(config clientcredentials.Config) string {
 }
 
 // tokenError makes an *Error of what the oauth2 library says, and has the turn, or the
-// quota if that is exceeded, learn from the answer. Neither the library's text nor its error is kept: they hold the
-// answer's body.
+// quota if that is exceeded, learn from the answer. Neither the library's text nor its
+// error is kept: they hold the answer's body.
 func (c *Client) tokenError(ctx context.Context, t *turn, quota string, err error) *Error {
 	var said *oauth2.RetrieveError
 	var u *url.Error

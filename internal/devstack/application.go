@@ -39,12 +39,15 @@ type Application struct {
 
 // Start has the application log in until the context ends or it is stopped. stop waits
 // for the login under way.
-func (a *Application) Start(ctx context.Context) (stop func()) {
+func (a *Application) Start(ctx context.Context) (stop func()) { return inBackground(ctx, a.run) }
+
+// inBackground runs something until the context ends or it is stopped. stop waits for it.
+func inBackground(ctx context.Context, run func(context.Context)) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		a.run(ctx)
+		run(ctx)
 	}()
 	return func() {
 		end()

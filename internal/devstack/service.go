@@ -33,15 +33,9 @@ func (s *Stack) StartService(ctx context.Context, tokens oauth2.TokenSource, aud
 	v := &Service{tokens: tokens, api: s.Tenant.Protect(audience, scope)}
 	server := httptest.NewServer(v.api)
 	v.url = server.URL
-	running, end := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		v.run(running, every)
-	}()
+	stop := inBackground(ctx, func(ctx context.Context) { v.run(ctx, every) })
 	v.Stop = sync.OnceFunc(func() {
-		end()
-		<-ended
+		stop()
 		server.Close()
 	})
 	return v
