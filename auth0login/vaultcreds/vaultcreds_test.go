@@ -1,12 +1,10 @@
 package vaultcreds
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -16,13 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/auth0login/internal/lease"
+	"vault-plugin-secrets-auth0/internal/printed"
 )
 
 // vault answers reads of one path, each with another secret. It is no server, so that a
@@ -337,29 +335,9 @@ func TestNothingPrintsASecret(t *testing.T) {
 	secretOf(t, source)
 	require.Equal(t, []string{"secret-1"}, source.kept.Held().Value.ClientSecrets)
 	value := reflect.ValueOf(source).Elem().Interface()
-	var all bytes.Buffer
-	for _, printed := range []any{
-		source, value, struct{ Value, Pointer any }{value, source}, []any{value, source}, map[string]any{"a": value},
-	} {
-		for _, flags := range []string{"", "+", "#"} {
-			for _, verb := range "vTtbcdoOqxXUeEfFgGspwz" {
-				fmt.Fprintf(&all, "%"+flags+string(verb)+"\n", printed)
-			}
-		}
-		for _, options := range []*hclog.LoggerOptions{{Output: &all}, {Output: &all, JSONFormat: true}} {
-			hclog.New(options).Info("source", "one", printed, "list", []any{printed})
-		}
-		for _, handler := range []slog.Handler{slog.NewTextHandler(&all, nil), slog.NewJSONHandler(&all, nil)} {
-			slog.New(handler).Info("source", "one", printed, "list", []any{printed})
-		}
-		text, err := json.Marshal(printed)
-		require.NoError(t, err)
-		all.Write(text)
-	}
-	unexported := struct{ value, pointer any }{value, source} // there fmt calls no methods
-	fmt.Fprintf(&all, "%v %+v %#v", unexported, unexported, unexported)
-	assert.NotContains(t, all.String(), "secret-1")
-	assert.NotContains(t, all.String(), "the-token-for-vault")
+	all := printed.Everything(t, value, source)
+	assert.NotContains(t, all, "secret-1")
+	assert.NotContains(t, all, "the-token-for-vault")
 	assert.Equal(t, "auth0/creds/shop in Vault", fmt.Sprintf("%#v", source))
 	assert.Equal(t, "auth0/creds/shop in Vault", source.LogValue().String())
 	text, err := json.Marshal(value)

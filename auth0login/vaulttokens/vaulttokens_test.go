@@ -1,12 +1,10 @@
 package vaulttokens
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,13 +15,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/oauth2"
 
 	"vault-plugin-secrets-auth0/auth0login/internal/lease"
+	"vault-plugin-secrets-auth0/internal/printed"
 )
 
 var orders = Config{Path: "auth0/tokens/orders", Domain: "example.eu.auth0.com", Audience: "https://api.example.com/"}
@@ -544,31 +542,11 @@ func TestNothingPrintsAToken(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoOther)
 	require.Equal(t, "token-1", source.same.value)
 	value := reflect.ValueOf(source).Elem().Interface()
-	var all bytes.Buffer
-	for _, printed := range []any{
-		source, value, struct{ Value, Pointer any }{value, source}, []any{value, source}, map[string]any{"a": value},
-	} {
-		for _, flags := range []string{"", "+", "#"} {
-			for _, verb := range "vTtbcdoOqxXUeEfFgGspwz" {
-				fmt.Fprintf(&all, "%"+flags+string(verb)+"\n", printed)
-			}
-		}
-		for _, options := range []*hclog.LoggerOptions{{Output: &all}, {Output: &all, JSONFormat: true}} {
-			hclog.New(options).Info("source", "one", printed, "list", []any{printed})
-		}
-		for _, handler := range []slog.Handler{slog.NewTextHandler(&all, nil), slog.NewJSONHandler(&all, nil)} {
-			slog.New(handler).Info("source", "one", printed, "list", []any{printed})
-		}
-		text, err := json.Marshal(printed)
-		require.NoError(t, err)
-		all.Write(text)
-	}
-	unexported := struct{ value, pointer any }{value, source} // there fmt calls no methods
-	fmt.Fprintf(&all, "%v %+v %#v", unexported, unexported, unexported)
+	all := printed.Everything(t, value, source)
 	client := source.Client(t.Context())
-	fmt.Fprintf(&all, "%v %+v %#v", client, client, client)
-	assert.NotContains(t, all.String(), "token-1")
-	assert.NotContains(t, all.String(), "the-token-for-vault")
+	all += fmt.Sprintf("%v %+v %#v", client, client, client)
+	assert.NotContains(t, all, "token-1")
+	assert.NotContains(t, all, "the-token-for-vault")
 	assert.Equal(t, "auth0/tokens/orders in Vault", fmt.Sprintf("%#v", source))
 	assert.Equal(t, "auth0/tokens/orders in Vault", source.LogValue().String())
 	text, err := json.Marshal(value)
