@@ -110,8 +110,8 @@ type backend struct {
 	wait func(ctx context.Context, d time.Duration) error
 	// newAPI makes the client for a configuration. Tests replace it.
 	newAPI func(auth0.Config) (managementAPI, error)
-	// newKey makes a private key. Tests replace it.
-	newKey func() (string, error)
+	// newKey makes a private key of so many bits. Tests replace it.
+	newKey func(bits int) (string, error)
 	// jitter gives numbers in [0,1).
 	jitter func() float64
 

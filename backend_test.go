@@ -409,7 +409,7 @@ func (env *testEnv) start() {
 	if env.noJitter {
 		env.b.jitter = func() float64 { return 0 }
 	}
-	env.b.newKey = func() (string, error) {
+	env.b.newKey = func(int) (string, error) {
 		env.keysMade++
 		return testKeys()[env.keysMade%len(testKeys())], nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/ryanuber/go-glob"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -80,7 +81,7 @@ func (c *configEntry) applyCredential(stored *configEntry, d *framework.FieldDat
 	case secretSent:
 		c.SigningAlgorithm = ""
 	case keySent && c.SigningAlgorithm == "":
-		c.SigningAlgorithm = auth0.SigningAlgorithms[0]
+		c.SigningAlgorithm = assertion.Algorithms[0]
 	}
 	if (secretSent || keySent) && (!same || !c.Rotation.IsCurrent(credential)) {
 		c.Rotation = rotation.Imported(credential, 0, now)

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
@@ -216,7 +217,7 @@ func crashScenarios() map[string]crashScenario {
 var testKeys = sync.OnceValue(func() []string {
 	keys := make([]string, 8)
 	for i := range keys {
-		key, err := auth0.NewPrivateKey()
+		key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
 		if err != nil {
 			panic(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/errutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/due"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -37,7 +38,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		now:        now,
 		wait:       waitFor,
 		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
-		newKey:     auth0.NewPrivateKey,
+		newKey:     assertion.NewPrivateKey,
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		tokenRoles: newHeldTokenRoles(),

@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 const (
@@ -39,7 +39,7 @@ func (b *backend) pathConfig() []*framework.Path {
 		Fields: merged(configSettingFields(), fieldSchemas{
 			fieldClientSecret:     sensitiveField(descEngineSecret),
 			fieldPrivateKey:       sensitiveField(descPrivateKey),
-			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: allowedValues(auth0.SigningAlgorithms)},
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descSigningAlgorithm, AllowedValues: allowedValues(assertion.Algorithms)},
 		}),
 		ExistenceCheck: exists(storageConfig),
 		Operations: map[logical.Operation]framework.OperationHandler{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
@@ -116,7 +117,7 @@ func (t *rootTarget) Generate(ctx context.Context) (rotation.Secret, error) {
 	if t.config.SigningAlgorithm == "" {
 		return t.b.generateSecret(ctx, &roleEntry{})
 	}
-	key, err := t.b.newKey()
+	key, err := t.b.newKey(assertion.MinKeyBits)
 	return rotation.Secret(key), err
 }
 

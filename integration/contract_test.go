@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -27,7 +28,7 @@ import (
 func TestPrivateKey(t *testing.T) {
 	t.Parallel()
 	s := newSuite(t, "raft")
-	key, err := auth0.NewPrivateKey()
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
 	require.NoError(t, err)
 	scopes := append(append([]string{}, devstack.AllScopes...), auth0.KeyScopes...)
 	engine := s.Tenant.AddKeyApplication(publicPEM(t, key), "PS256", scopes...)
@@ -67,7 +68,7 @@ func TestPrivateKey(t *testing.T) {
 func TestForeignKeysStay(t *testing.T) {
 	t.Parallel()
 	s := newSuite(t, "inmem")
-	key, err := auth0.NewPrivateKey()
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
 	require.NoError(t, err)
 	engine := s.Tenant.AddKeyApplication(publicPEM(t, key), "RS256", append(slices.Clone(scopes(t)), auth0.KeyScopes...)...)
 	config := s.Config()

@@ -2,13 +2,7 @@ package auth0
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-jose/go-jose/v4"
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 const (
@@ -25,39 +19,6 @@ const (
 
 	methodPrivateKey = "private_key_jwt"
 )
-
-// NewPrivateKey makes an RSA key, in PEM of PKCS #8.
-func NewPrivateKey() (string, error) {
-	key, err := rsa.GenerateKey(rand.Reader, minKeyBits)
-	if err != nil {
-		return "", err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
-}
-
-// PublicKey gives the public half of a private key: in PEM, and its kid, which
-// is its thumbprint as in RFC 7638.
-func PublicKey(privateKey string) (publicPEM, kid string, err error) {
-	key, err := ParsePrivateKey(privateKey)
-	if err != nil {
-		return "", "", err
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return "", "", err
-	}
-	jwk := jose.JSONWebKey{Key: key.Public()}
-	print, err := jwk.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return "", "", err
-	}
-	publicPEM = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-	return publicPEM, base64.RawURLEncoding.EncodeToString(print), nil
-}
 
 // How many keys an application can have.
 const (
@@ -75,7 +36,7 @@ var ErrNoRoom = errors.New("no room for another key")
 // error. It needs KeyScopes. Other keys stay as they are. After a Refused error the
 // application does not accept the key.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
-	publicPEM, kid, err := PublicKey(privateKey)
+	publicPEM, kid, err := assertion.PublicKey(privateKey)
 	if err != nil {
 		return notSent(opEnableKey, "the private key cannot be used")
 	}
@@ -127,7 +88,7 @@ func (c *Client) noRoom(ids []string, registered []credential, why string) *Erro
 // it uses. Other keys stay as they are. It is safe to do it again after any error.
 // False: the key was not found, as one that was registered by hand with another kid.
 func (c *Client) RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error) {
-	_, kid, err := PublicKey(privateKey)
+	_, kid, err := assertion.PublicKey(privateKey)
 	if err != nil {
 		return false, notSent(opRetireKey, "the private key cannot be used")
 	}
@@ -177,7 +138,7 @@ func (c credential) String() string {
 // whose says that a key is one that the client logs in with, if it is.
 func (c *Client) whose(key credential) string {
 	for _, l := range c.logins {
-		if _, kid, err := PublicKey(l.secret); err == nil && kid == key.KID {
+		if _, kid, err := assertion.PublicKey(l.secret); err == nil && kid == key.KID {
 			return ", the engine's own"
 		}
 	}

@@ -15,13 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	simulated "vault-plugin-secrets-auth0/internal/tenant"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 // testKeys are two private keys, made once: that takes long.
 var testKeys = sync.OnceValue(func() (keys [2]string) {
 	for i := range keys {
 		var err error
-		if keys[i], err = NewPrivateKey(); err != nil {
+		if keys[i], err = assertion.NewPrivateKey(assertion.MinKeyBits); err != nil {
 			panic(err)
 		}
 	}
@@ -34,7 +36,7 @@ func keyTenant(t *testing.T, key, alg string, scopes ...string) (*simulated.Tena
 	tn, err := simulated.Start(simulated.Options{})
 	require.NoError(t, err)
 	t.Cleanup(tn.Close)
-	public, _, err := PublicKey(key)
+	public, _, err := assertion.PublicKey(key)
 	require.NoError(t, err)
 	engine := tn.AddKeyApplication(public, alg, scopes...)
 	return tn, Config{
@@ -45,7 +47,7 @@ func keyTenant(t *testing.T, key, alg string, scopes ...string) (*simulated.Tena
 
 func TestLoginByKey(t *testing.T) {
 	key := testKeys()[0]
-	for _, alg := range SigningAlgorithms {
+	for _, alg := range assertion.Algorithms {
 		t.Run(alg, func(t *testing.T) {
 			tn, cfg := keyTenant(t, key, alg, "update:client_keys")
 			grant, err := newClient(t, cfg).Grant(t.Context())
@@ -130,7 +132,7 @@ func TestReplaceAKey(t *testing.T) {
 
 func kidOf(t *testing.T, key string) string {
 	t.Helper()
-	_, kid, err := PublicKey(key)
+	_, kid, err := assertion.PublicKey(key)
 	require.NoError(t, err)
 	return kid
 }

@@ -2,41 +2,30 @@ package auth0
 
 import (
 	"context"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
-	"github.com/hashicorp/go-uuid"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 const (
 	// assertionLifetime is that of a client assertion; Auth0 allows 5 minutes.
 	// It covers a request that takes its whole time-out.
 	assertionLifetime = 2 * time.Minute
-	assertionType     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-
-	minKeyBits = 2048
 )
-
-// SigningAlgorithms are those that Auth0 knows for private_key_jwt.
-var SigningAlgorithms = []string{string(jose.RS256), string(jose.RS384), string(jose.PS256)}
 
 // login is one way to log in: with a client secret, or by private_key_jwt with
 // a key.
 type login struct {
 	secret string // the client secret, or the key as it was given: to keep it out of messages
 	oauth  clientcredentials.Config
-	signer jose.Signer // nil: client_secret_post
+	signer *assertion.Signer // nil: client_secret_post
 	issuer string      // the audience of assertions
 }
 
@@ -51,45 +40,14 @@ func newLogin(cfg Config, base, secret string) (*login, error) {
 		l.oauth.ClientSecret = secret
 		return l, nil
 	}
-	if !slices.Contains(SigningAlgorithms, cfg.SigningAlgorithm) {
-		return nil, errors.New("auth0: the signing algorithm must be one of " + strings.Join(SigningAlgorithms, ", "))
-	}
-	key, err := ParsePrivateKey(secret)
-	if err != nil {
-		return nil, err
-	}
 	// Without a kid Auth0 tries each of the application's keys. The kid of a key
 	// that was registered by hand is Auth0's own, and is not known here.
-	l.signer, err = jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(cfg.SigningAlgorithm), Key: key},
-		(&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := assertion.NewSigner(secret, cfg.SigningAlgorithm, "")
 	if err != nil {
-		return nil, errors.New("auth0: the private key cannot sign")
+		return nil, fmt.Errorf("auth0: %w", err)
 	}
+	l.signer = signer
 	return l, nil
-}
-
-// ParsePrivateKey reads an RSA key of at least 2048 bits, in PEM of PKCS #8 or
-// PKCS #1. The error quotes nothing of it.
-func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("auth0: the private key is not in PEM")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	}
-	rsaKey, isRSA := key.(*rsa.PrivateKey)
-	switch {
-	case err != nil:
-		return nil, errors.New(`auth0: the private key is neither a "PRIVATE KEY" (PKCS #8) nor an "RSA PRIVATE KEY" (PKCS #1), unencrypted`)
-	case !isRSA:
-		return nil, errors.New("auth0: the private key is not an RSA key")
-	case rsaKey.N.BitLen() < minKeyBits:
-		return nil, errors.New("auth0: the private key is too short: Auth0 wants at least 2048 bits")
-	}
-	return rsaKey, nil
 }
 
 // Accepts says whether Auth0 accepts a client secret as an application's, by a login
@@ -127,14 +85,14 @@ func (l *login) token(ctx context.Context, c *Client, scopes []string) (*oauth2.
 		return oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.retrying))
 	}
 	for attempt := 0; ; attempt++ {
-		assertion, err := l.assertion()
+		signed, err := l.signer.Sign(l.oauth.ClientID, l.issuer, time.Now(), assertionLifetime)
 		if err != nil {
 			return nil, err
 		}
 		oauth.EndpointParams = url.Values{
 			"audience":              l.oauth.EndpointParams["audience"],
-			"client_assertion_type": {assertionType},
-			"client_assertion":      {assertion},
+			"client_assertion_type": {assertion.Type},
+			"client_assertion":      {signed},
 		}
 		t, err := oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, c.once))
 		if err == nil || attempt == retryMax || !mayPass(ctx, err) {
@@ -155,24 +113,4 @@ func mayPass(ctx context.Context, err error) bool {
 	}
 	again, _ := checkRetry(ctx, nil, err)
 	return again
-}
-
-// assertion is the JWT that proves that the key is at hand.
-func (l *login) assertion() (string, error) {
-	id, err := uuid.GenerateUUID()
-	if err != nil {
-		return "", err
-	}
-	now := time.Now()
-	return jwt.Signed(l.signer).Claims(struct {
-		Issuer   string           `json:"iss"`
-		Subject  string           `json:"sub"`
-		Audience string           `json:"aud"`
-		ID       string           `json:"jti"`
-		IssuedAt *jwt.NumericDate `json:"iat"`
-		Expiry   *jwt.NumericDate `json:"exp"`
-	}{
-		l.oauth.ClientID, l.oauth.ClientID, l.issuer, id,
-		jwt.NewNumericDate(now), jwt.NewNumericDate(now.Add(assertionLifetime)),
-	}).Serialize()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 )
 
@@ -104,9 +105,9 @@ func (t *trial) twoKeys() keyApplication {
 
 // newKey makes a key, and what registers its public half.
 func (t *trial) newKey(name string) (privateKey string, order map[string]any) {
-	privateKey, err := auth0.NewPrivateKey()
+	privateKey, err := assertion.NewPrivateKey(assertion.MinKeyBits)
 	t.fail(err)
-	public, kid, err := auth0.PublicKey(privateKey)
+	public, kid, err := assertion.PublicKey(privateKey)
 	t.fail(err)
 	return privateKey, map[string]any{"credential_type": "public_key", "name": name, "alg": "RS256", "pem": public, "kid": kid}
 }
@@ -142,7 +143,7 @@ func checkKeyBothAccepted(t *trial) (string, bool) {
 // awaitKey logs in with a key, as the engine itself does it, until that works.
 func (t *trial) awaitKey(app Application, key string) (time.Duration, error) {
 	client, err := auth0.New(auth0.Config{
-		Domain: t.tenant.Domain, ClientID: app.ClientID, Secrets: []string{key}, SigningAlgorithm: auth0.SigningAlgorithms[0],
+		Domain: t.tenant.Domain, ClientID: app.ClientID, Secrets: []string{key}, SigningAlgorithm: assertion.Algorithms[0],
 		Audience: t.tenant.Audience, CACert: t.tenant.CACert, RequestTimeout: requestTimeout,
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -40,9 +40,9 @@ func newPatient(t *testing.T, o tenant.Options, scopes ...string) *patient {
 // newPatientWithKey is one whose application authenticates by private_key_jwt.
 func newPatientWithKey(t *testing.T, o tenant.Options, scopes ...string) (_ *patient, privateKey string) {
 	t.Helper()
-	key, err := auth0.NewPrivateKey()
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
 	require.NoError(t, err)
-	public, _, err := auth0.PublicKey(key)
+	public, _, err := assertion.PublicKey(key)
 	require.NoError(t, err)
 	tn, err := tenant.Start(o)
 	require.NoError(t, err)

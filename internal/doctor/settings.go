@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
 )
@@ -211,7 +212,7 @@ func (g given) settings() (*settings, error) {
 	case hasAlgorithm && !hasKey:
 		return nil, errors.New("signing_algorithm is only for use with private_key")
 	case hasKey:
-		s.Secret, s.SigningAlgorithm = key, auth0.SigningAlgorithms[0]
+		s.Secret, s.SigningAlgorithm = key, assertion.Algorithms[0]
 	default:
 		s.Secret = strings.TrimRight(secret, "\r\n")
 		s.lineBreak = s.Secret != secret

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 // Bounds of how long one request to Auth0 may take.
@@ -48,7 +48,7 @@ func (c Connection) Check() error {
 		return errors.New("ca_cert holds no PEM certificate")
 	}
 	if c.SigningAlgorithm != "" {
-		if _, err := auth0.ParsePrivateKey(c.Secret); err != nil {
+		if _, err := assertion.ParsePrivateKey(c.Secret); err != nil {
 			return fmt.Errorf("private_key cannot be used: %w", err)
 		}
 	}
@@ -90,10 +90,10 @@ func checkDomain(domain string) error {
 
 // CheckAlgorithm refuses a signing_algorithm that Auth0 does not know.
 func CheckAlgorithm(algorithm string) error {
-	if slices.Contains(auth0.SigningAlgorithms, algorithm) {
+	if slices.Contains(assertion.Algorithms, algorithm) {
 		return nil
 	}
-	return fmt.Errorf("signing_algorithm %q is not known to Auth0: it is one of %s", algorithm, strings.Join(auth0.SigningAlgorithms, ", "))
+	return fmt.Errorf("signing_algorithm %q is not known to Auth0: it is one of %s", algorithm, strings.Join(assertion.Algorithms, ", "))
 }
 
 // Audience is the Management API's of a domain, unless another one is given.
