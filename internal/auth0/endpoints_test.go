@@ -49,7 +49,7 @@ var described = map[*Endpoint]struct {
 
 const (
 	withoutRotation = "no secret can be rotated: `config` is refused"
-	withoutKeyScope = "`rotate-root` cannot replace the engine's key"
+	withoutKeyScope = "no key can be rotated, neither the engine's own nor a role's"
 )
 
 // withoutFields is what happens where a token does not show the fields of a fieldGroup.
