@@ -52,7 +52,7 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 	switch {
 	case slices.Contains(enabled, ours.ID):
 		return nil
-	case len(enabled) == slotSize, len(enabled) >= poolSize:
+	case !RoomForKey(len(enabled)):
 		return c.noRoom(enabled, registered, "are in use for private_key_jwt, which has room for no more")
 	case !known && len(registered) >= poolSize:
 		return c.noRoom(nil, registered, "are registered, and there is room for no more")
