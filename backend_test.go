@@ -57,6 +57,7 @@ type fakeAuth0 struct {
 	now          func() time.Time     // by the engine's clock
 	clock        func() time.Time     // the true one
 	keys         []string             // private keys by which the engine may log in
+	appKeys      map[string][]string  // by client ID: private keys by which another application may
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
@@ -223,12 +224,31 @@ func (f *fakeAuth0) RotateSecret(ctx context.Context, clientID string) (string, 
 }
 
 func (f *fakeAuth0) EnableKey(ctx context.Context, clientID, key, _ string) error {
-	return f.request(ctx, "enable", clientID, func() {
-		f.every = append(f.every, key)
-		if !slices.Contains(f.keys, key) {
-			f.keys = append(f.keys, key)
+	full := false
+	err := f.request(ctx, "enable", clientID, func() {
+		keys := f.keysOf(clientID)
+		switch {
+		case slices.Contains(*keys, key):
+		case len(*keys) >= 2:
+			full = true
+		default:
+			f.every = append(f.every, key)
+			*keys = append(*keys, key)
 		}
 	})
+	if err == nil && full {
+		return fmt.Errorf("%w: two are in use", auth0.ErrNoRoom)
+	}
+	return err
+}
+
+// keysOf are the keys that an application uses. f.mu is held.
+func (f *fakeAuth0) keysOf(clientID string) *[]string {
+	if clientID == testEngineID {
+		return &f.keys
+	}
+	keys := f.appKeys[clientID]
+	return &keys
 }
 
 func (f *fakeAuth0) RetireKey(ctx context.Context, clientID, key string) (found bool, err error) {

@@ -26,7 +26,7 @@ type login struct {
 	secret string // the client secret, or the key as it was given: to keep it out of messages
 	oauth  clientcredentials.Config
 	signer *assertion.Signer // nil: client_secret_post
-	issuer string      // the audience of assertions
+	issuer string            // the audience of assertions
 }
 
 func newLogin(cfg Config, base, secret string) (*login, error) {
