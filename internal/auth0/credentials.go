@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	opEnableKey = "enable key"
-	opRetireKey = "retire key"
+	opEnableKey   = "enable key"
+	opRetireKey   = "retire key"
+	opEnabledKeys = "list keys"
 
 	methodPrivateKey = "private_key_jwt"
 )
@@ -26,15 +27,56 @@ const (
 	slotSize = 2 // in use for private_key_jwt; with an add-on, poolSize
 )
 
-// ErrNoRoom is in the chain of the error of EnableKey where other keys leave no
-// room for one more. Nothing was registered.
-var ErrNoRoom = errors.New("no room for another key")
+// madeBy begins the names of the keys that EnableKey registers; eight characters of
+// the kid follow.
+const madeBy = "vault "
+
+var (
+	// ErrNoRoom is in the chain of the error of EnableKey where other keys leave no
+	// room for one more. Nothing was registered.
+	ErrNoRoom = errors.New("no room for another key")
+	// ErrOnlyKey is in the chain of the error of RetireKey where the key is the only
+	// one that the application uses. Nothing was changed.
+	ErrOnlyKey = errors.New("the only key in use")
+	// ErrOtherMethod is in the chain of errors of calls about keys where Auth0 shows
+	// that the application authenticates otherwise than by private_key_jwt.
+	ErrOtherMethod = errors.New("another method than private_key_jwt")
+)
+
+// EnabledKeys are the kids of the keys that an application uses for private_key_jwt:
+// an assertion of another key is refused. It needs ScopeReadClientCredentials. That
+// Auth0 does not show what the application uses is an error, not an empty list.
+func (c *Client) EnabledKeys(ctx context.Context, clientID string) ([]string, error) {
+	// In this order, a key that is in use all the while is in both answers.
+	enabled, err := c.enabledKeys(ctx, opEnabledKeys, clientID)
+	if err != nil {
+		return nil, err
+	}
+	registered, err := c.credentials(ctx, opEnabledKeys, clientID)
+	if err != nil {
+		return nil, err
+	}
+	kids := []string{}
+	for _, key := range registered {
+		switch {
+		case !slices.Contains(enabled, key.ID):
+		case key.KID == "":
+			return nil, unreadable(opEnabledKeys, http.StatusOK, "Auth0 does not show the kid of a key that the application uses")
+		default:
+			kids = append(kids, key.KID)
+		}
+	}
+	return kids, nil
+}
 
 // EnableKey registers the public half of a private key with an application that
 // uses private_key_jwt, and lets the application use it beside those that it uses
 // now, as far as that has not been done yet. So it is safe to do it again after any
-// error. It needs KeyScopes. Other keys stay as they are. After a Refused error the
-// application does not accept the key.
+// error. It needs KeyScopes. Other keys stay as they are.
+//
+// A Refused error says that this call has left nothing behind: the key is not
+// registered by it, and not in use. After a Limited one the key may be registered, but is
+// not in use by this call.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
 	publicPEM, kid, err := assertion.PublicKey(privateKey)
 	if err != nil {
@@ -44,7 +86,7 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 	if err != nil {
 		return err
 	}
-	enabled, err := c.enabledKeys(ctx, opEnableKey, clientID)
+	enabled, err := c.someEnabledKeys(ctx, opEnableKey, clientID)
 	if err != nil {
 		return err
 	}
@@ -58,14 +100,19 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 		return c.noRoom(nil, registered, "are registered, and there is room for no more")
 	case !known:
 		if ours, err = c.createCredential(ctx, clientID, map[string]string{
-			"credential_type": "public_key", "name": "vault " + kid[:8], "pem": publicPEM, "alg": algorithm, "kid": kid,
+			"credential_type": "public_key", "name": madeBy + kid[:8], "pem": publicPEM, "alg": algorithm, "kid": kid,
 		}); err != nil {
 			return err
 		}
 	}
 	err = c.useKeys(ctx, opEnableKey, clientID, append(enabled, ours.ID))
-	if err != nil && ClassOf(err) == Refused { // else it would take the place of the next one
-		_ = c.deleteCredential(ctx, clientID, ours.ID)
+	if err == nil || ClassOf(err) != Refused {
+		return err
+	}
+	// Left behind, it would take the place of the next one. That it is in use after all, as
+	// by an earlier request that has taken its time, is no success here.
+	if remains := c.deleteCredential(ctx, clientID, ours.ID); remains != nil && !isGone(remains) {
+		return &Error{Op: opEnableKey, Message: reasonLeftBehind + ": " + err.Error(), cause: err}
 	}
 	return err
 }
@@ -100,25 +147,32 @@ func (c *Client) RetireKey(ctx context.Context, clientID, privateKey string) (fo
 	if !found {
 		return false, nil
 	}
-	enabled, err := c.enabledKeys(ctx, opRetireKey, clientID)
+	enabled, err := c.someEnabledKeys(ctx, opRetireKey, clientID)
 	if err != nil {
 		return true, err
 	}
 	if others := without(enabled, []string{ours.ID}); len(others) < len(enabled) {
 		if len(others) == 0 {
-			return true, notSent(opRetireKey, "it is the only key that the application uses")
+			e := notSent(opRetireKey, "it is the only key that the application uses")
+			e.cause = ErrOnlyKey
+			return true, e
 		}
 		if err := c.useKeys(ctx, opRetireKey, clientID, others); err != nil {
 			return true, err
 		}
 	}
-	return true, c.deleteCredential(ctx, clientID, ours.ID)
+	// It is no error if the key stays because the application uses it for something else.
+	if err := c.deleteCredential(ctx, clientID, ours.ID); err != nil && !isGone(err) && !isInUse(err) {
+		return true, err
+	}
+	return true, nil
 }
 
 // credential is a public key that is registered with an application.
 type credential struct {
-	ID  string `json:"id"`
-	KID string `json:"kid"`
+	ID   string `json:"id"`
+	KID  string `json:"kid"`
+	Name string `json:"name"`
 }
 
 // nameless says whether there is no ID by which the key could be enabled or deleted.
@@ -135,12 +189,16 @@ func (c credential) String() string {
 	return c.ID + " (kid " + c.KID + ")"
 }
 
-// whose says that a key is one that the client logs in with, if it is.
+// whose says of a key that the client logs in with it or, by its name, that EnableKey
+// has registered it.
 func (c *Client) whose(key credential) string {
 	for _, l := range c.logins {
 		if _, kid, err := assertion.PublicKey(l.secret); err == nil && kid == key.KID {
 			return ", the engine's own"
 		}
+	}
+	if strings.HasPrefix(key.Name, madeBy) {
+		return ", made by Vault"
 	}
 	return ""
 }
@@ -188,23 +246,36 @@ func (c *Client) enabledKeys(ctx context.Context, op, clientID string) ([]string
 		return nil, err
 	}
 	raw, ok := app.ClientAuthenticationMethods[methodPrivateKey]
-	if !ok {
+	switch {
+	case ok:
+	case app.TokenEndpointAuthMethod != nil, len(app.ClientAuthenticationMethods) > 0:
+		e := notSent(op, "the application does not authenticate by private_key_jwt any more")
+		e.cause = ErrOtherMethod
+		return nil, e
+	default:
 		return nil, notSent(op, "Auth0 does not show that the application authenticates by private_key_jwt")
 	}
 	var method struct {
 		Credentials []credential `json:"credentials"`
 	}
-	if json.Unmarshal(raw, &method) != nil || slices.ContainsFunc(method.Credentials, credential.nameless) {
+	if json.Unmarshal(raw, &method) != nil || method.Credentials == nil || slices.ContainsFunc(method.Credentials, credential.nameless) {
 		return nil, unreadable(op, http.StatusOK, "the application's private_key_jwt settings cannot be read")
 	}
 	ids := make([]string, 0, slotSize)
 	for _, enabled := range method.Credentials {
 		ids = append(ids, enabled.ID)
 	}
-	if len(ids) == 0 { // then another must not become the only one: it is not proven yet
+	return ids, nil
+}
+
+// someEnabledKeys are enabledKeys, at least one: without any, a key that is not proven yet
+// would become the only one.
+func (c *Client) someEnabledKeys(ctx context.Context, op, clientID string) ([]string, error) {
+	ids, err := c.enabledKeys(ctx, op, clientID)
+	if err == nil && len(ids) == 0 {
 		return nil, unreadable(op, http.StatusOK, "Auth0 does not show which keys the application uses")
 	}
-	return ids, nil
+	return ids, err
 }
 
 // useKeys lets the application use these keys for private_key_jwt, and no others.
@@ -219,13 +290,19 @@ func (c *Client) useKeys(ctx context.Context, op, clientID string, ids []string)
 	return err
 }
 
-// deleteCredential removes a key. It is no error if the key is gone already, or stays
-// because the application uses it for something else.
+// deleteCredential removes a key. See isGone and isInUse for its errors.
 func (c *Client) deleteCredential(ctx context.Context, clientID, id string) error {
 	_, err := c.do(ctx, request{op: opRetireKey, endpoint: endpointDeleteCredential, clientID: clientID, item: id})
-	e, ok := errors.AsType[*Error](err)
-	if ok && e.Class == Refused && (e.Status == http.StatusNotFound || e.Status == http.StatusConflict) {
-		return nil
-	}
 	return err
+}
+
+// isGone says of an error of deleteCredential that the key was gone already.
+func isGone(err error) bool { return isRefusedWith(err, http.StatusNotFound) }
+
+// isInUse says of an error of deleteCredential that the application uses the key.
+func isInUse(err error) bool { return isRefusedWith(err, http.StatusConflict) }
+
+func isRefusedWith(err error, status int) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Class == Refused && e.Status == status
 }

@@ -51,6 +51,7 @@ const (
 
 var (
 	endpointToken        = &Endpoint{Method: http.MethodPost, Path: "/oauth/token"}
+	endpointRevoke       = &Endpoint{Method: http.MethodPost, Path: "/oauth/revoke"}
 	endpointApplications = &Endpoint{http.MethodGet, pathClients, readScopes}
 	endpointApplication  = &Endpoint{http.MethodGet, pathClient, readScopes}
 	endpointSetSecret    = &Endpoint{http.MethodPatch, pathClient, []string{ScopeUpdateClientKeys}}
@@ -64,7 +65,7 @@ var (
 
 // endpoints are all that there are.
 var endpoints = []*Endpoint{
-	endpointToken, endpointApplications, endpointApplication, endpointSetSecret, endpointRotateSecret,
+	endpointToken, endpointRevoke, endpointApplications, endpointApplication, endpointSetSecret, endpointRotateSecret,
 	endpointCredentials, endpointCreateCredential, endpointEnableKeys, endpointDeleteCredential,
 }
 

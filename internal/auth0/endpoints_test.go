@@ -29,6 +29,9 @@ var described = map[*Endpoint]struct {
 		"`grant_type`, `client_id`, `client_secret` (or `client_assertion_type`, `client_assertion`), `audience`, `scope`, `organization`",
 		"`access_token`, `token_type`, `expires_in`, `scope`", "",
 	},
+	endpointRevoke: {
+		"`client_id`, `client_assertion_type`, `client_assertion`, `token` (one that exists nowhere)", "nothing", "",
+	},
 	endpointApplications: {
 		"`page`, `per_page`, `include_totals`, `include_fields`, `fields`", "`total`, `clients`: see the fields below",
 		"`applications` and `roles-import` are refused",
@@ -99,13 +102,16 @@ func (e *Endpoint) matches(s seen) bool {
 func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
 	key, next := testKeys()[0], testKeys()[1]
 	p := &keyPool{}
-	p.with(true, credential{"cred_first", kidOf(t, key)})
+	p.with(true, credential{ID: "cred_first", KID: kidOf(t, key)})
 	tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/clients") {
+		switch {
+		case r.URL.Path == endpointRevoke.Path:
+			reply(w, 200, "")
+		case strings.HasSuffix(r.URL.Path, "/clients"):
 			object(w, r, openObject)
-			return
+		default:
+			p.ServeHTTP(w, r)
 		}
-		p.ServeHTTP(w, r)
 	})
 	tn.grants(append([]string{ScopeReadClientKeys}, KeyScopes...)...)
 	cfg := tn.config()
@@ -123,9 +129,16 @@ func TestEveryRequestIsOfAnEndpoint(t *testing.T) {
 		require.NoError(t, err)
 	}
 	c := newClient(t, cfg)
-	_, err := c.Accepts(ctx, appID, "s3cret")
+	_, err := c.Token(ctx, TokenRequest{ClientID: appID, Assertion: "signed"})
 	require.NoError(t, err)
+	_, err = c.Accepts(ctx, appID, "s3cret")
+	require.NoError(t, err)
+	accepted, err := c.AcceptsKey(ctx, appID, key, "RS256")
+	require.NoError(t, err)
+	assert.True(t, accepted)
 	require.NoError(t, c.EnableKey(ctx, appID, next, "RS256"))
+	_, err = c.EnabledKeys(ctx, appID)
+	require.NoError(t, err)
 	found, err := c.RetireKey(ctx, appID, key)
 	require.NoError(t, err)
 	assert.True(t, found)
@@ -187,7 +200,7 @@ func table(t *testing.T) string {
 	b.WriteString("| endpoint | what is sent | what is read | scope | without it |\n|---|---|---|---|---|\n")
 	for _, e := range endpoints {
 		require.Contains(t, described, e)
-		require.Equal(t, e == endpointToken, e.Scopes == nil, "only a token needs no scope")
+		require.Equal(t, e == endpointToken || e == endpointRevoke, e.Scopes == nil, "only what needs no token needs no scope")
 		d, scope := described[e], "none"
 		if e.Scopes != nil {
 			scope = quoted(e.Scopes, " or ")

@@ -73,6 +73,7 @@ func (e *Error) Error() string {
 	switch {
 	case e.Class == Limited:
 		b.WriteString(": Auth0 limits the rate")
+	case e.Class == Refused && e.Op == opEnabledKeys && e.Status == 0: // it was read, and is no good
 	case e.Class == Refused && e.Status == 0:
 		b.WriteString(": not sent")
 	case e.Class == Refused:
@@ -169,8 +170,8 @@ func judge(a answer) *Error {
 	return e
 }
 
-// parse reads an error's body, which has one of these forms, the second at the token
-// endpoint only:
+// parse reads an error's body, which has one of these forms, the second at the endpoints
+// of OAuth 2 only:
 //
 //	{"statusCode":403,"error":"Forbidden","message":"...","errorCode":"insufficient_scope"}
 //	{"error":"access_denied","error_description":"Unauthorized"}
@@ -182,7 +183,7 @@ func (a answer) parse() (code, message string, ok bool) {
 	}
 	code, message = text("errorCode"), text("message")
 	statusCode, hasStatus := fields["statusCode"].(float64)
-	if a.op == OpToken && !hasStatus {
+	if isOAuth(a.op) && !hasStatus {
 		return cmp.Or(code, text("error")), cmp.Or(message, text("error_description")), true
 	}
 	if int(statusCode) != a.status {
@@ -190,6 +191,9 @@ func (a answer) parse() (code, message string, ok bool) {
 	}
 	return code, message, true
 }
+
+// isOAuth says whether what is done is a request of OAuth 2, and not of the Management API.
+func isOAuth(op string) bool { return op == OpToken || op == opTryKey }
 
 // HasCode says whether Auth0 has refused a request with this code.
 func HasCode(err error, code string) bool {

@@ -146,7 +146,7 @@ func TestKeysWithoutRoom(t *testing.T) {
 		"one, others beside": {[]credential{foreign("a")}, []credential{foreign("b"), foreign("c")}, "", ""},
 		"slot full":          {[]credential{foreign("a"), foreign("b")}, []credential{foreign("c")}, "cred_a (kid a); cred_b (kid b)", slot},
 		"slot full, ours is registered": {
-			[]credential{foreign("a"), foreign("b")}, []credential{{"cred_ours", kid}}, "cred_a (kid a); cred_b (kid b)", slot,
+			[]credential{foreign("a"), foreign("b")}, []credential{{ID: "cred_ours", KID: kid}}, "cred_a (kid a); cred_b (kid b)", slot,
 		},
 		"large slot": {[]credential{foreign("a"), foreign("b"), foreign("c")}, nil, "", ""},
 		"large slot full": {
@@ -157,9 +157,9 @@ func TestKeysWithoutRoom(t *testing.T) {
 			[]credential{foreign("a")}, []credential{foreign("b"), foreign("c"), foreign("d")},
 			"cred_a (kid a); cred_b (kid b); cred_c (kid c); cred_d (kid d)", pool,
 		},
-		"pool full, ours is registered": {[]credential{foreign("a")}, []credential{foreign("b"), foreign("c"), {"cred_ours", kid}}, "", ""},
+		"pool full, ours is registered": {[]credential{foreign("a")}, []credential{foreign("b"), foreign("c"), {ID: "cred_ours", KID: kid}}, "", ""},
 		"no proper names": {
-			[]credential{{"cred_a", "a\x1b[31m"}, {"<b>", "b"}}, nil,
+			[]credential{{ID: "cred_a", KID: "a\x1b[31m"}, {ID: "<b>", KID: "b"}}, nil,
 			"(one without a proper name); (one without a proper name)", slot,
 		},
 	}
@@ -192,7 +192,7 @@ func TestKeysWithoutRoom(t *testing.T) {
 func TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn(t *testing.T) {
 	own := testKeys()[0]
 	p := &keyPool{}
-	p.with(true, credential{"cred_own", kidOf(t, own)}, foreign("a"))
+	p.with(true, credential{ID: "cred_own", KID: kidOf(t, own)}, foreign("a"))
 	tn := newTenant(t, p.ServeHTTP)
 	tn.grants(KeyScopes...)
 	cfg := tn.config()
@@ -203,7 +203,7 @@ func TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn(t *testing.T) {
 
 func TestRetireKey(t *testing.T) {
 	key := testKeys()[0]
-	ours := credential{"cred_ours", kidOf(t, key)}
+	ours := credential{ID: "cred_ours", KID: kidOf(t, key)}
 	tests := map[string]struct {
 		enabled, besides []credential
 		inUse            string
@@ -219,7 +219,7 @@ func TestRetireKey(t *testing.T) {
 		"not there":           {[]credential{foreign("a")}, nil, "", false, "", nil, []string{"a"}},
 		"the only one":        {[]credential{ours}, []credential{foreign("a")}, "", true, "retire key: not sent: it is the only key that the application uses", nil, []string{ours.KID, "a"}},
 		"nothing is enabled":  {nil, []credential{ours}, "", true, "retire key: no clear answer from Auth0 (200): Auth0 does not show which keys the application uses", nil, []string{ours.KID}},
-		"by hand with its ID": {[]credential{foreign("a"), {ours.ID, "by-hand"}}, nil, "", false, "", nil, []string{"a", "by-hand"}},
+		"by hand with its ID": {[]credential{foreign("a"), {ID: ours.ID, KID: "by-hand"}}, nil, "", false, "", nil, []string{"a", "by-hand"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestOtherFailuresOfADeletionAreErrors(t *testing.T) {
 	key := testKeys()[0]
 	for status, class := range map[int]Class{403: Refused, 500: Ambiguous, 429: Limited, 0: Ambiguous} {
 		p := &keyPool{fails: "DELETE", status: status}
-		p.with(true, foreign("a"), credential{"cred_ours", kidOf(t, key)})
+		p.with(true, foreign("a"), credential{ID: "cred_ours", KID: kidOf(t, key)})
 		found, err := p.client(t).RetireKey(t.Context(), appID, key)
 		require.Error(t, err)
 		assert.True(t, found)
@@ -316,7 +316,7 @@ func TestKeysWithoutAnID(t *testing.T) {
 	key := testKeys()[0]
 	for name, p := range map[string]*keyPool{
 		"enabled":    {registered: []credential{foreign("a")}, enabled: []string{""}},
-		"registered": {registered: []credential{{"", kidOf(t, key)}, foreign("a")}, enabled: []string{"cred_a"}},
+		"registered": {registered: []credential{{ID: "", KID: kidOf(t, key)}, foreign("a")}, enabled: []string{"cred_a"}},
 	} {
 		c := p.client(t)
 		err := c.EnableKey(t.Context(), appID, key, "RS256")

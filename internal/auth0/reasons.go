@@ -70,6 +70,8 @@ const (
 	reasonNotSupported = "the application does not support this"
 	reasonKeyed        = "the application authenticates by private_key_jwt"
 
+	reasonLeftBehind = "a key was registered, and is neither in use nor removed"
+
 	reasonUnreadable = "the answer could not be read"
 	reasonTooLong    = "the answer could not be read: it is too long"
 
@@ -86,7 +88,7 @@ const (
 func explain(op string, status int, code, message string) (reason string, fields []string) {
 	said := strings.ToLower(message)
 	has := func(text string) bool { return strings.Contains(said, text) }
-	if op == OpToken {
+	if isOAuth(op) {
 		switch {
 		case has("service not enabled"), has("service not found"):
 			return ReasonNoSuchAPI, nil

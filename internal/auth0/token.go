@@ -15,6 +15,8 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 const (
@@ -96,20 +98,23 @@ func (c *Client) NewToken(ctx context.Context, scopes []string) (AccessToken, er
 
 // TokenRequest is a request for an access token by client credentials.
 type TokenRequest struct {
-	ClientID     string
-	Secret       string   `json:"-"`
+	ClientID string
+	Secret   string `json:"-"`
+	// Assertion is a client assertion, in place of Secret. It is good for one request: the
+	// token is asked for once, and to ask again needs another assertion.
+	Assertion    string   `json:"-"`
 	Audience     string   // "": the Management API
 	Scopes       []string // those asked for; Auth0 may grant more or less
 	Organization string   // its ID or name; "": none
 }
 
-// Format implements fmt.Formatter: no verb shows the secret.
+// Format implements fmt.Formatter: no verb shows the secret or the assertion.
 func (r TokenRequest) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "auth0.TokenRequest{ClientID:%q Audience:%q Scopes:%q Organization:%q}", r.ClientID, r.Audience, r.Scopes, r.Organization)
 }
 
-// Token gets a token for an application by one of its secrets. [SecretRefused] tells
-// whether another of its secrets may do. Of many requests at once a few are sent at a
+// Token gets a token for an application by one of its secrets, or by an assertion of one
+// of its keys. [SecretRefused] tells whether another of them may do. Of many requests at once a few are sent at a
 // time, and the others wait for a few seconds: after a restart all tokens may be wanted.
 func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error) {
 	queue, cancel := context.WithTimeout(ctx, tokenQueueTime)
@@ -122,7 +127,11 @@ func (c *Client) Token(ctx context.Context, r TokenRequest) (AccessToken, error)
 	if r.Organization != "" {
 		params.Set("organization", r.Organization)
 	}
-	t, err := c.requestToken(ctx, turn, &login{secret: r.Secret, oauth: clientcredentials.Config{
+	if r.Assertion != "" {
+		params.Set("client_assertion_type", assertion.Type)
+		params.Set("client_assertion", r.Assertion)
+	}
+	t, err := c.requestToken(ctx, turn, &login{secret: r.Secret, once: r.Assertion != "", oauth: clientcredentials.Config{
 		ClientID: r.ClientID, ClientSecret: r.Secret, TokenURL: c.base + endpointToken.Path,
 		EndpointParams: params, AuthStyle: oauth2.AuthStyleInParams,
 	}}, r.Scopes)
@@ -140,8 +149,8 @@ func handedOut(t *token) (AccessToken, error) {
 	return AccessToken{Value: t.value, Scopes: t.scopes, ExpiresAt: t.expiresAt}, nil
 }
 
-// SecretRefused reports whether Auth0 has refused the application's secret, and not what
-// was asked for with it.
+// SecretRefused reports whether Auth0 has refused the application's secret or assertion,
+// and not what was asked for with it.
 func SecretRefused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Class == Refused && e.Status == http.StatusUnauthorized && (e.Code == "access_denied" || e.Code == "invalid_client")
