@@ -65,14 +65,12 @@ func (r *roleEntry) changeKeys(d *framework.FieldData) error {
 	if err := refuseFields(d, []string{fieldSecretSource, fieldPasswordPolicy, fieldClientSecret, fieldSkipImport}, credentialSecret); err != nil {
 		return err
 	}
-	algorithm, algorithmSent := sent[string](d, fieldSigningAlgorithm)
-	switch {
-	case exists && algorithmSent && algorithm != r.SigningAlgorithm:
-		return badRequest("%s cannot be changed: the keys are registered for %s", fieldSigningAlgorithm, r.SigningAlgorithm)
-	case algorithmSent:
-		r.SigningAlgorithm = algorithm
-	case !exists:
+	if !exists {
 		r.SigningAlgorithm, r.KeyBits = assertion.Algorithms[0], keyBits[0]
+	}
+	before := r.SigningAlgorithm
+	if take(d, fieldSigningAlgorithm, &r.SigningAlgorithm); exists && r.SigningAlgorithm != before {
+		return badRequest("%s cannot be changed: the keys are registered for %s", fieldSigningAlgorithm, before)
 	}
 	if err := requirements.CheckAlgorithm(r.SigningAlgorithm); err != nil {
 		return badRequest("%s", err)
