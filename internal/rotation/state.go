@@ -341,6 +341,9 @@ func (s State) Asked(a Ask) State { return State{s.r.asked(a)} }
 // its secret is newer than that, and an older key is no longer accepted.
 func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 
+// Replaced says whether its secret is newer, whatever becomes of an older key.
+func (s State) Replaced(bulk int) bool { return s.r.madeSince(bulk) }
+
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool {
 	return s.r.madeSince(bulk) && (!s.r.Keys || s.r.Previous == nil || s.r.Previous.Bulk >= bulk)
