@@ -19,8 +19,12 @@ const (
 // refuses one that cannot be a role. It warns of what it could not see: absent never
 // means no. It returns nil if the token may not read applications.
 func examineApplication(
-	ctx context.Context, api managementAPI, clientID string, source rotation.Source, known *auth0.Application,
+	ctx context.Context, api managementAPI, role *roleEntry, known *auth0.Application,
 ) (*auth0.Application, []string, error) {
+	clientID, unfit := role.ClientID, requirements.Unfit
+	if role.keys() {
+		unfit = requirements.UnfitForKeys
+	}
 	app, err := known, error(nil)
 	if app == nil {
 		app, err = api.Application(ctx, clientID)
@@ -34,8 +38,11 @@ func examineApplication(
 	case err != nil:
 		return nil, nil, err
 	}
-	if reason := requirements.Unfit(app); reason != "" {
+	if reason := unfit(app); reason != "" {
 		return nil, nil, badRequest("application %q cannot be a role: %s", clientID, reason)
 	}
-	return app, append(requirements.Unchecked(app), requirements.SideEffects(app, source == rotation.Auth0)...), nil
+	if role.keys() { // it would be refused otherwise
+		return app, nil, nil
+	}
+	return app, append(requirements.Unchecked(app), requirements.SideEffects(app, role.SecretSource == rotation.Auth0)...), nil
 }

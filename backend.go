@@ -15,6 +15,7 @@
 //	                   one driver
 //	internal/due       when something is to be looked at
 //	rotation.go        roles as targets of rotation
+//	keys.go            roles of private keys
 //	root.go            the engine's own secret or key as a target
 //	bulk.go            the rotation of all roles
 //	drift.go           secrets that were changed outside Vault
@@ -83,9 +84,12 @@ type managementAPI interface {
 	Token(ctx context.Context, r auth0.TokenRequest) (auth0.AccessToken, error)
 	NewToken(ctx context.Context, scopes []string) (auth0.AccessToken, error)
 	// EnableKey registers and enables a key of an application. RetireKey disables and
-	// removes one. They leave other keys alone.
+	// removes one. They leave other keys alone. EnabledKeys returns the kids of those in
+	// use, and AcceptsKey reports whether Auth0 accepts a key now.
 	EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error
 	RetireKey(ctx context.Context, clientID, privateKey string) (found bool, err error)
+	EnabledKeys(ctx context.Context, clientID string) (kids []string, err error)
+	AcceptsKey(ctx context.Context, clientID, privateKey, algorithm string) (bool, error)
 	// Accepts reports whether Auth0 lets the application log in with the secret.
 	Accepts(ctx context.Context, clientID, secret string) (bool, error)
 	// RotateSecret has Auth0 make a new client secret. It returns "" if Auth0 does

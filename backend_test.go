@@ -16,13 +16,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/helper/errutil"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-auth0/internal/answers"
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
+	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
 const (
@@ -57,6 +61,7 @@ type fakeAuth0 struct {
 	now          func() time.Time     // by the engine's clock
 	clock        func() time.Time     // the true one
 	keys         []string             // private keys by which the engine may log in
+	appKeys      map[string]*[]string // by client ID: private keys by which another application may
 	onLogin      func(auth0.Config) error
 	onSet        func(clientID, secret string) // called with the lock held, when a secret takes effect
 }
@@ -64,8 +69,8 @@ type fakeAuth0 struct {
 func newFakeAuth0() *fakeAuth0 {
 	f := &fakeAuth0{
 		scopes: []string{scopeUpdateClientKeys, scopeReadClients, scopeReadClientKeys},
-		apps:   map[string]*auth0.Application{},
-		life:   24 * time.Hour, tokens: map[string]fakeToken{}, now: time.Now, clock: time.Now,
+		apps:   map[string]*auth0.Application{}, appKeys: map[string]*[]string{},
+		life: 24 * time.Hour, tokens: map[string]fakeToken{}, now: time.Now, clock: time.Now,
 	}
 	f.add(testAppID, testAppSecret)
 	f.add(testEngineID, testEngineSecret)
@@ -223,19 +228,91 @@ func (f *fakeAuth0) RotateSecret(ctx context.Context, clientID string) (string, 
 }
 
 func (f *fakeAuth0) EnableKey(ctx context.Context, clientID, key, _ string) error {
-	return f.request(ctx, "enable", clientID, func() {
-		f.every = append(f.every, key)
-		if !slices.Contains(f.keys, key) {
-			f.keys = append(f.keys, key)
+	full := false
+	err := f.request(ctx, "enable", clientID, func() {
+		keys := f.keysOf(clientID)
+		switch {
+		case slices.Contains(*keys, key):
+		case len(*keys) >= 2 && clientID != testEngineID: // the engine's tenant has the add-on
+			full = true
+		default:
+			f.every = append(f.every, key)
+			*keys = append(*keys, key)
 		}
+	})
+	if err == nil && full {
+		return fmt.Errorf("%w: two are in use", auth0.ErrNoRoom)
+	}
+	return err
+}
+
+// keysOf are the keys that an application uses. f.mu is held.
+func (f *fakeAuth0) keysOf(clientID string) *[]string {
+	if clientID == testEngineID {
+		return &f.keys
+	}
+	if f.appKeys[clientID] == nil {
+		f.appKeys[clientID] = &[]string{}
+	}
+	return f.appKeys[clientID]
+}
+
+// addKeyed adds an application that authenticates by private_key_jwt, with keys of its
+// own.
+func (f *fakeAuth0) addKeyed(clientID string, keys ...string) {
+	app := f.add(clientID, "a secret that nobody uses")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	app.TokenEndpointAuthMethod, app.ClientSecret = nil, nil
+	app.ClientAuthenticationMethods = map[string]json.RawMessage{"private_key_jwt": json.RawMessage(`{"credentials":[{"id":"cred_1"}]}`)}
+	f.appKeys[clientID] = &keys
+	f.scopes = append(f.scopes, auth0.KeyScopes...)
+}
+
+// keysAt are the keys that an application uses.
+func (f *fakeAuth0) keysAt(clientID string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(*f.keysOf(clientID))
+}
+
+// EnabledKeys gives the kids of an application's keys.
+func (f *fakeAuth0) EnabledKeys(ctx context.Context, clientID string) (kids []string, err error) {
+	err = f.request(ctx, "enabled", clientID, func() {
+		for _, key := range *f.keysOf(clientID) {
+			kids = append(kids, kidOf(rotation.Secret(key)))
+		}
+	})
+	return kids, err
+}
+
+// AcceptsKey tells whether a key is one of the application's.
+func (f *fakeAuth0) AcceptsKey(ctx context.Context, clientID, key, _ string) (accepted bool, err error) {
+	err = f.request(ctx, "accepts key", clientID, func() { accepted = slices.Contains(*f.keysOf(clientID), key) })
+	return accepted, err
+}
+
+// verifies tells whether an assertion is by a key of the application's. f.mu is held.
+func (f *fakeAuth0) verifies(clientID, signed string) bool {
+	token, err := jwt.ParseSigned(signed, []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.PS256})
+	return err == nil && slices.ContainsFunc(*f.keysOf(clientID), func(text string) bool {
+		key, err := assertion.ParsePrivateKey(text)
+		return err == nil && token.Headers[0].KeyID == kidOf(rotation.Secret(text)) && token.Claims(key.Public(), &jwt.Claims{}) == nil
 	})
 }
 
 func (f *fakeAuth0) RetireKey(ctx context.Context, clientID, key string) (found bool, err error) {
+	only := false
 	err = f.request(ctx, "retire", clientID, func() {
-		found = slices.Contains(f.keys, key)
-		f.keys = slices.DeleteFunc(f.keys, func(k string) bool { return k == key })
+		keys := f.keysOf(clientID)
+		found = slices.Contains(*keys, key)
+		if only = found && len(*keys) == 1; !only {
+			*keys = slices.DeleteFunc(*keys, func(k string) bool { return k == key })
+		}
 	})
+	if err == nil && only {
+		return true, fmt.Errorf("%w: nothing was removed", auth0.ErrOnlyKey)
+	}
 	return found, err
 }
 
@@ -274,7 +351,7 @@ func (f *fakeAuth0) issue(r auth0.TokenRequest, asked time.Time) auth0.AccessTok
 	if f.life > 0 {
 		token.ExpiresAt = asked.Add(f.life)
 	}
-	r.Secret = ""
+	r.Secret, r.Assertion = "", ""
 	f.every, f.tokens[token.Value] = append(f.every, token.Value), fakeToken{r, f.clock().Add(f.life)}
 	return token
 }
@@ -289,7 +366,8 @@ type fakeToken struct {
 func (f *fakeAuth0) Token(ctx context.Context, r auth0.TokenRequest) (token auth0.AccessToken, err error) {
 	accepted, asked := false, f.now()
 	err = f.request(ctx, "app token", r.ClientID, func() {
-		if accepted = *f.apps[r.ClientID].ClientSecret == r.Secret; accepted {
+		secret := f.apps[r.ClientID].ClientSecret
+		if accepted = secret != nil && *secret == r.Secret || r.Assertion != "" && f.verifies(r.ClientID, r.Assertion); accepted {
 			token = f.issue(r, asked)
 		}
 	})

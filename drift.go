@@ -129,12 +129,10 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 		return nil
 	}
 	again := driftSlot(role.entry.ClientID, mount.DriftCheckPeriod, now)
-	found, err := b.readPresentSecret(ctx, role)
-	if err == nil {
-		if err := b.takeInFound(ctx, role, mount, found); err != nil {
-			b.drift.done(role.name, err, now, now.Add(storageRetry))
-			return err
-		}
+	err = b.compare(ctx, role, mount)
+	if stored := (unstoredError{}); errors.As(err, &stored) {
+		b.drift.done(role.name, err, now, now.Add(storageRetry))
+		return err
 	}
 	var upstream *auth0.Error
 	if errors.As(err, &upstream) && upstream.Class != auth0.Refused {
@@ -147,19 +145,36 @@ func (b *backend) checkDriftIfDue(ctx context.Context, role *ownedRole) error {
 	return nil
 }
 
-// takeInFound passes the secret found in Auth0 to the rotation.
-func (b *backend) takeInFound(ctx context.Context, role *ownedRole, mount mountSettings, found rotation.Secret) error {
-	before := role.entry.Rotation.DriftedAt()
+// unstoredError: what was found could not be stored.
+type unstoredError struct{ error }
+
+// Unwrap gives the reason.
+func (e unstoredError) Unwrap() error { return e.error }
+
+// compare compares what the role has with what Auth0 has, and takes in what was found.
+func (b *backend) compare(ctx context.Context, role *ownedRole, mount mountSettings) error {
+	if role.entry.keys() {
+		return b.checkKeysForDrift(ctx, role, mount)
+	}
+	found, err := b.readPresentSecret(ctx, role)
+	if err != nil {
+		return err
+	}
 	state, changed := rotation.Compared(role.entry.settings(mount), role.entry.Rotation, found, role.set.clock(b.now()))
 	if !changed {
 		return nil
 	}
+	return b.takeInDrift(ctx, role, mount, state, "the secret was changed outside Vault: it is served first now, and ours stays as a fallback")
+}
+
+// takeInDrift stores what was found, and tells of it.
+func (b *backend) takeInDrift(ctx context.Context, role *ownedRole, mount mountSettings, state rotation.State, what string) error {
+	before := role.entry.Rotation.DriftedAt()
 	if err := b.saveRotation(ctx, role, mount, state); err != nil {
-		return err
+		return unstoredError{err}
 	}
 	if after := state.DriftedAt(); !after.IsZero() && after != before {
-		b.Logger().Warn("the secret was changed outside Vault: it is served first now, and ours stays as a fallback",
-			"role", role.name, "version", state.Version())
+		b.Logger().Warn(what, "role", role.name, "version", state.Version())
 		b.roleEvent(ctx, eventDrift, role)
 	}
 	return nil
@@ -196,8 +211,11 @@ func (b *backend) readPresentSecret(ctx context.Context, role *ownedRole) (rotat
 }
 
 // driftData adds what is known of a role's drift to an answer, and returns warnings.
-func (b *backend) driftData(name string, view rotation.View, data map[string]any) []string {
+func (b *backend) driftData(name string, role *roleEntry, view rotation.View, data map[string]any) []string {
 	check, detection := b.drift.last(name), b.driftDetection()
+	if role.keys() && detection == driftUnavailable { // what keys need is another scope
+		detection = driftOn
+	}
 	if errors.Is(check.problem, errDriftUnavailable) {
 		detection = driftUnavailable
 	}
@@ -209,7 +227,13 @@ func (b *backend) driftData(name string, view rotation.View, data map[string]any
 		data[fieldDriftCheckError] = check.problem.Error()
 	}
 	var warnings []string
-	if !view.DriftedAt.IsZero() {
+	switch {
+	case view.DriftedAt.IsZero():
+	case role.keys():
+		data[fieldDriftDetectedAt] = inRFC3339(view.DriftedAt)
+		warnings = append(warnings, "a key of the role was found removed, or disabled, in Auth0 at "+inRFC3339(view.DriftedAt)+
+			". A rotation ends that, at once with "+fieldForce+"=true")
+	default:
 		data[fieldDriftDetectedAt] = inRFC3339(view.DriftedAt)
 		warnings = append(warnings, "the secret was changed outside Vault: the one found in Auth0 at "+inRFC3339(view.DriftedAt)+
 			" is served first, with ours as a fallback. A rotation ends that")

@@ -1,6 +1,9 @@
 package auth0secrets
 
-import "vault-plugin-secrets-auth0/internal/rotation"
+import (
+	"vault-plugin-secrets-auth0/internal/assertion"
+	"vault-plugin-secrets-auth0/internal/rotation"
+)
 
 // Examples of answers, for OpenAPI. A test checks each against its schema.
 
@@ -33,18 +36,23 @@ var (
 	}
 	exampleRole = merged(examplePlan, exampleTimeline, map[string]any{
 		fieldClientID: exampleAppID, fieldTTL: 900, fieldSecretSource: string(rotation.Vault), fieldPasswordPolicy: "",
+		fieldCredentialType: string(credentialSecret),
 		fieldDriftDetection: string(driftOn), fieldDriftCheckedAt: exampleStagedAt,
 	})
 	exampleRoleList = map[string]any{
 		"keys": []string{"shop"},
 		"key_info": map[string]any{"shop": map[string]any{
-			fieldClientID: exampleAppID, fieldPhase: string(rotation.Steady), fieldNextVaultRotation: exampleDueAt,
+			fieldClientID: exampleAppID, fieldCredentialType: string(credentialSecret), fieldPhase: string(rotation.Steady), fieldNextVaultRotation: exampleDueAt,
 		}},
 	}
 	exampleCredentials = map[string]any{
 		fieldDomain: exampleDomain, fieldClientID: exampleAppID, fieldClientSecret: "...", fieldFallbackClientSecret: "...",
 		fieldClientSecrets: []string{"...", "..."}, fieldRotationPeriod: 2592000,
 		fieldLastVaultRotation: exampleImportedAt, fieldTTL: 900,
+	}
+	exampleAssertion = map[string]any{
+		fieldClientAssertion: "...", fieldClientAssertionType: assertion.Type, fieldExpiresAt: exampleDueAt,
+		fieldDomain: exampleDomain, fieldClientID: exampleAppID, fieldKID: "vQ7oWvGmSBAKBQ2jD7Z9ZuqL8mJPiSVPx1nYHqzB3lE",
 	}
 	exampleStaticCredentials = merged(exampleCredentials, map[string]any{fieldTTL: 450})
 

@@ -62,6 +62,7 @@ func newPluginBackend(now func() time.Time) *pluginBackend {
 		// Paths are matched in this order: the most frequent reads come first.
 		Paths: framework.PathAppend(
 			b.pathCreds(),
+			b.pathAssertions(),
 			b.pathConfig(),
 			b.pathRoles(),
 			b.pathRolesImport(),
@@ -225,6 +226,10 @@ use Auth0's Management API ("config"), make a role of each application whose
 secret it is to rotate ("roles/<name>"), let applications read their credentials
 ("creds/<name>", or "static-creds/<name>" without a lease), and rotate on a
 schedule or by hand ("rotate/<name>", "rotate-all"). "status" tells how it all is.
+
+An application that authenticates by private_key_jwt has no secret but keys: make its
+role with credential_type=private_key, and let it read client assertions at
+"assertions/<name>". Its key need never leave Vault.
 
 An application that only calls APIs as itself needs no secret: say at
 "token-roles/<name>" for which API, and let it read access tokens at

@@ -37,6 +37,9 @@ const (
 	fieldRotationWindow   = "rotation_window"
 	fieldDisableRotation  = "disable_automated_rotation"
 
+	fieldCredentialType = "credential_type"
+	fieldKeyBits        = "key_bits"
+	fieldExportable     = "exportable"
 	fieldSkipImport     = "skip_import"
 	fieldPasswordPolicy = "password_policy"
 	fieldForce          = "force"
@@ -91,24 +94,31 @@ const (
 	descDisableRotation    = "Pause scheduled rotation: nothing begins or takes effect by itself. rotate/<name> still works."
 	descDisableMount       = "Pause scheduled rotation of the whole mount. rotate/<name> still works."
 
+	descCredentialType       = "By what the application authenticates: client_secret, or private_key (private_key_jwt: the engine makes keys and signs with them). Cannot be changed."
+	descRoleSigningAlgorithm = "Algorithm with which the role's keys sign: RS256 (default), RS384 or PS256. Only with credential_type=private_key. Cannot be changed."
+	descKeyBits              = "Length of the next RSA key: 2048 (default), 3072 or 4096. Only with credential_type=private_key."
+	descExportable           = "Whether creds/ and static-creds/ hand out the private key. Otherwise it never leaves Vault, and assertions/ signs with it. Only with credential_type=private_key."
+
 	descSecretSource   = "Who makes the next secret: vault (it is handed out before it takes effect: no downtime) or auth0 (Auth0's rotate-secret: cannot be handed out before)."
 	descPasswordPolicy = "Vault password policy that makes the next secret, with secret_source=vault: of at least 32 characters. Empty: 48 random bytes in URL-safe base64."
 	descSkipImport     = "Do not import the application's present secret: rotate at once when the role is created. Everything that still uses the present secret stops working."
 	descForce          = "Set the next secret at once, without waiting for the leases of its predecessor. Holders of older leases fail until they read again."
 
 	descCredsTTL            = "Seconds until these credentials should be read again, at least 1."
-	descCredsSecret         = "The client secret to try first."
-	descFallback            = "The client secret to try if the first is refused. Empty when there is none."
-	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them."
+	descCredsSecret         = "The client secret to try first. Absent with credential_type=private_key."
+	descFallback            = "The client secret to try if the first is refused. Empty when there is none. Absent with credential_type=private_key."
+	descClientSecrets       = "All client secrets that Auth0 may accept, in the order in which to try them. Absent with credential_type=private_key."
+	descCredsKey            = "The private key, in PEM of PKCS #8. Only with credential_type=private_key."
+	descCredsAlgorithm      = "Algorithm with which the private key signs. Only with credential_type=private_key."
 	descCredsRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. 0: the role is rotated by hand only."
 
 	descStaticRotationPeriod = "Seconds between rotations; with rotation_schedule, the present interval. The ttl of a role that is rotated by hand only."
 
-	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out)."
+	descPhase             = "steady (one secret), staged (the next secret is handed out but not set in Auth0 yet) or propagating (it is set, and the previous one is still handed out). Of keys: staged (the next one is registered in Auth0, but not used yet) or propagating (it is used, and Auth0 still accepts the previous one)."
 	descVersion           = "Number of the current secret: 1 for the first one known, one more with each rotation. 0: none yet."
 	descStagedAt          = "When the next secret was staged."
-	descReadyAt           = "When the staged secret can be set in Auth0: by then every live lease has it. An attempt that was made before then, with force=true, and had no clear answer is repeated at retry_at."
-	descFallbackUntil     = "Until when the previous secret is served, too."
+	descReadyAt           = "When the staged secret can be set in Auth0: by then every live lease has it. A staged key is used from then on: by then it has propagated. An attempt that was made before then, with force=true, and had no clear answer is repeated at retry_at."
+	descFallbackUntil     = "Until when the previous secret is served, too. Of keys: until when Auth0 accepts the previous one."
 	descLastVaultRotation = "When the current secret was set in Auth0, or imported."
 	descNextVaultRotation = "When the next rotation takes effect. Absent when none is planned."
 	descLastError         = "Why the last attempt at Auth0 failed. Absent when it did not."
@@ -118,7 +128,7 @@ const (
 	descDriftDetection  = "Whether a secret that is changed outside Vault is noticed: on, off (drift_check_period is 0) or unavailable (the engine's grant lacks read:client_keys)."
 	descDriftCheckedAt  = "When the secret was last compared with the one that Auth0 has. Absent when it was not since this process began."
 	descDriftCheckError = "Why the last comparison could not be made. Absent when it could."
-	descDriftDetectedAt = "When the present secret was found in Auth0, set by somebody else. Absent when it is the engine's own."
+	descDriftDetectedAt = "When the present secret was found in Auth0, set by somebody else. Of keys: when the present one was found to be removed, or disabled. Absent when it is the engine's own."
 )
 
 const (

@@ -126,6 +126,7 @@ func TestEveryPathRefusesUnknownFields(t *testing.T) {
 		"roles/app":        {logical.UpdateOperation, logical.ReadOperation, logical.DeleteOperation},
 		"creds/app":        {logical.ReadOperation},
 		"static-creds/app": {logical.ReadOperation},
+		"assertions/app":   {logical.ReadOperation},
 		"status":           {logical.ReadOperation},
 		"metrics":          {logical.ReadOperation},
 		"rotate-all":       {logical.UpdateOperation, logical.ReadOperation, logical.DeleteOperation},

@@ -66,13 +66,14 @@ var (
 	outcomeNames = [...]string{
 		rotation.Unclear: "unclear", rotation.Accepted: "accepted", rotation.Hidden: "hidden", rotation.Found: "found",
 		rotation.Refused: "refused", rotation.Rejected: "rejected", rotation.Limited: "limited", rotation.NotSent: "not_sent",
+		rotation.Untold: "untold",
 	}
 )
 
 // counters count since the process began. Counting a read of credentials costs one
 // atomic addition.
 type counters struct {
-	reads, staticReads atomic.Uint64
+	reads, staticReads, assertions atomic.Uint64
 	// tokens were handed out by tokens/, tokensStale of them for want of fresher ones.
 	// tokensRefused reads got none.
 	tokens, tokensStale, tokensRefused atomic.Uint64
@@ -207,10 +208,11 @@ func (e *exposition) counters(c *counters) {
 		requests = append(requests, number(r.Number, labelEndpoint, r.Endpoint, labelStatus, r.Status))
 	}
 	e.counter(metricRotations, "New secrets that took effect in Auth0, of roles and of the engine itself.", rotations...)
-	e.counter(metricAttempts, "Attempts at Auth0 to rotate. The outcomes accepted, found and hidden are good; refused, rejected, limited and "+
+	e.counter(metricAttempts, "Attempts at Auth0 to rotate. The outcomes accepted, found, hidden and untold are good; refused, rejected, limited and "+
 		"not_sent changed nothing; unclear is settled later.", attempts...)
-	e.counter(metricCredentialReads, "Credentials that were handed out.",
-		number(c.reads.Load(), labelPath, "creds"), number(c.staticReads.Load(), labelPath, "static-creds"))
+	e.counter(metricCredentialReads, "Credentials and client assertions that were handed out.",
+		number(c.reads.Load(), labelPath, "creds"), number(c.staticReads.Load(), labelPath, "static-creds"),
+		number(c.assertions.Load(), labelPath, "assertions"))
 	e.counter(metricTokensIssued, "Access tokens that Auth0 issued to the engine, for itself and to be handed out.", number(c.upstream.Tokens()))
 	e.counter(metricTokensHandedOut, "Access tokens that were handed out at tokens/.", number(c.tokens.Load()))
 	e.counter(metricTokensStale, "Those of them that were held already, because Auth0 gave no fresher one.", number(c.tokensStale.Load()))

@@ -79,10 +79,14 @@ func (b *backend) applicationsList(ctx context.Context, req *logical.Request, d 
 	keys, info := make([]string, 0, len(found.Applications)), map[string]any{}
 	for i := range found.Applications {
 		app := &found.Applications[i]
-		if app.ClientID == conn.config.ClientID || requirements.Unfit(app) != "" {
+		byKey := requirements.UnfitForKeys(app) == ""
+		if app.ClientID == conn.config.ClientID || requirements.Unfit(app) != "" && !byKey {
 			continue
 		}
 		about := map[string]any{"name": app.Name, "app_type": requirements.AppType(app)}
+		if byKey {
+			about[fieldCredentialType] = string(credentialKey)
+		}
 		if requirements.ThirdParty(app) {
 			about["third_party"] = true
 		}

@@ -18,7 +18,8 @@ Answers with the application's client ID and its client secrets in the order in
 which it should try them. While a rotation is under way there are two: an
 application that falls back to the second when the first is refused never fails.
 If both are refused it should try once more from the start: a new secret may
-reach Auth0 between two attempts.
+reach Auth0 between two attempts. With credential_type=private_key it answers with
+the present private key, if the role is exportable.
 
 The lease cannot be renewed: at its end, or somewhat before, read again. Vault
 Agent does that by itself. Reading never calls Auth0.`
@@ -30,18 +31,22 @@ that go by ttl, such as the Vault Secrets Operator and consul-template. Read aga
 after ttl seconds. It is at most half of the role's ttl: the other half is for the
 way to the application.`
 
+	// credsPrefix and staticCredsPrefix begin the paths of credentials.
+	credsPrefix       = "creds/"
+	staticCredsPrefix = "static-creds/"
+
 	// secretTypeCredentials is the type of the leases of creds/.
 	secretTypeCredentials = "auth0_client_secrets"
 )
 
 func (b *backend) pathCreds() []*framework.Path {
 	return []*framework.Path{
-		credsPath("creds/", "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead,
+		credsPath(credsPrefix, "credentials", pathCredsSynopsis, pathCredsDescription, b.credsRead,
 			answersWith(merged(staticCredentialFields(), fieldSchemas{
 				fieldRotationSchedule: stringField(descRotationSchedule),
 				fieldRotationPeriod:   required(intField(descCredsRotationPeriod)),
 			}), exampleCredentials)),
-		credsPath("static-creds/", "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
+		credsPath(staticCredsPrefix, "static-credentials", pathStaticCredsSynopsis, pathStaticCredsDescription, b.staticCredsRead,
 			answersWith(staticCredentialFields(), exampleStaticCredentials)),
 	}
 }
@@ -68,9 +73,12 @@ func staticCredentialFields() fieldSchemas {
 	return fieldSchemas{
 		fieldDomain:               required(stringField(descDomain)),
 		fieldClientID:             required(stringField(descRoleClientID)),
-		fieldClientSecret:         required(sensitiveField(descCredsSecret)),
-		fieldFallbackClientSecret: required(sensitiveField(descFallback)),
-		fieldClientSecrets:        required(listField(descClientSecrets)),
+		fieldClientSecret:         sensitiveField(descCredsSecret),
+		fieldFallbackClientSecret: sensitiveField(descFallback),
+		fieldClientSecrets:        listField(descClientSecrets),
+		fieldPrivateKey:           sensitiveField(descCredsKey),
+		fieldKID:                  stringField(descKID),
+		fieldSigningAlgorithm:     stringField(descCredsAlgorithm),
 		fieldRotationPeriod:       required(intField(descStaticRotationPeriod)),
 		fieldLastVaultRotation:    required(timeField(descLastVaultRotation)),
 		fieldTTL:                  required(intField(descCredsTTL)),
@@ -90,7 +98,7 @@ func leaseType(name string) *framework.Secret {
 }
 
 func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedNow(ctx, req.Storage, d.Get(fieldName).(string))
+	set, err := b.handedOut(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +112,7 @@ func (b *backend) credsRead(ctx context.Context, req *logical.Request, d *framew
 }
 
 func (b *backend) staticCredsRead(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	set, err := b.servedNow(ctx, req.Storage, d.Get(fieldName).(string))
+	set, err := b.handedOut(ctx, req.Storage, d.Get(fieldName).(string))
 	if err != nil {
 		return nil, err
 	}
@@ -130,4 +138,13 @@ func (b *backend) servedNow(ctx context.Context, storage logical.Storage, name s
 	default:
 		return set, nil
 	}
+}
+
+// handedOut is servedNow for what leaves Vault.
+func (b *backend) handedOut(ctx context.Context, storage logical.Storage, name string) (*servedSet, error) {
+	set, err := b.servedNow(ctx, storage, name)
+	if err == nil && set.role.keys() && !set.role.Exportable {
+		return nil, badRequest("the private key of role %q does not leave Vault: read client assertions at %s%s, or set %s=true", name, assertionsPrefix, name, fieldExportable)
+	}
+	return set, err
 }

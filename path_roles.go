@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -21,8 +22,13 @@ and imports its present secret without rotating: from client_secret, or by
 reading it from Auth0, which needs the scope read:client_keys. With
 skip_import=true the secret is rotated at once instead.
 
+With credential_type=private_key it is for an application that authenticates by
+private_key_jwt. Creating the role registers a key that the engine has made beside
+those that the application has.
+
 A read shows the settings and how far a rotation is, never a secret. Deleting
-the role leaves the application's secret as it is.`
+the role leaves the application's secret as it is. Of its keys those that never left
+Vault are removed in Auth0.`
 
 	pathRolesListSynopsis = "List the roles."
 )
@@ -35,7 +41,7 @@ func (b *backend) pathRoles() []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ListOperation: readsActive(b.rolesList, pathRolesListSynopsis, answersWith(fieldSchemas{
 					"keys":     listField("Names of the roles."),
-					"key_info": mapField("Of each role its client_id, phase and next_vault_rotation."),
+					"key_info": mapField("Of each role its client_id, credential_type, phase and next_vault_rotation."),
 				}, exampleRoleList)),
 			},
 			HelpSynopsis:    pathRolesListSynopsis,
@@ -60,7 +66,15 @@ func (b *backend) pathRole() *framework.Path {
 		Pattern:      rolesPrefix + framework.GenericNameRegex(fieldName) + "$",
 		DisplayAttrs: attributes,
 		Fields: merged(roleSettingFields(), fieldSchemas{
-			fieldName:         nameField(),
+			fieldName: nameField(),
+			fieldCredentialType: {
+				Type: framework.TypeString, Description: descCredentialType,
+				Default: string(credentialTypes[0]), AllowedValues: allowedValues(credentialTypes),
+			},
+			fieldSigningAlgorithm: {Type: framework.TypeString, Description: descRoleSigningAlgorithm, AllowedValues: allowedValues(assertion.Algorithms)},
+			fieldKeyBits:          {Type: framework.TypeInt, Description: descKeyBits, AllowedValues: allowedValues(keyBits)},
+			fieldExportable:       boolField(descExportable, false),
+
 			fieldClientID:     stringField(descRoleClientID),
 			fieldClientSecret: sensitiveField(descImportSecret),
 			fieldSkipImport:   boolField(descSkipImport, false),
@@ -92,7 +106,12 @@ func roleSettingFields() fieldSchemas {
 
 func roleAnswerFields() fieldSchemas {
 	return merged(timelineFields(), answered(roleSettingFields()), fieldSchemas{
-		fieldClientID:        required(stringField(descRoleClientID)),
+		fieldClientID:         required(stringField(descRoleClientID)),
+		fieldCredentialType:   required(stringField(descCredentialType)),
+		fieldSigningAlgorithm: stringField(descRoleSigningAlgorithm),
+		fieldKeyBits:          intField(descKeyBits),
+		fieldExportable:       boolField(descExportable, false),
+
 		fieldDriftDetection:  required(stringField(descDriftDetection)),
 		fieldDriftCheckedAt:  timeField(descDriftCheckedAt),
 		fieldDriftCheckError: stringField(descDriftCheckError),
@@ -108,7 +127,7 @@ func (b *backend) rolesList(ctx context.Context, req *logical.Request, _ *framew
 	info := map[string]any{}
 	names, unreadable, err := b.eachRole(ctx, req.Storage, func(name string, set *servedSet) {
 		view := set.view(mount, b.now())
-		about := map[string]any{fieldClientID: set.role.ClientID, fieldPhase: string(view.Phase)}
+		about := map[string]any{fieldClientID: set.role.ClientID, fieldCredentialType: string(set.role.CredentialType), fieldPhase: string(view.Phase)}
 		putTimes(about, map[string]time.Time{fieldNextVaultRotation: view.NextRotation})
 		info[name] = about
 	})
@@ -129,11 +148,11 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 		return nil, err
 	}
 	entry, view := set.role, set.view(mount, b.now())
-	data := merged(timeline(view), entry.answer(), map[string]any{
+	data := merged(timeline(view), entry.answer(), entry.keyAnswer(), map[string]any{
 		fieldClientID: entry.ClientID, fieldTTL: inSeconds(entry.TTL),
 		fieldPasswordPolicy: entry.PasswordPolicy, fieldSecretSource: string(entry.SecretSource),
 	})
-	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), view, data)}
+	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), entry, view, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())
 	}
@@ -174,11 +193,11 @@ func (b *backend) roleDelete(ctx context.Context, req *logical.Request, d *frame
 	if role.entry == nil {
 		return nil, nil
 	}
-	unsettled := role.entry.Rotation.Unsettled()
+	unsettled := role.entry.Rotation.Unsettled() && !role.entry.keys()
 	if err := b.deleteRole(ctx, role); err != nil {
 		return nil, err
 	}
-	var warnings []string
+	warnings := b.removeKeys(ctx, role)
 	if unsettled {
 		warnings = append(warnings, "an attempt to set the next secret in Auth0 had no clear answer: the application may have either. "+
 			"Set a secret in Auth0 before you rely on it")

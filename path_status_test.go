@@ -55,8 +55,8 @@ func TestListShowsWhereEachRoleStands(t *testing.T) {
 		list := env.must(logical.ListOperation, "roles/", nil).Data
 		assert.Equal(t, []string{"app", "other"}, list["keys"])
 		assert.Equal(t, map[string]any{
-			"app":   map[string]any{fieldClientID: testAppID, fieldPhase: "steady", fieldNextVaultRotation: inRFC3339(time.Now().Add(5 * time.Hour))},
-			"other": map[string]any{fieldClientID: "other", fieldPhase: "steady"},
+			"app":   map[string]any{fieldClientID: testAppID, fieldCredentialType: "client_secret", fieldPhase: "steady", fieldNextVaultRotation: inRFC3339(time.Now().Add(5 * time.Hour))},
+			"other": map[string]any{fieldClientID: "other", fieldCredentialType: "client_secret", fieldPhase: "steady"},
 		}, list["key_info"])
 	})
 }

@@ -19,6 +19,9 @@ import (
 // change changes a role's settings by what a request sent. It refuses settings that do
 // not fit together.
 func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now time.Time) error {
+	if err := r.changeKeys(d); err != nil {
+		return err
+	}
 	ttlSent := take(d, fieldTTL, &r.TTL)
 	take(d, fieldPasswordPolicy, &r.PasswordPolicy)
 	if source, ok := sent[string](d, fieldSecretSource); ok {
@@ -43,6 +46,9 @@ func (r *roleEntry) change(d *framework.FieldData, maxLease time.Duration, now t
 // takes is how long one rotation takes: it waits until the last one has propagated,
 // then for leases.
 func (r *roleEntry) takes(propagation time.Duration) time.Duration {
+	if r.keys() && !r.Exportable {
+		return propagation + rotation.AssertionLifetime + 2*rotation.HandOutMargin
+	}
 	if r.SecretSource == rotation.Vault {
 		return propagation + r.TTL + rotation.HandOutMargin
 	}
@@ -62,7 +68,7 @@ func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string 
 
 // plannedBy says whether a request sends anything on which tooClose depends.
 func plannedBy(d *framework.FieldData) bool {
-	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
+	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldExportable, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
 		_, ok := d.GetOk(field)
 		return ok
 	})
@@ -70,7 +76,7 @@ func plannedBy(d *framework.FieldData) bool {
 
 // newRoleEntry returns a role with default settings.
 func newRoleEntry(maxLease time.Duration) *roleEntry {
-	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault}
+	return &roleEntry{TTL: min(defaultTTL, maxLease), SecretSource: rotation.Vault, CredentialType: credentialSecret}
 }
 
 // createRole makes a role. It reads the application from Auth0 unless it is known.
@@ -120,7 +126,7 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	if _, err := checkFree(ctx, role, entry.ClientID, conn.config); err != nil {
 		return nil, err // before Auth0 is asked
 	}
-	app, warnings, err := examineApplication(ctx, conn.api, entry.ClientID, entry.SecretSource, known)
+	app, warnings, err := examineApplication(ctx, conn.api, entry, known)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +136,10 @@ func (b *backend) prepareRole(ctx context.Context, role *ownedRole, d *framework
 	}
 	if err := checkAllowed(conn.config, made); err != nil {
 		return nil, err
+	}
+	if entry.keys() {
+		made.warnings = append(made.warnings, entry.tooClose(conn.config.PropagationDelay, b.now())...)
+		return made, checkKeyScopes(ctx, conn)
 	}
 	entry.SecretEncoded = requirements.SecretEncoded(app)
 	made.imported, warnings, err = importSecret(ctx, conn.api, entry.ClientID, app, d)
@@ -276,7 +286,10 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 		return err
 	}
 	entry.Rotation = rotation.Unknown(b.now())
-	if made.imported != "" {
+	switch {
+	case entry.keys():
+		entry.Rotation = rotation.NoKey(b.now())
+	case made.imported != "":
 		entry.Rotation = rotation.Imported(made.imported, bulk, b.now())
 	}
 	entry.Rotation = entry.Rotation.WithLeases(leases)
@@ -291,7 +304,14 @@ func (b *backend) commitRole(ctx context.Context, role *ownedRole, made *newRole
 // unclear the role stays: its secret may be live.
 func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported bool) ([]string, error) {
 	_, err := b.advance(ctx, role, rotation.Ask{})
-	if imported || err == nil {
+	switch {
+	case err == nil && role.entry.keys():
+		warnings := b.foreignKeys(ctx, role)
+		if view := role.view(b.mountInMemory(), b.now()); view.Version == 0 {
+			warnings = append(warnings, "the key is registered, but Auth0 does not tell whether it accepts it yet: the role serves it from "+inRFC3339(view.ReadyAt)+" on")
+		}
+		return warnings, nil
+	case imported || err == nil:
 		return nil, err
 	}
 	if state := role.entry.Rotation; !state.Unsettled() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
@@ -395,7 +415,7 @@ func (b *backend) deleteUnreadable(ctx context.Context, storage logical.Storage,
 	}
 	b.forgetRole(name)
 	b.event(ctx, eventRoleDelete, rolesPrefix+name,
-		logical.EventMetadataDataPath, "creds/"+name,
+		logical.EventMetadataDataPath, credsPrefix+name,
 		logical.EventMetadataModified, "true",
 		fieldName, name,
 	)

@@ -2,15 +2,12 @@ package auth0secrets
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
-	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -133,32 +130,13 @@ func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotatio
 		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx = upstreamContext(ctx, request)
-	if t.config.SigningAlgorithm == "" {
-		err = conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret))
-	} else {
-		err = enableKey(ctx, conn, request.Secret)
+	if t.config.SigningAlgorithm != "" {
+		return enableKey(ctx, conn, t.config.ClientID, request.Secret, t.config.SigningAlgorithm)
 	}
-	switch {
-	case errors.Is(err, auth0.ErrNoRoom): // until somebody makes room
-		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s", err)}
-	case err != nil:
+	if err := conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret)); err != nil {
 		return failedAttempt(err)
 	}
 	return rotation.Outcome{Result: rotation.Accepted, Secret: request.Secret}
-}
-
-// enableKey registers the pending key beside the present one. It refuses to begin
-// without the scopes for all steps.
-func enableKey(ctx context.Context, conn *connection, pending rotation.Secret) error {
-	token, err := conn.api.NewToken(ctx, nil) // one that knows of scopes granted a moment ago
-	if err != nil {
-		return err
-	}
-	if missing := requirements.Missing(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
-		return badRequest("the engine's key cannot be rotated: its application's grant lacks %s. Registering a new key and removing the old one needs %s",
-			strings.Join(missing, ", "), strings.Join(auth0.KeyScopes, ", "))
-	}
-	return conn.api.EnableKey(ctx, conn.config.ClientID, string(pending), conn.config.SigningAlgorithm)
 }
 
 // Prove logs in with nothing but the pending secret. With keys it then removes the

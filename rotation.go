@@ -122,6 +122,9 @@ func (b *backend) saveRotation(ctx context.Context, role *ownedRole, mount mount
 	if after.Version != before.Version {
 		b.renewed(role, found, before.Forced)
 	}
+	if before.Phase == rotation.Propagating && after.Phase != before.Phase { // a key is removed
+		b.lookAtBulk(role)
+	}
 	if before.Phase != after.Phase || before.Version != after.Version {
 		b.Logger().Info("rotation", "role", role.name, "phase", after.Phase, "version", after.Version)
 	}
@@ -150,6 +153,11 @@ func (b *backend) renewed(role *ownedRole, found, forced bool) {
 	if found || forced {
 		b.dropTokens(role.name)
 	}
+	b.lookAtBulk(role)
+}
+
+// lookAtBulk has the rotation of all roles looked at soon: it may be done.
+func (b *backend) lookAtBulk(role *ownedRole) {
 	if number := b.bulkNumber.Load(); number > 0 && role.entry.Rotation.Carries(int(number)) {
 		b.due.Set(dueBulk, b.now().Add(bulkPause))
 	}
@@ -160,7 +168,7 @@ func (role *ownedRole) view(mount mountSettings, now time.Time) rotation.View {
 	return role.set.view(mount, now)
 }
 
-// roleTarget is a role's client secret as a target of rotation. The caller holds the
+// roleTarget is a role's client secret, or key, as a target of rotation. The caller holds the
 // role's lock.
 type roleTarget struct {
 	b     *backend
@@ -189,8 +197,12 @@ func (t *roleTarget) Save(ctx context.Context, s rotation.State) error {
 	return t.b.saveRotation(ctx, t.role, t.mount, s)
 }
 
-// Generate makes a client secret by the role's settings.
+// Generate makes a client secret, or a key, by the role's settings.
 func (t *roleTarget) Generate(ctx context.Context) (rotation.Secret, error) {
+	if t.role.entry.keys() {
+		key, err := t.b.newKey(t.role.entry.KeyBits)
+		return rotation.Secret(key), err
+	}
 	secret, err := t.b.generateSecret(ctx, t.role.entry)
 	if short := (shortPolicyError{}); errors.As(err, &short) { // it has become so, and a rotation does not wait for its author
 		t.b.Logger().Warn("the secret is made without the password policy", "role", t.role.name, "reason", err)
@@ -213,6 +225,9 @@ func (t *roleTarget) send(ctx context.Context, request rotation.Request) rotatio
 		return rotation.Outcome{Result: rotation.NotSent, Err: err}
 	}
 	ctx, clientID := upstreamContext(ctx, request), t.role.entry.ClientID
+	if t.role.entry.keys() {
+		return t.sendKey(ctx, conn, request)
+	}
 	if request.Kind == rotation.Set {
 		if err := conn.api.SetSecret(ctx, clientID, string(request.Secret)); err != nil {
 			return failedAttempt(err)
@@ -327,7 +342,7 @@ func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask
 	if err != nil && wake.IsZero() { // not even the failure could be stored
 		return b.retryLater(ctx, role.name, err), err
 	}
-	if role.entry.Rotation.Next() != "" && staged == "" && !role.view(target.mount, b.now()).Forced {
+	if role.entry.Rotation.Next() != "" && staged == "" && !role.entry.keys() && !role.view(target.mount, b.now()).Forced {
 		b.drift.want(role.name, b.now())
 	}
 	if role.set.untold(b.now()) {
@@ -401,7 +416,7 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rota
 		return err
 	}
 	holders := ""
-	if view.Phase == rotation.Staged {
+	if view.Phase == rotation.Staged && !role.entry.keys() {
 		holders = " Readers get both secrets until then."
 	}
 	return fmt.Errorf("%w. It is tried again by itself at %s (%s).%s See %s%s", err, inRFC3339(view.RetryAt), fieldRetryAt, holders, rolesPrefix, role.name)
@@ -413,7 +428,7 @@ func (b *backend) roleEvent(ctx context.Context, kind string, role *ownedRole) {
 	view := role.view(b.mountInMemory(), b.now())
 	modified := b.served.tell(role) || kind == eventRoleDelete
 	b.event(ctx, kind, rolesPrefix+role.name,
-		logical.EventMetadataDataPath, "creds/"+role.name,
+		logical.EventMetadataDataPath, role.entry.dataPath()+role.name,
 		logical.EventMetadataModified, strconv.FormatBool(modified),
 		fieldName, role.name,
 		fieldClientID, role.entry.ClientID,

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -22,6 +23,8 @@ const untoldFor = 24 * time.Hour
 type servedSet struct {
 	role *roleEntry
 	data map[string]any // the answer, but for what changes with time
+	// signer is what makes assertions, of a role of keys.
+	signer func() (*assertion.Signer, error)
 	// afterwards is data when the previous secret is no longer served, which is so
 	// from fallbackUntil on. Nil: nothing ends by itself.
 	afterwards    map[string]any
@@ -98,12 +101,12 @@ func (s *servedSets) publish(name string, role *roleEntry) *servedSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loading, name)
-	before, next := s.roles[name], role.Rotation.Next()
-	// Only a newly staged secret starts the wait for holders again; changed settings do
-	// not. It begins at the earliest when another node last changed a role, perhaps
+	before, awaited := s.roles[name], role.Rotation.Awaited()
+	// Only a newly staged secret, or a new key, starts the wait for holders again; changed
+	// settings do not. It begins at the earliest when another node last changed a role, perhaps
 	// this one.
 	since := latest(s.servingSince, s.invalidated)
-	if next != "" && (before == nil || next != before.role.Rotation.Next()) {
+	if awaited != "" && (before == nil || awaited != before.role.Rotation.Awaited()) {
 		since = s.now()
 	} else if before != nil {
 		since = before.since
@@ -133,7 +136,7 @@ func (s *servedSets) tell(role *ownedRole) (changed bool) {
 }
 
 func newServedSet(role *roleEntry, since, now time.Time) *servedSet {
-	set := &servedSet{role: role, since: since}
+	set := &servedSet{role: role, since: since, signer: lazySigner(role)}
 	clock := set.clock(now)
 	served, until := role.Rotation.Served(clock)
 	set.data = credentials(role, served)
@@ -208,6 +211,9 @@ func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Dura
 func (set *servedSet) answer(now time.Time, ttl time.Duration) map[string]any {
 	data := maps.Clone(set.present(now))
 	data[fieldTTL] = inSeconds(ttl)
+	if set.role.keys() {
+		data[fieldKID] = set.kid()
+	}
 	return data
 }
 
@@ -261,15 +267,12 @@ func credentials(role *roleEntry, served []rotation.Secret) map[string]any {
 	if len(values) > 1 {
 		second = values[1]
 	}
-	data := map[string]any{
-		fieldDomain:               role.Domain,
-		fieldClientID:             role.ClientID,
-		fieldClientSecret:         first,
-		fieldFallbackClientSecret: second,
-		fieldClientSecrets:        values,
-		fieldRotationPeriod:       inSeconds(presentPeriod(role)),
-		fieldLastVaultRotation:    inRFC3339(role.Rotation.LastRotation()),
+	data := map[string]any{fieldClientSecret: first, fieldFallbackClientSecret: second, fieldClientSecrets: values}
+	if role.keys() {
+		data = keyCredentials(role)
 	}
+	data[fieldDomain], data[fieldClientID] = role.Domain, role.ClientID
+	data[fieldRotationPeriod], data[fieldLastVaultRotation] = inSeconds(presentPeriod(role)), inRFC3339(role.Rotation.LastRotation())
 	if role.RotationSchedule != "" {
 		data[fieldRotationSchedule] = role.RotationSchedule
 	}

@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -69,8 +70,14 @@ type roleEntry struct {
 	SecretSource   rotation.Source `json:"secret_source"`
 	PasswordPolicy string          `json:"password_policy,omitempty"`
 	// SecretEncoded is Auth0's jwt_configuration.secret_encoded.
-	SecretEncoded bool           `json:"secret_encoded,omitempty"`
-	Rotation      rotation.State `json:"rotation"`
+	SecretEncoded bool `json:"secret_encoded,omitempty"`
+	// CredentialType is not in entries from before there were keys. The other three are
+	// of keys only.
+	CredentialType   credentialType `json:"credential_type,omitempty"`
+	SigningAlgorithm string         `json:"signing_algorithm,omitempty"`
+	KeyBits          int            `json:"key_bits,omitempty"` // of the next key
+	Exportable       bool           `json:"exportable,omitempty"`
+	Rotation         rotation.State `json:"rotation"`
 }
 
 // mountSettings are the settings of the mount that concern all roles.
@@ -86,6 +93,7 @@ func (r *roleEntry) settings(mount mountSettings) rotation.Settings {
 	set := rotation.Settings{
 		TTL: r.TTL, Period: r.RotationPeriod, Window: r.RotationWindow, Source: r.SecretSource,
 		Paused: r.Disabled || mount.Paused, PropagationDelay: mount.PropagationDelay, Bulk: mount.Bulk,
+		Exportable: r.Exportable,
 	}
 	if r.schedule != nil {
 		set.Schedule = r.schedule
@@ -175,6 +183,7 @@ func readRole(ctx context.Context, storage logical.Storage, name string) (*roleE
 	if err != nil || role == nil {
 		return nil, err
 	}
+	role.CredentialType = cmp.Or(role.CredentialType, credentialSecret)
 	if role.Rotation, err = role.loaded(storageRoles+name, role.Rotation); err != nil {
 		return nil, err
 	}

@@ -248,17 +248,25 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
-	if _, err := b.lookUp(ctx, storage, role.Role); err != nil { // login would remember the name
+	set, err := b.lookUp(ctx, storage, role.Role)
+	if err != nil { // login would remember the name
 		return token, err
 	}
+	algorithm := set.role.SigningAlgorithm // it cannot be changed
 	attempt := func(ctx context.Context, c auth0login.Credentials, secret string) error {
 		if c.Domain != conn.config.Domain { // the mount has moved since
 			return badRequest("the configuration was changed meanwhile: try again")
 		}
+		request := auth0.TokenRequest{ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization}
+		if algorithm != "" { // the secret is a key
+			signed, err := b.signed(c, secret, algorithm)
+			if err != nil {
+				return err
+			}
+			request.Secret, request.Assertion = "", signed
+		}
 		var err error
-		token, err = conn.api.Token(ctx, auth0.TokenRequest{
-			ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization,
-		})
+		token, err = conn.api.Token(ctx, request)
 		if auth0.SecretRefused(err) {
 			return refusedSecret{err}
 		}

@@ -46,7 +46,7 @@ func Unfit(app *auth0.Application) string {
 		return "it is public (token_endpoint_auth_method none), so it has no client secret to rotate"
 	}
 	if _, ok := app.ClientAuthenticationMethods["private_key_jwt"]; ok {
-		return "it authenticates by private_key_jwt, not by a client secret"
+		return "it authenticates by private_key_jwt, not by a client secret: its role is one with credential_type=private_key"
 	}
 	for method := range app.ClientAuthenticationMethods {
 		if strings.Contains(method, "tls_client_auth") {
@@ -54,6 +54,20 @@ func Unfit(app *auth0.Application) string {
 		}
 	}
 	return ""
+}
+
+// UnfitForKeys is why the application's keys cannot be rotated; "": they can.
+func UnfitForKeys(app *auth0.Application) string {
+	if app.Global != nil && *app.Global {
+		return "it is the tenant's global client"
+	}
+	if _, ok := app.ClientAuthenticationMethods["private_key_jwt"]; ok {
+		return ""
+	}
+	if app.Hides("client_authentication_methods") {
+		return "Auth0 did not show how it authenticates: grant " + auth0.ScopeReadClientCredentials + " to the engine's application"
+	}
+	return "it does not authenticate by private_key_jwt: in Auth0, register a key of its own under Credentials, and choose Private Key JWT. Or leave out credential_type"
 }
 
 // Unchecked names what the token's scopes do not show. That says nothing of the

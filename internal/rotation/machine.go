@@ -7,6 +7,7 @@
 //	state.go    the stored state, which only this package changes
 //	machine.go  the decision what to do next, and what follows from an answer
 //	times.go    when the steps are
+//	keys.go     the same for private keys, of which Auth0 accepts two
 //	run.go      the one driver, and what it needs of a target
 //	view.go     a state as readers see it
 //
@@ -70,6 +71,7 @@ type Settings struct {
 	Source           Source
 	PropagationDelay time.Duration // until a new secret is accepted everywhere at Auth0
 	Bulk             int           // number of the last bulk rotation
+	Exportable       bool          // keys are handed out
 }
 
 // Schedule gives the next time after another; zero if there is none.
@@ -96,6 +98,8 @@ const (
 	doSet             // send Next to Auth0
 	doMake            // let Auth0 make one
 	doReadBack        // an earlier doMake had no clear answer: find out what it made
+	doConfirm         // make sure that Auth0 accepts Next, a key
+	doRetire          // have Auth0 remove Previous, a key
 )
 
 // decision is one step: store record, then take the action.
@@ -107,14 +111,14 @@ type decision struct {
 }
 
 // sends says whether the action is a request to Auth0.
-func (d decision) sends() bool {
-	return d.action == doSet || d.action == doMake || d.action == doReadBack
-}
+func (d decision) sends() bool { return d.action != doNothing && d.action != doGenerate }
 
 // decide is the machine's only decision. It has no side effects.
 func decide(set Settings, r record, clk Clock) decision {
 	r = r.propagated(clk).pinned(clk)
 	switch {
+	case r.Keys:
+		return r.decideKey(set, clk)
 	case r.Next != nil && (r.mayBeLive() || r.Hidden):
 		return r.upstream(doSet, set, clk)
 	case r.mayBeLive():
@@ -147,7 +151,7 @@ func (r record) upstream(do action, set Settings, clk Clock) decision {
 	if r.RetryAt.After(clk.Now) {
 		return decision{record: r, wake: r.RetryAt}
 	}
-	if r.Cause == byNobody {
+	if r.Cause == byNobody && do != doRetire {
 		r.Cause = bySchedule
 	}
 	if (do == doSet || do == doMake) && r.Attempt == notBegun {
@@ -200,6 +204,10 @@ func (r record) asked(a Ask) record {
 // staged takes in the next secret.
 func (r record) staged(set Settings, next Secret, now time.Time) record {
 	r.Next = &version{Number: r.number() + 1, Value: next, MadeAt: now, Bulk: set.Bulk}
+	if r.Keys { // it is staged when Auth0 has it
+		r.Next.Exported = set.Exportable
+		return r
+	}
 	r.StagedAt, r.StagedTTL = now, r.holdersTTL(set, now)
 	if !r.held(set) {
 		r.StagedTTL = 0
@@ -288,13 +296,14 @@ type Result int
 // The results. Only Unclear leaves open whether the attempt has taken effect.
 const (
 	Unclear  Result = iota
-	Accepted        // it has: Secret is what Auth0 accepts now
+	Accepted        // it has: Secret is what Auth0 accepts now. Of Retire: it is gone
 	Hidden          // it has, and Auth0 does not show the secret it made
-	Found           // Secret was read back, and may be somebody else's
+	Found           // Secret was read back, and may be somebody else's. Of Retire: it is the only key that Auth0 accepts
 	Refused         // it has not
 	Rejected        // it has not: Auth0 does not take a secret of this form
 	Limited         // it has not: the rate limit, which asks to wait for RetryAfter
 	NotSent         // it has not: it never reached Auth0
+	Untold          // of Confirm: Auth0 does not tell
 )
 
 // Outcome is what came of an attempt at Auth0.
@@ -309,13 +318,7 @@ type Outcome struct {
 // the same secret had a clear answer, so this one's is the last word on it. A secret
 // that may be live stays, and is sent again.
 func (r record) failed(set Settings, o Outcome, first bool, clk Clock) record {
-	r.LastError = o.Err.Error()
-	if o.Result == Limited {
-		r.RetryAt = clk.Now.Add(min(max(o.RetryAfter, limitedMin), backoffMax))
-	} else {
-		r.Failures++
-		r.RetryAt = clk.Now.Add(retryBackoff(r.Failures, clk.Jitter))
-	}
+	r = r.waitsAfter(o, clk)
 	switch {
 	case o.Result == Unclear:
 		r.Attempt = unclear
@@ -325,6 +328,18 @@ func (r record) failed(set Settings, o Outcome, first bool, clk Clock) record {
 		return r.refused(set)
 	case first:
 		r.Attempt = notBegun
+	}
+	return r
+}
+
+// waitsAfter notes a failure, and when the next attempt is.
+func (r record) waitsAfter(o Outcome, clk Clock) record {
+	r.LastError = o.Err.Error()
+	if o.Result == Limited {
+		r.RetryAt = clk.Now.Add(min(max(o.RetryAfter, limitedMin), backoffMax))
+	} else {
+		r.Failures++
+		r.RetryAt = clk.Now.Add(retryBackoff(r.Failures, clk.Jitter))
 	}
 	return r
 }

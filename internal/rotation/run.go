@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Target is an application's client secret, or the engine's own secret or key. Run
+// Target is an application's client secret or key, or the engine's own. Run
 // calls its methods one after the other, and nothing else changes it meanwhile.
 type Target interface {
 	// Load gives the present settings, and the state that was saved last.
@@ -27,7 +27,7 @@ type Target interface {
 // Request is what is sent to Auth0.
 type Request struct {
 	Kind RequestKind
-	// Secret is the one to set; of ReadBack, the one from before.
+	// Secret is the one that it is about; of ReadBack, the one from before.
 	Secret Secret
 	// Force: an operator has asked for this one without waiting.
 	Force bool
@@ -43,6 +43,11 @@ const (
 	// ReadBack is Make when an earlier one had no clear answer: if another secret
 	// than the one from before can be read, that is the outcome.
 	ReadBack
+	// Confirm: make sure that Auth0 accepts a key that it has taken. With force, that may
+	// take until the key has propagated.
+	Confirm
+	// Retire: a key is no longer to be accepted.
+	Retire
 )
 
 // storePatience bounds the storing of an outcome.
@@ -102,6 +107,13 @@ func attempted(ctx context.Context, t Target, set Settings, d decision, first bo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
 	defer cancel()
 	clk := t.Clock()
+	if d.Keys {
+		next, ok := d.keyOutcome(set, d.action, outcome, first, clk)
+		if ok {
+			return time.Time{}, t.Save(ctx, State{next})
+		}
+		return saveFailure(ctx, t, next, outcome.Err)
+	}
 	switch outcome.Result {
 	case Accepted:
 		return time.Time{}, t.Save(ctx, State{d.accepted(set, outcome.Secret, clk.Now)})
@@ -124,7 +136,12 @@ func saveFailure(ctx context.Context, t Target, failed record, cause error) (wak
 // send sends the request that a decision asks for, and proves a secret that Auth0 has
 // accepted.
 func send(ctx context.Context, t Target, d decision) Outcome {
-	if d.action != doSet {
+	switch {
+	case d.action == doConfirm:
+		return t.Send(ctx, Request{Kind: Confirm, Secret: d.Next.Value, Force: d.forced()})
+	case d.action == doRetire:
+		return t.Send(ctx, Request{Kind: Retire, Secret: d.Previous.Value, Force: d.forced() || d.FallbackFor == 0})
+	case d.action != doSet:
 		kind := Make
 		if d.action == doReadBack {
 			kind = ReadBack

@@ -42,6 +42,8 @@ type version struct {
 	// secret was made, imported or found: that one, and those before it, do not
 	// concern the secret.
 	Bulk int `json:"bulk,omitempty"`
+	// Exported: it is a key that somebody may hold.
+	Exported bool `json:"exported,omitempty"`
 }
 
 // cause is who asked for the rotation that is under way, or is to begin.
@@ -68,6 +70,9 @@ const (
 //	{"current":{"version":3,"value":"..."},"next":{"version":4,"value":"..."},
 //	 "staged_at":"...","staged_ttl":900000000000,"cause":"schedule","attempt":"sent",...}
 type record struct {
+	// Keys: the secrets are private keys, which Auth0 accepts two at a time: see keys.go.
+	Keys bool `json:"keys,omitempty"`
+
 	// Current is accepted by Auth0 as far as is known. Nil only until the first
 	// rotation of a role that was created with skip_import.
 	Current *version `json:"current,omitempty"`
@@ -91,6 +96,9 @@ type record struct {
 	// StagedTTL is the longest lease that a holder without Next can have. It is
 	// fixed when Next is staged: later settings do not shorten leases given out.
 	StagedTTL time.Duration `json:"staged_ttl,omitempty"`
+	// Unproven: Auth0 does not tell whether it accepts the next key, so that also with
+	// force the key is used only when it has propagated.
+	Unproven bool `json:"unproven,omitempty"`
 	// FallbackUntil is when the previous secret stops being served, by the clock of
 	// the node that rotated: see fallbackEnd. It stays in storage after that time.
 	FallbackUntil time.Time `json:"fallback_until,omitzero"`
@@ -177,8 +185,11 @@ func (r record) held(set Settings) bool { return set.TTL > 0 && r.Current != nil
 // for a reader at every instant. Empty until a first secret is known to be
 // accepted.
 func (r record) served() []Secret {
-	if r.Current == nil {
+	switch {
+	case r.Current == nil:
 		return nil
+	case r.Keys: // accepted for as long as anybody holds it
+		return []Secret{r.Current.Value}
 	}
 	return r.inOrder(r.Current, r.Next, r.Previous)
 }
@@ -257,7 +268,18 @@ func (s State) DriftedAt() time.Time { return s.r.DriftedAt }
 
 // Unsettled says whether Auth0 may accept a secret that is not the current one, by
 // an attempt whose outcome is not known, or one that it does not show.
-func (s State) Unsettled() bool { return s.r.mayBeLive() || s.r.Hidden || s.r.doubtful() }
+func (s State) Unsettled() bool {
+	return s.r.mayBeLive() || s.r.Hidden || s.r.doubtful() || s.r.Keys && s.r.begun()
+}
+
+// Awaited is the secret of the served set that a reader may not have yet, and for which
+// a rotation waits: what is staged; of keys, the present one.
+func (s State) Awaited() Secret {
+	if s.r.Keys {
+		return s.Current()
+	}
+	return s.Next()
+}
 
 // KnownSince is when the present secret was made; if it was imported or found, when
 // that was.
@@ -316,11 +338,16 @@ func (s State) Concerned(bulk int, force bool) bool {
 func (s State) Asked(a Ask) State { return State{s.r.asked(a)} }
 
 // Carries says whether the target was asked for a bulk rotation, and Done whether
-// its secret is newer than that.
+// its secret is newer than that, and an older key is no longer accepted.
 func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 
+// Replaced says whether its secret is newer, whatever becomes of an older key.
+func (s State) Replaced(bulk int) bool { return s.r.madeSince(bulk) }
+
 // Done is explained at Carries.
-func (s State) Done(bulk int) bool { return s.r.madeSince(bulk) }
+func (s State) Done(bulk int) bool {
+	return s.r.madeSince(bulk) && (!s.r.Keys || s.r.Previous == nil || s.r.Previous.Bulk >= bulk)
+}
 
 // unwanted takes back the wish for a rotation, and drops its failures, which no attempt
 // would ever end.

@@ -181,14 +181,14 @@ func TestTheStoredNamesStay(t *testing.T) {
 	assert.ElementsMatch(t, []string{
 		"current", "next", "previous", "earlier", "rejected", "staged_at", "staged_ttl", "fallback_until", "fallback_for", "last_rotation",
 		"scheduled_from", "cause", "force", "bulk", "bulk_force", "bulk_waits", "attempt", "attempt_bulk", "hidden", "drifted_at",
-		"longest_ttl", "longest_until", "longest_kept", "failures", "last_error", "retry_at",
+		"longest_ttl", "longest_until", "longest_kept", "failures", "last_error", "retry_at", "keys", "unproven",
 	}, names)
 	var secret map[string]any
 	require.NoError(t, json.Unmarshal(fields["current"], &secret))
-	for _, name := range []string{"version", "value", "made_at", "bulk"} {
+	for _, name := range []string{"version", "value", "made_at", "bulk", "exported"} {
 		assert.Contains(t, secret, name)
 	}
-	assert.Len(t, secret, 4)
+	assert.Len(t, secret, 5)
 	assert.JSONEq(t, `"bulk"`, string(fields["cause"]))
 	assert.JSONEq(t, `"unclear"`, string(fields["attempt"]))
 	assert.Equal(t, []string{"", "schedule", "operator", "bulk"}, []string{string(byNobody), string(bySchedule), string(byOperator), string(byBulk)})

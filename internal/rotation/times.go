@@ -55,7 +55,11 @@ func (r record) pinned(clk Clock) record {
 	if ahead(r.LastRotation, clk.Now) {
 		r.LastRotation = clk.Now
 	}
-	if r.StagedAt.After(clk.Now) {
+	switch {
+	case !r.StagedAt.After(clk.Now):
+	case r.Keys:
+		r.StagedAt = clk.Now
+	default:
 		r.StagedAt = clk.Since
 	}
 	if ahead(r.ScheduledFrom, clk.Now) {
@@ -84,14 +88,19 @@ func (r record) fallbackEnd(clk Clock) time.Time {
 	switch {
 	case r.fallbackAhead(clk):
 		return here
-	case clk.Now.Sub(r.FallbackUntil) > clockSkew:
+	case clk.Now.Sub(r.FallbackUntil) > clockSkew && !r.Keys: // who holds a key has not read again during an outage
 		return r.FallbackUntil
 	default:
 		return later(r.FallbackUntil, here)
 	}
 }
 
-func (r record) fallbackLasts() time.Duration { return min(r.FallbackFor, MaxPropagationDelay) }
+func (r record) fallbackLasts() time.Duration {
+	if r.Keys {
+		return r.FallbackFor
+	}
+	return min(r.FallbackFor, MaxPropagationDelay)
+}
 
 // fallbackAhead says whether the end of the fallback is further ahead than it can be,
 // by this node's clock.
@@ -100,9 +109,9 @@ func (r record) fallbackAhead(clk Clock) bool {
 }
 
 // propagated drops the previous secret, and those before it, when its time has come. That follows from the
-// stored times, and need not be written.
+// stored times, and need not be written. A previous key has to be removed at Auth0.
 func (r record) propagated(clk Clock) record {
-	if !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
+	if !r.Keys && !r.FallbackUntil.IsZero() && !clk.Now.Before(r.fallbackEnd(clk)) {
 		r.Previous, r.Earlier, r.FallbackUntil, r.FallbackFor = nil, nil, time.Time{}, 0
 		r.Rejected = slices.DeleteFunc(slices.Clone(r.Rejected), func(v version) bool { return v.Number <= r.number() })
 		if len(r.Rejected) == 0 {
@@ -138,6 +147,9 @@ func (r record) nextRotation(set Settings, now time.Time) (time.Time, bool) {
 
 // leadTime is how long a rotation has to begin before it takes effect.
 func (r record) leadTime(set Settings, now time.Time) time.Duration {
+	if r.Keys {
+		return set.PropagationDelay + HandOutMargin
+	}
 	if set.Source != Vault || !r.held(set) {
 		return 0
 	}
@@ -170,7 +182,7 @@ func (r record) takesEffect(set Settings, earliest time.Time) (time.Time, bool) 
 // until the settings change.
 func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 	at := clk.Now
-	if r.held(set) && !r.forced() {
+	if r.waits(set) {
 		// Relative to now, by the monotonic clock: a step of the wall clock, by which
 		// the schedule goes, must not shorten the wait for leases.
 		at = clk.Now.Add(r.readyAt(clk).Sub(clk.Now))
@@ -182,8 +194,16 @@ func (r record) activation(set Settings, clk Clock) (time.Time, bool) {
 	return r.takesEffect(set, later(later(at, clk.Now), r.RetryAt))
 }
 
+// waits says whether Next is used at readyAt only.
+func (r record) waits(set Settings) bool {
+	if r.Keys {
+		return !r.forced() || r.Unproven
+	}
+	return r.held(set) && !r.forced()
+}
+
 // readyAt is when no live lease lacks Next any more: this process has served the
-// set since clk.Since.
+// set since clk.Since. A key is ready when it has propagated.
 func (r record) readyAt(clk Clock) time.Time {
 	if r.StagedTTL == 0 { // nobody holds a secret of the set
 		return r.StagedAt
@@ -209,9 +229,11 @@ func (r record) earlierTTL(now time.Time) time.Duration {
 func (r record) nextEffect(set Settings, clk Clock) (time.Time, bool) {
 	begins := later(clk.Now, r.RetryAt)
 	switch {
+	case r.Keys && r.mayBeLive() && !r.forced():
+		return begins.Add(r.leadTime(set, clk.Now)), true
 	case r.mayBeLive(), r.Hidden:
 		return begins, true
-	case r.Next != nil:
+	case r.begun():
 		at, planned := r.activation(set, clk)
 		return later(at, r.RetryAt), planned
 	case r.forced():
@@ -231,6 +253,8 @@ func (r record) untilChange(set Settings, clk Clock) (time.Duration, bool) {
 	var at time.Time
 	planned := true
 	switch {
+	case r.Keys:
+		at, planned = r.nextEffect(set, clk)
 	case r.mayBeLive(), r.Hidden:
 		at = clk.Now
 	case r.Next != nil:

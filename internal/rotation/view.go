@@ -33,7 +33,7 @@ func (s State) View(set Settings, clk Clock) View {
 		Forced: r.forced(), UnderWay: r.Next != nil || r.asksNow() || s.Unsettled(),
 	}
 	switch {
-	case r.Next != nil:
+	case r.begun():
 		v.Phase, v.StagedAt, v.ReadyAt = Staged, r.StagedAt, r.readyAt(clk)
 	case !r.FallbackUntil.IsZero():
 		v.Phase = Propagating
@@ -58,6 +58,9 @@ func (s State) View(set Settings, clk Clock) View {
 // application tries them, and until when the previous one is; zero: there is no end.
 func (s State) Served(clk Clock) (secrets []Secret, until time.Time) {
 	r := s.r.propagated(clk)
+	if r.Keys {
+		return r.served(), time.Time{}
+	}
 	return r.served(), r.fallbackEnd(clk)
 }
 
