@@ -66,7 +66,7 @@ func TestLoginByKey(t *testing.T) {
 			require.NoError(t, err, "by the second key")
 			cfg.Secrets = cfg.Secrets[:1]
 			_, err = newClient(t, cfg).Grant(t.Context())
-			require.EqualError(t, err, "token: Auth0 refused (401 access_denied): "+ReasonCredential)
+			require.EqualError(t, err, "token: Auth0 refused (401 invalid_client): "+ReasonCredential)
 			cfg.Secrets, cfg.SigningAlgorithm = []string{key}, map[string]string{"RS256": "RS384", "RS384": "PS256", "PS256": "RS256"}[alg]
 			_, err = newClient(t, cfg).Grant(t.Context())
 			assert.Equal(t, Refused, ClassOf(err), "another algorithm than the one that is registered")
