@@ -249,7 +249,7 @@ func (c *Client) enabledKeys(ctx context.Context, op, clientID string) ([]string
 	switch {
 	case ok:
 	case app.TokenEndpointAuthMethod != nil, len(app.ClientAuthenticationMethods) > 0:
-		e := notSent(op, "the application does not authenticate by private_key_jwt any more")
+		e := notSent(op, "the application authenticates otherwise than by private_key_jwt")
 		e.cause = ErrOtherMethod
 		return nil, e
 	default:
