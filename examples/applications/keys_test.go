@@ -90,7 +90,7 @@ func testKeys(t *testing.T, c command) {
 	assert.Zero(t, f.attempts().Attempts.Refused)
 }
 
-// useKeys makes the application one of private_key_jwt, with a key of the engine's.
+// useKeys makes the application one of private_key_jwt.
 func (f *fixture) useKeys(app tenant.Application) {
 	f.t.Helper()
 	f.template = exampleTemplate(f.t, agentKeyExample)
@@ -101,24 +101,24 @@ func (f *fixture) useKeys(app tenant.Application) {
 	})
 	require.NoError(f.t, err)
 	f.t.Cleanup(f.engine.Close)
-	app.AuthenticationMethods = map[string]any{string(tenant.PrivateKeyJWT): map[string]any{}}
-	f.app = f.tenant.AddApplication(app)
-	earlier := f.tenant.AddCredential(f.app.ClientID, tenant.PrivateKeyJWT) // that its owner removes
-	f.handOut(f.enableKey(assertion.Algorithms[0]), assertion.Algorithms[0])
-	ours := f.tenant.Credentials(f.app.ClientID)[1]
-	f.tenant.UpdateApplication(f.app.ClientID, func(a *tenant.Application) {
-		a.AuthenticationMethods = map[string]any{
-			string(tenant.PrivateKeyJWT): map[string]any{"credentials": []any{map[string]any{"id": ours.ID}}},
-		}
-	})
-	f.tenant.RemoveCredential(f.app.ClientID, earlier.ID)
+	key := newKey(f.t)
+	public, _, err := assertion.PublicKey(key)
+	require.NoError(f.t, err)
+	f.app = f.tenant.AddApplicationWithKey(app, public, assertion.Algorithms[0])
+	f.handOut(key, assertion.Algorithms[0])
+}
+
+func newKey(t *testing.T) string {
+	t.Helper()
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	return key
 }
 
 // enableKey makes a key that Auth0 accepts beside the others.
 func (f *fixture) enableKey(algorithm string) string {
 	f.t.Helper()
-	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
-	require.NoError(f.t, err)
+	key := newKey(f.t)
 	require.NoError(f.t, f.engine.EnableKey(f.t.Context(), f.app.ClientID, key, algorithm))
 	return key
 }

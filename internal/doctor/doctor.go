@@ -316,7 +316,7 @@ func (e *examination) take(app *auth0.Application) {
 	switch {
 	case app.ClientID == e.ClientID:
 		found.Verdict, found.Reasons, found.CredentialType = Unfit, []string{"it is the engine's own: rotate-root rotates it"}, ""
-	case byKey(app):
+	case requirements.UnfitForKeys(app) == "":
 		found.CredentialType = credentialKey
 		found.Verdict, found.Reasons = e.judgeKeys(app)
 	case reason != "":
@@ -327,11 +327,6 @@ func (e *examination) take(app *auth0.Application) {
 		found.Verdict, found.Reasons = FitWithWarnings, sideEffects
 	}
 	e.report.Applications.add(found)
-}
-
-func byKey(app *auth0.Application) bool {
-	_, ok := app.ClientAuthenticationMethods["private_key_jwt"]
-	return ok
 }
 
 // judgeKeys says whether an application that authenticates by private_key_jwt can be a
