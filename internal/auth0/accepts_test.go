@@ -101,7 +101,7 @@ func TestAcceptsKey(t *testing.T) {
 		"401 of another":       {replies(401, `{"message":"access_denied"}`), false, "no clear answer from Auth0 (401): " + ReasonNotAuth0, 1},
 		"a page":               {replies(200, "\n<html>Log in, please</html>"), false, "no clear answer from Auth0 (200): " + ReasonNotAuth0, 1},
 		"elsewhere":            {replies(302, ""), false, "no clear answer from Auth0 (302): " + ReasonRedirected, 1},
-		"cut off": {func(w http.ResponseWriter, r *http.Request) {
+		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
 			reply(w, 200, "")
 		}, false, "no clear answer from Auth0 (200): " + reasonUnreadable, 1},
