@@ -29,7 +29,7 @@ func TestNodeWithAKey(t *testing.T) {
 }
 
 func TestPythonWithAKey(t *testing.T) {
-	python := pythonWith(t, "authlib, flask, requests")
+	python := pythonWith(t, "authlib, flask, joserfc, requests")
 	testKeys(t, command{dir: "python", args: []string{python, "-B", "service.py"}, ca: variable("REQUESTS_CA_BUNDLE"), keys: true})
 }
 

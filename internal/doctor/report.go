@@ -101,7 +101,7 @@ type Applications struct {
 
 // What a role hands out: its credential_type.
 const (
-	credentialSecret = "client_secret" //nolint:gosec // the name of a kind
+	credentialSecret = "client_secret"
 	credentialKey    = "private_key"
 )
 
