@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	auth0secrets "vault-plugin-secrets-auth0"
+	"vault-plugin-secrets-auth0/internal/answers"
 	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -143,26 +146,35 @@ func (f *fixture) handOut(key, algorithm string) {
 	})
 }
 
-// startVault serves assertions as the engine does, to those who read them through Vault
-// Proxy. It gives its address.
+// startVault serves assertions to those who read them through Vault Proxy. It gives its
+// address.
 func (f *fixture) startVault() string {
+	f.t.Helper()
+	engine, err := auth0secrets.Factory(f.t.Context(), &logical.BackendConfig{System: &logical.StaticSystemView{}})
+	require.NoError(f.t, err)
+	answers.Check(f.t, engine.(answers.Router), logical.ReadOperation, "assertions/shop", f.assertion())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(f.t, "/v1/auth0/assertions/shop", r.URL.Path)
 		assert.Equal(f.t, "true", r.Header.Get("X-Vault-Request"))
-		f.signing.Lock()
-		defer f.signing.Unlock()
-		_, kid, err := assertion.PublicKey(f.key)
-		assert.NoError(f.t, err)
-		signer, err := assertion.NewSigner(f.key, f.algorithm, kid)
-		assert.NoError(f.t, err)
-		now := time.Now()
-		signed, err := signer.Sign(f.app.ClientID, "https://"+f.tenant.Domain()+"/", now, time.Minute)
-		assert.NoError(f.t, err)
-		assert.NoError(f.t, json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{
-			"client_assertion": signed, "client_assertion_type": assertion.Type, "expires_at": now.Add(time.Minute).Format(time.RFC3339),
-			"domain": f.domain, "client_id": f.app.ClientID, "kid": kid,
-		}}))
+		assert.NoError(f.t, json.NewEncoder(w).Encode(map[string]any{"data": f.assertion()}))
 	}))
 	f.t.Cleanup(server.Close)
 	return server.URL
+}
+
+// assertion is the engine's answer to a read of assertions/shop.
+func (f *fixture) assertion() map[string]any {
+	f.signing.Lock()
+	defer f.signing.Unlock()
+	_, kid, err := assertion.PublicKey(f.key)
+	assert.NoError(f.t, err)
+	signer, err := assertion.NewSigner(f.key, f.algorithm, kid)
+	assert.NoError(f.t, err)
+	now := time.Now()
+	signed, err := signer.Sign(f.app.ClientID, "https://"+f.tenant.Domain()+"/", now, time.Minute)
+	assert.NoError(f.t, err)
+	return map[string]any{
+		"client_assertion": signed, "client_assertion_type": assertion.Type, "expires_at": now.Add(time.Minute).Format(time.RFC3339),
+		"domain": f.domain, "client_id": f.app.ClientID, "kid": kid,
+	}
 }

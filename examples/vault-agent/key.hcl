@@ -1,5 +1,5 @@
-# Vault Agent writes the private key of the exportable role shop into a file, and the
-# next one well before Auth0 stops to accept it. Run: vault agent -config=key.hcl
+# Vault Agent writes the private key of the exportable role shop into a file, and the next
+# one before Auth0 stops accepting it. Run: vault agent -config=key.hcl
 
 vault {
   address = "http://127.0.0.1:8200"
