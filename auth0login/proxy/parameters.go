@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 // parameters are the body of a request that carries client authentication: a form, or a
@@ -18,6 +20,13 @@ type parameters struct {
 	values map[string]string // those that are text
 	nested []string          // the names and texts in the other values of JSON
 	secret span              // the encoded value of client_secret
+	each   []parameter       // in their order, with what is empty between two & of a form
+}
+
+// parameter is a name with its value.
+type parameter struct {
+	name string
+	span
 }
 
 // span is a part of the raw body.
@@ -55,6 +64,7 @@ func (p *parameters) parseForm() error {
 		if err != nil {
 			return errAmbiguous
 		}
+		p.each = append(p.each, parameter{name, span{at, end}})
 		if at < end {
 			if seen[name] || disguised(name) {
 				return errAmbiguous
@@ -77,6 +87,7 @@ func (p *parameters) parseJSON() error {
 	}
 	seen := map[string]bool{}
 	for d.More() {
+		begin := int(d.InputOffset())
 		token, err := d.Token()
 		name, ok := token.(string)
 		if err != nil || !ok || seen[name] || disguised(name) {
@@ -101,8 +112,10 @@ func (p *parameters) parseJSON() error {
 			}
 			p.nested = append(p.nested, inside...)
 		}
+		end := int(d.InputOffset())
+		begin += bytes.IndexByte(p.raw[begin:], '"') // after space and a comma
+		p.each = append(p.each, parameter{name, span{begin, end}})
 		if name == "client_secret" {
-			end := int(d.InputOffset())
 			p.secret = span{end - len(value), end}
 		}
 	}
@@ -163,6 +176,35 @@ func (p *parameters) with(secret string) []byte {
 	body = append(body, p.raw[:p.secret.begin]...)
 	body = append(body, encoded...)
 	return append(body, p.raw[p.secret.end:]...)
+}
+
+// asserting is the body with a client assertion of an application in place of any other
+// authentication. Each other parameter is there as it came.
+func (p *parameters) asserting(clientID, text string) []byte {
+	kept := make([]string, 0, len(p.each)+3)
+	for _, each := range p.each {
+		if each.name == "client_id" || !isAuthentication(each.name) {
+			kept = append(kept, string(p.raw[each.begin:each.end]))
+		}
+	}
+	added := [][2]string{{"client_assertion", text}, {"client_assertion_type", assertion.Type}}
+	if _, ok := p.values["client_id"]; !ok {
+		added = append(added, [2]string{"client_id", clientID})
+	}
+	if !p.isJSON {
+		if len(p.raw) == 0 {
+			kept = nil
+		}
+		for _, pair := range added {
+			kept = append(kept, pair[0]+"="+url.QueryEscape(pair[1]))
+		}
+		return []byte(strings.Join(kept, "&"))
+	}
+	for _, pair := range added {
+		value, _ := json.Marshal(pair[1]) // text has JSON
+		kept = append(kept, `"`+pair[0]+`":`+string(value))
+	}
+	return []byte("{" + strings.Join(kept, ",") + "}")
 }
 
 // has says whether one of the secrets is anywhere in the body, but for the value of

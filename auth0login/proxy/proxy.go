@@ -38,6 +38,8 @@ const (
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
 	pingTime    = 10 * time.Second // of silence on an HTTP/2 connection before a ping, and then until its answer
 
+	askPause = time.Second // at least, between requests of others for whose sake a source is asked
+
 	maxShown = 256 // of a method or a path in the log
 
 	// MinLocalSecret is how long a local secret has to be.
@@ -46,7 +48,8 @@ const (
 
 // Application is an application that logs in through the proxy.
 type Application struct {
-	// Source has the application's credentials: its client ID and present secrets.
+	// Source has the application's credentials: its client ID and present secrets, or a
+	// private key or client assertions.
 	Source auth0login.Source
 	// LocalSecret is what the application has in place of its client secret. Letters,
 	// digits and -._~ are all that it may consist of: others are written in more than one
@@ -88,6 +91,7 @@ type application struct {
 	source   auth0login.Source
 	local    [sha256.Size]byte // the hash of its local secret: hashes have one length
 	clientID atomic.Pointer[string]
+	asked    atomic.Int64 // when find asked the source, in Unix nanoseconds
 }
 
 // is compares in constant time.
