@@ -198,7 +198,7 @@ func (p *Proxy) find(ctx context.Context, ids []string) ([]*application, error) 
 	}
 	var unknown error
 	for _, app := range p.applications {
-		if app.clientID.Load() != nil && !app.mayAsk() {
+		if app.clientID.Load() != nil && !app.mayAsk(p.askPause) {
 			continue
 		}
 		if err := app.learn(ctx); err != nil && app.clientID.Load() == nil {
@@ -213,9 +213,9 @@ func (p *Proxy) find(ctx context.Context, ids []string) ([]*application, error) 
 
 // mayAsk says whether the source is to be asked whether the client ID has changed. That may
 // be a request to Vault, so one in a while is for all who come with an ID that is not known.
-func (a *application) mayAsk() bool {
+func (a *application) mayAsk(pause time.Duration) bool {
 	now, last := time.Now().UnixNano(), a.asked.Load()
-	return (now < last || now-last >= int64(askPause)) && a.asked.CompareAndSwap(last, now)
+	return (now < last || now-last >= int64(pause)) && a.asked.CompareAndSwap(last, now)
 }
 
 func (p *Proxy) known(ids []string) (found []*application) {

@@ -78,6 +78,7 @@ type Proxy struct {
 	upstream          *http.Transport
 	logins            chan struct{} // has room for those that wait for Auth0
 	patience          time.Duration // of those that wait for room
+	askPause          time.Duration // see the constant
 	bodyTime          time.Duration // for the body of a login, or of a request that is refused
 	logger            *slog.Logger
 	version           string
@@ -116,7 +117,7 @@ func (a *application) learn(ctx context.Context) error {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		domain: c.Domain, publicURL: strings.TrimRight(c.PublicURL, "/"), onlyLogin: c.OnlyLogin,
-		logins: make(chan struct{}, maxLogins), patience: queueTime, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
+		logins: make(chan struct{}, maxLogins), patience: queueTime, askPause: askPause, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
