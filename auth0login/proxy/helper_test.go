@@ -48,6 +48,7 @@ type credentials struct {
 	id      string
 	secrets []string
 	key     string // in place of secrets
+	kid     string
 	err     error
 	reads   int
 }
@@ -57,7 +58,7 @@ func (c *credentials) Credentials(context.Context) (auth0login.Credentials, erro
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reads++
-	return auth0login.Credentials{Domain: c.domain, ClientID: c.id, ClientSecrets: c.secrets, PrivateKey: c.key}, c.err
+	return auth0login.Credentials{Domain: c.domain, ClientID: c.id, ClientSecrets: c.secrets, PrivateKey: c.key, KID: c.kid}, c.err
 }
 
 func (c *credentials) set(secrets ...string) {
