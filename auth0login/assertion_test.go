@@ -3,7 +3,6 @@ package auth0login
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -351,17 +350,14 @@ func TestAKeyThatCannotSign(t *testing.T) {
 		"in PEM":          {Domain: "d", ClientID: "c", PrivateKey: key.private[:500]},
 		"must be one of":  {Domain: "d", ClientID: "c", PrivateKey: key.private, SigningAlgorithm: "none"},
 		"more than one":   {Domain: "d", ClientID: "c", PrivateKey: key.private, ClientSecrets: []string{"s"}},
-		"has no domain":   {ClientID: "c", PrivateKey: key.private},
-		"have no domain":  {ClientID: "c", ClientAssertion: "a"},
+		"have no domain":  {ClientID: "c", PrivateKey: key.private},
+		"no domain":       {ClientID: "c", ClientAssertion: "a"},
 		"no client_id":    {Domain: "d", PrivateKey: key.private},
 		"is expected, bu": {Domain: "d", ClientID: "c", PrivateKey: key.private},
 	} {
 		var options []Option
 		if want == "is expected, bu" {
 			options = []Option{Domain("example.eu.auth0.com")}
-		}
-		if want == "has no domain" {
-			want = "no domain"
 		}
 		app := New(SourceFunc(func(context.Context) (Credentials, error) { return c, nil }), options...)
 		err := app.Login(t.Context(), func(context.Context, Credentials, string) error {
@@ -444,7 +440,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "c at d with a private key", c.String())
 	assert.Equal(t, "c at d with a client assertion", asserted.String())
-	for name, value := range map[string]any{"key": c, "assertion": asserted, "file": rendered, "application": w.app, "value": *w.app} { //nolint:govet // printed as programs do
+	for name, value := range map[string]any{"key": c, "assertion": asserted, "file": rendered, "application": w.app, "value": *w.app} {
 		for kind, held := range kinds(value) {
 			all := printed(t, held, verbs)
 			assertNothingOf(t, key, all)
@@ -482,7 +478,7 @@ func TestErrorsHaveNoAssertion(t *testing.T) {
 	auth0.Close()
 	err = auth0.login(t, app)
 	require.Error(t, err)
-	require.False(t, errors.Is(err, ErrRefused))
+	require.NotErrorIs(t, err, ErrRefused)
 	all += printed(t, err, verbs)
 	assertNothingOf(t, key, all)
 	for _, text := range sent {

@@ -47,11 +47,11 @@ func (a addsAssertion) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	authentication := url.Values{"client_assertion": {a.text}, "client_assertion_type": {assertion.Type}}
-	request, err := http.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), strings.NewReader(string(form)+"&"+authentication.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	request.Header = r.Header
+	all := string(form) + "&" + authentication.Encode()
+	request := r.Clone(r.Context())
+	request.ContentLength = int64(len(all))
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(all)), nil }
+	request.Body, _ = request.GetBody()
 	transport := a.transport
 	if transport == nil {
 		transport = http.DefaultTransport
