@@ -18,7 +18,7 @@ const rounds = 2
 // ErrRefused is in the chain of the error of a login for which Auth0 refused all of
 // the secrets, or each assertion. An attempt of [Application.Login] that is not made with
 // golang.org/x/oauth2 wraps it to say that its secret was refused.
-var ErrRefused = errors.New("Auth0 refused the client secret")
+var ErrRefused = errors.New("Auth0 refused the client secret or assertion")
 
 // Application logs in with the credentials of a [Source]. It is safe for concurrent
 // use; the goroutines of a process should share one.

@@ -97,7 +97,8 @@ func (f *forms) assertions(t *testing.T) (all []string) {
 
 func withKey(key keyPair) func(Credentials) Source {
 	return func(c Credentials) Source {
-		return SourceFunc(func(context.Context) (Credentials, error) { c.PrivateKey = key.private; return c, nil })
+		c.PrivateKey = key.private
+		return SourceFunc(func(context.Context) (Credentials, error) { return c, nil })
 	}
 }
 
