@@ -20,13 +20,8 @@ type parameters struct {
 	values map[string]string // those that are text
 	nested []string          // the names and texts in the other values of JSON
 	secret span              // the encoded value of client_secret
-	each   []parameter       // in their order, with what is empty between two & of a form
-}
-
-// parameter is a name with its value.
-type parameter struct {
-	name string
-	span
+	others []span            // runs of parameters that do not authenticate
+	apart  bool              // the next one begins another run
 }
 
 // span is a part of the raw body.
@@ -64,7 +59,7 @@ func (p *parameters) parseForm() error {
 		if err != nil {
 			return errAmbiguous
 		}
-		p.each = append(p.each, parameter{name, span{at, end}})
+		p.note(name, span{at, end})
 		if at < end {
 			if seen[name] || disguised(name) {
 				return errAmbiguous
@@ -114,7 +109,7 @@ func (p *parameters) parseJSON() error {
 		}
 		end := int(d.InputOffset())
 		begin += bytes.IndexByte(p.raw[begin:], '"') // after space and a comma
-		p.each = append(p.each, parameter{name, span{begin, end}})
+		p.note(name, span{begin, end})
 		if name == "client_secret" {
 			p.secret = span{end - len(value), end}
 		}
@@ -126,6 +121,18 @@ func (p *parameters) parseJSON() error {
 		return errAmbiguous
 	}
 	return nil
+}
+
+// note notes where the next parameter is.
+func (p *parameters) note(name string, at span) {
+	switch {
+	case name != "client_id" && isAuthentication(name):
+		p.apart = true
+	case p.apart || len(p.others) == 0:
+		p.others, p.apart = append(p.others, at), false
+	default:
+		p.others[len(p.others)-1].end = at.end
+	}
 }
 
 // texts gives all names and texts in JSON, also of names that come twice.
@@ -179,13 +186,11 @@ func (p *parameters) with(secret string) []byte {
 }
 
 // asserting is the body with a client assertion of an application in place of any other
-// authentication. Each other parameter is there as it came.
+// authentication. All else is there as it came.
 func (p *parameters) asserting(clientID, text string) []byte {
-	kept := make([]string, 0, len(p.each)+3)
-	for _, each := range p.each {
-		if each.name == "client_id" || !isAuthentication(each.name) {
-			kept = append(kept, string(p.raw[each.begin:each.end]))
-		}
+	parts := make([]string, 0, len(p.others)+3)
+	for _, each := range p.others {
+		parts = append(parts, string(p.raw[each.begin:each.end]))
 	}
 	added := [][2]string{{"client_assertion", text}, {"client_assertion_type", assertion.Type}}
 	if _, ok := p.values["client_id"]; !ok {
@@ -193,18 +198,18 @@ func (p *parameters) asserting(clientID, text string) []byte {
 	}
 	if !p.isJSON {
 		if len(p.raw) == 0 {
-			kept = nil
+			parts = nil
 		}
 		for _, pair := range added {
-			kept = append(kept, pair[0]+"="+url.QueryEscape(pair[1]))
+			parts = append(parts, pair[0]+"="+url.QueryEscape(pair[1]))
 		}
-		return []byte(strings.Join(kept, "&"))
+		return []byte(strings.Join(parts, "&"))
 	}
 	for _, pair := range added {
 		value, _ := json.Marshal(pair[1]) // text has JSON
-		kept = append(kept, `"`+pair[0]+`":`+string(value))
+		parts = append(parts, `"`+pair[0]+`":`+string(value))
 	}
-	return []byte("{" + strings.Join(kept, ",") + "}")
+	return []byte("{" + strings.Join(parts, ",") + "}")
 }
 
 // has says whether one of the secrets is anywhere in the body, but for the value of
