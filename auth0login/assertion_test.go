@@ -44,11 +44,7 @@ func newKeyWorld(t *testing.T, key keyPair, algorithm string, source func(Creden
 	require.NoError(t, err)
 	t.Cleanup(auth.Close)
 	const callback = "http://localhost:3000/callback"
-	app := auth.AddKeyApplication(key.public, algorithm)
-	auth.UpdateApplication(app.ClientID, func(a *tenant.Application) {
-		a.GrantTypes, a.Callbacks = []string{"authorization_code", "refresh_token", "client_credentials"}, []string{callback}
-	})
-	auth.SetGrant(app.ClientID, tenant.DefaultAPI, tenant.Grant{})
+	app := auth.AddApplicationWithKey(tenant.Application{Callbacks: []string{callback}}, key.public, algorithm)
 	browser := *auth.HTTPClient()
 	browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	posted = &forms{RoundTripper: browser.Transport}
@@ -168,7 +164,7 @@ func TestARefusedKeyIsReadAgain(t *testing.T) {
 	w, posted = newKeyWorld(t, newKey(t), "RS256", source)
 	_, err = w.app.ClientCredentials(w.ctx, clientcredentials.Config{}).Token()
 	require.ErrorIs(t, err, ErrRefused)
-	require.ErrorContains(t, err, "each client assertion was refused: the token endpoint answered 401 access_denied")
+	require.ErrorContains(t, err, "each client assertion was refused: the token endpoint answered 401 invalid_client")
 	assert.Len(t, posted.assertions(t), 3, "the old key once, the new one twice")
 	assertEachOnce(t, posted.assertions(t))
 

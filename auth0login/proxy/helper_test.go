@@ -149,11 +149,7 @@ func newKeyWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, tenant: newTenant(t), logs: &logs{}}
 	private, public := newKey(t)
-	w.shop = w.tenant.AddKeyApplication(public, "RS256")
-	w.tenant.UpdateApplication(w.shop.ClientID, func(a *tenant.Application) {
-		a.GrantTypes, a.Callbacks = []string{"authorization_code", "refresh_token", "client_credentials"}, []string{callback}
-	})
-	w.tenant.SetGrant(w.shop.ClientID, tenant.DefaultAPI, tenant.Grant{})
+	w.shop = w.tenant.AddApplicationWithKey(tenant.Application{Callbacks: []string{callback}}, public, "RS256")
 	w.source = &credentials{domain: w.tenant.Domain(), id: w.shop.ClientID, key: private}
 	w.start(Config{Domain: w.tenant.Domain(), CACert: w.tenant.CACert()}, change...)
 	return w

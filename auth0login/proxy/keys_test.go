@@ -112,7 +112,7 @@ func TestAKeyThatIsRefused(t *testing.T) {
 	w.source.setKey(other)
 	got := w.post("/oauth/token", w.form(local))
 	assert.Equal(t, 401, got.status)
-	assert.JSONEq(t, `{"error":"access_denied","error_description":"Unauthorized"}`, got.body)
+	assert.JSONEq(t, `{"error":"invalid_client","error_description":"Invalid client assertion"}`, got.body)
 	assert.Equal(t, 2, w.tenant.Stats().Logins.Attempts.Refused)
 	w.source.setKey(registered)
 	w.logIn(1)

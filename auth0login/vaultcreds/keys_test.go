@@ -39,8 +39,7 @@ func startEngine(t *testing.T) *engine {
 	t.Cleanup(auth0.Close)
 	e := &engine{auth0: auth0}
 	public := e.newKey(t)
-	e.clientID = auth0.AddKeyApplication(public, "RS256").ClientID
-	auth0.SetGrant(e.clientID, tenant.DefaultAPI, tenant.Grant{})
+	e.clientID = auth0.AddApplicationWithKey(tenant.Application{}, public, "RS256").ClientID
 	return e
 }
 

@@ -401,8 +401,7 @@ func TestAnApplicationOfPrivateKeyJWT(t *testing.T) {
 	require.NoError(t, err)
 	public, kid, err := assertion.PublicKey(key)
 	require.NoError(t, err)
-	w.shop = w.tenant.AddKeyApplication(public, "PS256")
-	w.tenant.SetGrant(w.shop.ClientID, tenant.DefaultAPI, tenant.Grant{})
+	w.shop = w.tenant.AddApplicationWithKey(tenant.Application{}, public, "PS256")
 	signer, err := assertion.NewSigner(key, "PS256", kid)
 	require.NoError(t, err)
 	exported := map[string]any{"domain": w.tenant.Domain(), "client_id": w.shop.ClientID, "private_key": key, "kid": kid, "signing_algorithm": "PS256", "ttl": 60}
