@@ -152,15 +152,17 @@ func (a *Application) credentials(ctx context.Context) (Credentials, error) {
 func refused(err error) bool {
 	var answer *oauth2.RetrieveError
 	if errors.As(err, &answer) {
-		return saysNo(answer.Response) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied")
+		return saysNo(answer.Response, answer.ErrorCode) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied")
 	}
 	return errors.Is(err, ErrRefused)
 }
 
 // saysNo says whether the answer's status can be a refusal: it is none if Auth0 limits
-// the rate, or fails, whatever the body says.
-func saysNo(answer *http.Response) bool {
-	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden
+// the rate, or fails, whatever the body says. With 400 invalid_client is one (RFC 6749, 5.2):
+// which status Auth0 gives for an assertion is not known.
+func saysNo(answer *http.Response, code string) bool {
+	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden ||
+		answer.StatusCode == http.StatusBadRequest && code == "invalid_client"
 }
 
 // accepted says whether Auth0 has accepted the secret. Only after that does Auth0 look

@@ -337,7 +337,8 @@ func examine(answer *http.Response, real secrets) error {
 	}
 	switch said.Error {
 	case "access_denied", "invalid_client":
-		if answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
+		if answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden &&
+			(answer.StatusCode != http.StatusBadRequest || said.Error != "invalid_client") { // see auth0login
 			return errPassedOn
 		}
 	case "invalid_grant":
