@@ -58,17 +58,16 @@ test: ## Run all tests: linters, unit tests, a little fuzzing, and the integrati
 	$(call step,All tests passed)
 
 # In make test, what the suites need is built beside the linters and the unit tests, which leave a
-# core idle at times. What would compile the same packages comes one after the other, and the
-# suites do, too.
+# core idle at times; and what needs no Vault runs beside the suites, which mostly wait, as does
+# one suite beside the other. What would compile the same packages comes one after the other.
 ifdef IN_TURN
-unit: | lint
-fuzz: | unit
+race: | lint
+fuzz: | exploration
 $(GOVULNCHECK): | $(LINT)
 vault: | $(GOVULNCHECK)
 build: | vault lint
-suite-programs: | build unit
-integration: | unit
-integration-openbao: | integration
+suite-programs: | build race
+integration-openbao: | exploration
 endif
 
 .PHONY: check
@@ -79,12 +78,18 @@ check: $(LINT) ## While you work: the linter, and the short tests of what change
 	@scripts/check.sh
 
 .PHONY: unit
-unit: ## Run the unit tests, with the race detector
+unit: race exploration ## Run the unit tests, with the race detector
+
+.PHONY: race
+race:
 	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 	$(call step,Unit tests with the race detector (the first time everything is compiled for it: some minutes))
 	$(RACE) -vet=off ./... # golangci-lint vets it, with the integration suite
+
+.PHONY: exploration
+exploration: | race # nice: a suite may run beside it
 	$(call step,Every sequence of moves in small worlds and random histories and crashes (about a minute))
-	go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
+	nice go test -run '^(TestExploration|TestHistories|TestEveryCrashPoint|TestReadersAreRightAtEveryInstant|TestEveryLiveLease.*)$$' -v . | grep --line-buffered -v -e '^=== ' -e '^ *--- PASS'
 
 # The fuzzer is guided by the code that an input reaches: in a short run by that of this repository,
 # in a longer one by all that is linked, which has to be compiled for it.
@@ -120,12 +125,12 @@ soak: ## Explore further, and run more random histories, than make test does (EX
 # The suite runs twice: on Vault with all that the engine may be granted, and on OpenBao with
 # the least, but for tests that are about a scope. So all of it runs on both servers, and no
 # test is left out of either for taking long. Where no OpenBao can be had, Vault takes its place.
-# Tests mostly wait for a ttl, so many of them run at once: each Vault takes some 200 MB.
+# Tests mostly wait for a ttl, so many of them run at once: the suite says how many have a Vault.
 .PHONY: integration
 integration: override export BAO_BIN := # also where make was given one
 integration: build vault suite-programs ## Run the integration suite on a real Vault and Agent
 	$(call step,Integration tests on a real Vault and Agent (about two minutes; each test reports when it is through))
-	$(suite)
+	$(call suite,Vault)
 
 .PHONY: integration-openbao
 integration-openbao: build suite-programs ## Run it on a real OpenBao, with the scope update:client_keys alone: BAO_BIN, then PATH, then .cache
@@ -133,9 +138,10 @@ integration-openbao: build suite-programs ## Run it on a real OpenBao, with the 
 	@BAO_BIN=$$(scripts/bao.sh); export BAO_BIN INTEGRATION_SCOPES=update:client_keys; \
 	server=$$(scripts/vault.sh); \
 	printf '\n==> Integration tests with one scope on %s (about two minutes)\n' "$$("$$server" version)"; \
-	$(suite)
+	$(call suite,OpenBao)
 
-suite = cd integration && ../bin/integration.test -test.parallel 24 -test.timeout 20m -test.v 2>&1 | grep --line-buffered -v -e '^=== '
+# Each line says on which server: make test runs both suites at once.
+suite = cd integration && ../bin/integration.test -test.parallel 100 -test.timeout 20m -test.v 2>&1 | awk '!/^=== / { print "$(1): " $$0; fflush() }'
 
 .PHONY: suite-programs
 suite-programs: # the suite, and what tests and documents build: not while others log in

@@ -132,6 +132,7 @@ func (r *tokens) Token() (*oauth2.Token, error) {
 // that is held would be replaced. A service with an Agent notices nothing.
 func TestTokensWhileAuth0IsDown(t *testing.T) {
 	t.Parallel()
+	takesLong(t)
 	outage, err := time.ParseDuration(cmp.Or(os.Getenv("OUTAGE"), "1m"))
 	require.NoError(t, err)
 	s := configured(t, "inmem", nil)
@@ -181,6 +182,48 @@ func isStale(answer *api.Secret) bool {
 // has a token of its own.
 func TestNoCallWithATokenIsRefused(t *testing.T) {
 	t.Parallel()
+	for name, changes := range map[string][]tokenChange{
+		"a staged one first": {stagedRotation, forcedRotation, bulkRotation},
+		"a forced one first": {forcedBulkRotation, reloadOfThePlugin, rotationByAuth0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			takesLong(t)
+			callsThrough(t, changes)
+		})
+	}
+}
+
+// tokenChange is something that the services of TestNoCallWithATokenIsRefused go through.
+type tokenChange struct {
+	name string
+	do   func(*suite)
+	gap  bool // for a moment no token can be had by those who ask
+	// rotates says that shop has another secret afterwards.
+	rotates bool
+}
+
+var (
+	stagedRotation = tokenChange{name: "staged rotation", rotates: true, do: func(s *suite) { s.write("rotate/shop", nil) }}
+	forcedRotation = tokenChange{name: "forced rotation", rotates: true, do: func(s *suite) {
+		s.write("rotate/shop", map[string]any{"force": true})
+	}}
+	bulkRotation       = tokenChange{name: "bulk rotation", rotates: true, do: func(s *suite) { s.write("rotate-all", nil) }}
+	forcedBulkRotation = tokenChange{name: "forced bulk rotation", rotates: true, do: func(s *suite) {
+		s.write("rotate-all", map[string]any{"force": true})
+	}}
+	reloadOfThePlugin = tokenChange{name: "reload of the plugin", gap: true, do: func(s *suite) {
+		_, err := s.Vault.Client().Sys().ReloadPluginWithContext(s.t.Context(), &api.ReloadPluginInput{Plugin: devstack.PluginName})
+		require.NoError(s.t, err)
+	}}
+	rotationByAuth0 = tokenChange{name: "rotation by Auth0", rotates: true, gap: true, do: func(s *suite) {
+		s.write("roles/shop", map[string]any{"secret_source": "auth0"})
+		s.write("rotate/shop", nil)
+	}}
+)
+
+// callsThrough has both services call through the changes, one after the other.
+func callsThrough(t *testing.T, changes []tokenChange) {
 	s := configured(t, "inmem", map[string]any{"propagation_delay": "3s"})
 	s.Tenant.SetPropagation(tenant.Propagation{Delay: 2 * time.Second, Mode: tenant.Mixed})
 	app := s.tokenClient("shop", 10*time.Minute)
@@ -191,39 +234,18 @@ func TestNoCallWithATokenIsRefused(t *testing.T) {
 	s.every = 200 * time.Millisecond
 	own := &tokens{s: s, name: "own"}
 	each := s.startService(own)
-
-	rotated := func(rotate func()) func() {
-		return func() {
-			secrets := len(s.Tenant.SecretHistory(app.ClientID))
-			rotate()
+	for _, change := range changes {
+		secrets := len(s.Tenant.SecretHistory(app.ClientID))
+		change.do(s)
+		if change.rotates {
 			s.eventually("it is rotated", func() bool { return len(s.Tenant.SecretHistory(app.ClientID)) > secrets })
 			s.awaitPhase("shop", "steady")
 		}
-	}
-	for _, step := range []struct {
-		name string
-		do   func()
-		gap  bool // for a moment no token can be had by those who ask
-	}{
-		{"staged rotation", rotated(func() { s.write("rotate/shop", nil) }), false},
-		{"forced rotation", rotated(func() { s.write("rotate/shop", map[string]any{"force": true}) }), false},
-		{"bulk rotation", rotated(func() { s.write("rotate-all", nil) }), false},
-		{"forced bulk rotation", rotated(func() { s.write("rotate-all", map[string]any{"force": true}) }), false},
-		{"reload of the plugin", func() {
-			_, err := s.Vault.Client().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Plugin: devstack.PluginName})
-			require.NoError(t, err)
-		}, true},
-		{"rotation by Auth0", rotated(func() {
-			s.write("roles/shop", map[string]any{"secret_source": "auth0"})
-			s.write("rotate/shop", nil)
-		}), true},
-	} {
-		step.do()
 		s.renderedAgain(file)
-		if failure := own.failure.Load(); failure != nil && !step.gap {
+		if failure := own.failure.Load(); failure != nil && !change.gap {
 			t.Errorf("a read failed: %v", *failure)
 		}
-		t.Logf("%-21s calls with a shared token: %d, refused: %d; with one each: %d, refused: %d, without a token: %d", step.name,
+		t.Logf("%-21s calls with a shared token: %d, refused: %d; with one each: %d, refused: %d, without a token: %d", change.name,
 			shared.Calls().Accepted, shared.Calls().Refused, each.Calls().Accepted, each.Calls().Refused, each.Without())
 	}
 	neverRefused(t, "service with an Agent", shared)
@@ -235,6 +257,7 @@ func TestNoCallWithATokenIsRefused(t *testing.T) {
 // some over several lives of a token.
 func TestReadersShareAToken(t *testing.T) {
 	t.Parallel()
+	takesLong(t)
 	const life, minTTL = time.Minute, 30 * time.Second
 	const seldom = 20 * time.Second // a token is replaced after 27 s: when min_ttl is left, and a little before
 	s := configured(t, "inmem", nil)

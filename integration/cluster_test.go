@@ -26,13 +26,25 @@ const (
 	clusterPeriod = 20 * time.Second
 )
 
-// TestClusterThatLosesItsLeader: three nodes, roles that rotate all the time,
-// applications that log in with what agents render, and a service with an access token,
-// while one thing after the other is done to the cluster, each at a moment at which a role
-// is staged. No login is refused and no call of the service, no secret is lost, and nothing
-// is rotated before it is due.
+// TestClusterThatLosesItsLeader, and its plugin.
 func TestClusterThatLosesItsLeader(t *testing.T) {
 	t.Parallel()
+	throughDisruptions(t, killLeader, killPlugin, stepDown)
+}
+
+// TestClusterThatIsLookedAfter by its operators.
+func TestClusterThatIsLookedAfter(t *testing.T) {
+	t.Parallel()
+	throughDisruptions(t, seal, reload, upgrade)
+}
+
+// throughDisruptions: three nodes, roles that rotate all the time, applications that log
+// in with what agents render, and a service with an access token, while one thing after
+// the other is done to the cluster, each at a moment at which a role is staged. No login is
+// refused and no call of the service, no secret is lost, and nothing is rotated before it
+// is due.
+func throughDisruptions(t *testing.T, disruptions ...disruption) {
+	takesLong(t)
 	s, cluster := newClusterSuite(t)
 	s.every = 100 * time.Millisecond
 	config := s.Config()
@@ -52,12 +64,12 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 	s.shortLeases()
 	stops := []func(){s.startApplication("app0"), s.startApplication("by-hand")}
 	stock, file := s.startAgentService("stock")
-	for _, disruption := range s.disruptions(cluster) {
+	for _, disruption := range disruptions {
 		s.eventually("a role is staged", func() bool { // not while its last rotation propagates
 			return s.write("rotate/by-hand", nil).Data["phase"] == "staged"
 		})
 		began, before := time.Now(), len(s.Tenant.SecretHistory(byHand.ClientID))
-		disruption.do()
+		disruption.do(s, cluster)
 		s.eventually("the cluster answers after "+disruption.name, func() bool {
 			_, err := s.request(logical.ReadOperation, "creds/app0", nil)
 			return err == nil
@@ -69,10 +81,10 @@ func TestClusterThatLosesItsLeader(t *testing.T) {
 		t.Logf("%-28s answers again after %s; logins: %d, refused: %d", disruption.name, back,
 			s.Tenant.Stats().Logins.Accepted, s.Tenant.Stats().Logins.Refused)
 	}
-	s.eventually("all roles are well, and were rotated", func() bool {
+	s.eventually("all roles are well, and were rotated twice", func() bool {
 		status := s.read("status")
 		for _, app := range apps {
-			if len(s.Tenant.SecretHistory(app.ClientID)) < 2 {
+			if len(s.Tenant.SecretHistory(app.ClientID)) < 3 { // so that two rotations follow each other
 				return false
 			}
 		}
@@ -115,61 +127,58 @@ func (s *suite) neverTooEarly(name string, app tenant.Application) {
 	assert.Positive(s.t, rotations, name)
 }
 
+// disruption is something that is done to a cluster.
 type disruption struct {
 	name  string
-	do    func()
+	do    func(*suite, nodes)
 	andOn bool // the next one comes before anything was rotated again
 }
 
-// disruptions are what is done to the cluster, one after the other.
-func (s *suite) disruptions(cluster nodes) []disruption {
-	ctx := s.t.Context()
-	return []disruption{
-		{"kill -9 of the leader", func() {
-			leader := s.leader(cluster, nil)
-			leader.Kill()
-			s.leader(cluster, leader)
-			require.NoError(s.t, leader.Restart(ctx))
-		}, false},
-		{"kill -9 of the plugin", func() {
-			s.eventually("it is killed", func() bool {
-				plugins := s.leader(cluster, nil).Plugins()
-				for _, pid := range plugins {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-				return len(plugins) > 0
-			})
-		}, true},
-		{"step-down", func() {
-			leader := s.leader(cluster, nil)
-			_ = leader.Client().Sys().StepDownWithContext(ctx) // an error if it is no leader any more
-			s.leader(cluster, leader)
-		}, false},
-		{"seal and unseal", func() {
-			leader := s.leader(cluster, nil)
-			s.eventually("it is sealed", func() bool { // while it has a leader: a standby refuses
-				refused := leader.Client().Sys().SealWithContext(ctx)
-				status, err := leader.Client().Sys().SealStatusWithContext(ctx)
-				if err == nil && status.Sealed {
-					return true
-				}
-				if refused != nil {
-					leader = s.leader(cluster, nil)
-				}
-				return false
-			})
-			s.leader(cluster, leader)
-			require.NoError(s.t, leader.Unseal(ctx))
-		}, true},
-		{"reload of the plugin", func() {
-			s.eventually("it is reloaded", func() bool {
-				_, err := s.Vault.Client().Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
-				return err == nil
-			})
-		}, true},
-		{"upgrade of the plugin", func() { s.upgrade(ctx) }, false},
-	}
-}
+var (
+	killLeader = disruption{name: "kill -9 of the leader", do: func(s *suite, cluster nodes) {
+		leader := s.leader(cluster, nil)
+		leader.Kill()
+		s.leader(cluster, leader)
+		require.NoError(s.t, leader.Restart(s.t.Context()))
+	}}
+	killPlugin = disruption{name: "kill -9 of the plugin", andOn: true, do: func(s *suite, cluster nodes) {
+		s.eventually("it is killed", func() bool {
+			plugins := s.leader(cluster, nil).Plugins()
+			for _, pid := range plugins {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return len(plugins) > 0
+		})
+	}}
+	stepDown = disruption{name: "step-down", do: func(s *suite, cluster nodes) {
+		leader := s.leader(cluster, nil)
+		_ = leader.Client().Sys().StepDownWithContext(s.t.Context()) // an error if it is no leader any more
+		s.leader(cluster, leader)
+	}}
+	seal = disruption{name: "seal and unseal", andOn: true, do: func(s *suite, cluster nodes) {
+		ctx, leader := s.t.Context(), s.leader(cluster, nil)
+		s.eventually("it is sealed", func() bool { // while it has a leader: a standby refuses
+			refused := leader.Client().Sys().SealWithContext(ctx)
+			status, err := leader.Client().Sys().SealStatusWithContext(ctx)
+			if err == nil && status.Sealed {
+				return true
+			}
+			if refused != nil {
+				leader = s.leader(cluster, nil)
+			}
+			return false
+		})
+		s.leader(cluster, leader)
+		require.NoError(s.t, leader.Unseal(ctx))
+	}}
+	reload = disruption{name: "reload of the plugin", andOn: true, do: func(s *suite, _ nodes) {
+		s.eventually("it is reloaded", func() bool {
+			_, err := s.Vault.Client().Sys().ReloadPluginWithContext(s.t.Context(), &api.ReloadPluginInput{Plugin: devstack.PluginName, Scope: "global"})
+			return err == nil
+		})
+	}}
+	upgrade = disruption{name: "upgrade of the plugin", do: func(s *suite, _ nodes) { s.upgrade(s.t.Context()) }}
+)
 
 // upgrade has the mount use a later version of the plugin, which make has built.
 func (s *suite) upgrade(ctx context.Context) {

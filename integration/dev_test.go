@@ -22,6 +22,7 @@ import (
 // with a rotated secret in the file that an Agent renders.
 func TestCommandsOfMakeDev(t *testing.T) {
 	t.Parallel()
+	awaitTurn(t)
 	vault, _ := server()
 	demo, err := filepath.Abs("../bin/demo")
 	require.NoError(t, err)

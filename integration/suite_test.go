@@ -78,6 +78,29 @@ func scopes(t *testing.T) []string {
 	return devstack.AllScopes
 }
 
+// vaults bounds how many tests have a Vault at once: each takes some 200 MB.
+var vaults = make(chan struct{}, 12)
+
+// longTests has the names of those that wait longest. They do not wait for others as well,
+// since the suite is as long as they are.
+var longTests sync.Map
+
+// takesLong says that a test waits for most of its time, and that for the longest. It comes
+// before the test has a Vault.
+func takesLong(t *testing.T) {
+	t.Helper()
+	longTests.Store(t.Name(), true)
+}
+
+// awaitTurn waits until the test may have a Vault, until it ends.
+func awaitTurn(t *testing.T) {
+	t.Helper()
+	if _, long := longTests.Load(t.Name()); !long {
+		vaults <- struct{}{}
+		t.Cleanup(func() { <-vaults })
+	}
+}
+
 // server is the binary of the Vault or OpenBao under test, and what it calls itself.
 var server = sync.OnceValues(func() (binary, product string) {
 	binary, err := devvault.Binary(context.Background())
@@ -97,6 +120,7 @@ func newSuite(t *testing.T, storage string, scopes ...string) *suite {
 
 func newSuiteOf(t *testing.T, o devstack.Options) *suite {
 	t.Helper()
+	awaitTurn(t)
 	plugin, err := devstack.PluginBinary("..")
 	require.NoError(t, err)
 	o.Vault, _ = server()
@@ -241,10 +265,11 @@ func (s *suite) refused(status int, text string, operation logical.Operation, pa
 	require.Contains(s.t, strings.Join(answer.Errors, "\n"), text)
 }
 
-// eventually waits for a condition.
+// eventually waits for a condition. It looks less often the longer it waits: that costs
+// CPU time, which other tests need.
 func (s *suite) eventually(what string, condition func() bool) {
 	s.t.Helper()
-	for began := time.Now(); !condition(); time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); !condition(); time.Sleep(min(max(time.Since(began)/20, 50*time.Millisecond), 250*time.Millisecond)) {
 		if time.Since(began) > patience {
 			s.t.Fatalf("still not so after %s: %s\nvault's log ends:\n%s", patience, what, s.logEnd())
 		}
@@ -327,14 +352,13 @@ func (s *suite) finish() {
 	s.Stop(ending)
 	found := map[string]bool{}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		read, err := os.ReadFile(file)
 		require.NoError(s.t, err)
-		for line := range strings.Lines(string(text)) {
-			found["trace"] = found["trace"] || strings.Contains(line, "[TRACE]")
-			found["plugin"] = found["plugin"] || strings.Contains(line, devstack.PluginName+":")
-		}
+		text := string(read)
+		found["trace"] = found["trace"] || strings.Contains(text, "[TRACE]")
+		found["plugin"] = found["plugin"] || strings.Contains(text, devstack.PluginName+":")
 		for _, secret := range secrets {
-			if strings.Contains(string(text), secret) {
+			if strings.Contains(text, secret) {
 				s.t.Errorf("a secret (its hash begins with %.6x) is in %s", sha256.Sum256([]byte(secret)), filepath.Base(file))
 			}
 		}

@@ -516,3 +516,7 @@ require (
 replace github.com/hashicorp/vault/sdk => github.com/hashicorp/vault/sdk v0.20.0
 
 replace github.com/hashicorp/go-discover => ./discover
+
+replace github.com/okta/okta-sdk-golang/v5 => ./okta
+
+replace github.com/hashicorp/go-gcp-common => ./gcputil

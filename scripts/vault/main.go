@@ -1,7 +1,7 @@
 // Command vault is a real Vault, for the tests and the demo of the plugin. It
 // is a module of its own, so that neither Vault's dependencies nor its licence
 // become the plugin's. What it leaves out, and why, is said in scripts/vault.sh
-// and in the folder discover.
+// and in the folders beside this file.
 package main
 
 import (
