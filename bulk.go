@@ -299,6 +299,9 @@ func (b *backend) countBulk(ctx context.Context, storage logical.Storage, bulk *
 			count.waiting++
 		}
 		next := view.NextRotation
+		if state.Replaced(bulk.Number) {
+			next = view.FallbackUntil // the key before is removed then
+		}
 		if bulk.concerns(state) { // it is not asked yet, and until then its schedule says when
 			next = state.Asked(bulk.ask()).View(set.role.settings(mount), set.clock(now)).NextRotation
 		}

@@ -23,13 +23,14 @@ const (
 	eventRotate       = "auth0/rotate"        // Auth0 has it
 	// eventCredsChange: the served secrets changed, and no other event says so.
 	// Mostly the previous secret is no longer served.
-	eventCredsChange = "auth0/creds-change"
-	eventRotateAll   = "auth0/rotate-all"   // a rotation of all roles is through
-	eventRootRotate  = "auth0/root-rotate"  // the engine's own secret is a new one
-	eventCredsCreate = "auth0/creds-create" // credentials were read with a lease
-	eventTokenCreate = "auth0/token-create" // an access token was handed out
-	eventRotateFail  = "auth0/rotate-fail"  // an attempt failed and will be made again
-	eventDrift       = "auth0/drift"        // a secret that was set outside Vault was adopted
+	eventCredsChange     = "auth0/creds-change"
+	eventRotateAll       = "auth0/rotate-all"       // a rotation of all roles is through
+	eventRootRotate      = "auth0/root-rotate"      // the engine's own secret is a new one
+	eventCredsCreate     = "auth0/creds-create"     // credentials were read with a lease
+	eventTokenCreate     = "auth0/token-create"     // an access token was handed out
+	eventAssertionCreate = "auth0/assertion-create" // a client assertion was handed out
+	eventRotateFail      = "auth0/rotate-fail"      // an attempt failed and will be made again
+	eventDrift           = "auth0/drift"            // a secret that was set outside Vault was adopted
 )
 
 // event sends an event. It is no error that nobody can subscribe: only Vault

@@ -170,8 +170,9 @@ func (t *roleTarget) confirm(ctx context.Context, conn *connection, request rota
 	}
 	for {
 		accepted, err := conn.api.AcceptsKey(ctx, t.role.entry.ClientID, string(request.Secret), t.role.entry.SigningAlgorithm)
+		upstream, _ := errors.AsType[*auth0.Error](err)
 		switch {
-		case auth0.ClassOf(err) == auth0.Refused: // for another reason than the key
+		case upstream != nil && upstream.Class == auth0.Refused && upstream.Status != 0: // for another reason than the key
 			return rotation.Outcome{Result: rotation.Untold}
 		case err != nil:
 			return failedAttempt(err)
@@ -285,6 +286,15 @@ func lazySigner(role *roleEntry) func() (*assertion.Signer, error) {
 	})
 }
 
+// kid is that of the present key.
+func (set *servedSet) kid() string {
+	signer, err := set.signer()
+	if err != nil {
+		return ""
+	}
+	return signer.KID()
+}
+
 // sign makes an assertion of the role's application, that is good until then.
 func (set *servedSet) sign(now time.Time) (text string, until time.Time, err error) {
 	signer, err := set.signer()
@@ -305,8 +315,8 @@ func (b *backend) signed(c auth0login.Credentials, key, algorithm string) (strin
 	return signer.Sign(c.ClientID, "https://"+c.Domain+"/", b.now(), rotation.AssertionLifetime)
 }
 
-// keyCredentials is credentials for a role of keys.
+// keyCredentials is credentials for a role of keys, but for the kid: that takes long.
 func keyCredentials(role *roleEntry) map[string]any {
 	key := role.Rotation.Current()
-	return map[string]any{fieldPrivateKey: string(key), fieldKID: kidOf(key), fieldSigningAlgorithm: role.SigningAlgorithm}
+	return map[string]any{fieldPrivateKey: string(key), fieldSigningAlgorithm: role.SigningAlgorithm}
 }

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -56,8 +57,9 @@ func (b *backend) assertionRead(ctx context.Context, req *logical.Request, d *fr
 		return nil, err
 	}
 	b.counters.assertions.Add(1)
+	b.readEvent(ctx, eventAssertionCreate, req.Path, fieldClientID, set.role.ClientID, fieldVersion, strconv.Itoa(set.role.Rotation.Version()))
 	return &logical.Response{Data: map[string]any{
 		fieldClientAssertion: text, fieldClientAssertionType: assertion.Type, fieldExpiresAt: inRFC3339(until),
-		fieldDomain: set.role.Domain, fieldClientID: set.role.ClientID, fieldKID: set.data[fieldKID],
+		fieldDomain: set.role.Domain, fieldClientID: set.role.ClientID, fieldKID: set.kid(),
 	}}, nil
 }

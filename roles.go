@@ -68,7 +68,7 @@ func (r *roleEntry) tooClose(propagation time.Duration, now time.Time) []string 
 
 // plannedBy says whether a request sends anything on which tooClose depends.
 func plannedBy(d *framework.FieldData) bool {
-	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
+	return slices.ContainsFunc([]string{fieldTTL, fieldSecretSource, fieldExportable, fieldRotationPeriod, fieldRotationSchedule}, func(field string) bool {
 		_, ok := d.GetOk(field)
 		return ok
 	})

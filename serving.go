@@ -211,6 +211,9 @@ func (set *servedSet) lease(now time.Time, mount mountSettings, maxTTL time.Dura
 func (set *servedSet) answer(now time.Time, ttl time.Duration) map[string]any {
 	data := maps.Clone(set.present(now))
 	data[fieldTTL] = inSeconds(ttl)
+	if set.role.keys() {
+		data[fieldKID] = set.kid()
+	}
 	return data
 }
 

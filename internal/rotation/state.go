@@ -341,6 +341,9 @@ func (s State) Asked(a Ask) State { return State{s.r.asked(a)} }
 // its secret is newer than that, and an older key is no longer accepted.
 func (s State) Carries(bulk int) bool { return s.r.Bulk == bulk }
 
+// Replaced says whether its secret is newer, whatever becomes of an older key.
+func (s State) Replaced(bulk int) bool { return s.r.madeSince(bulk) }
+
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool {
 	return s.r.madeSince(bulk) && (!s.r.Keys || s.r.Previous == nil || s.r.Previous.Bulk >= bulk)
@@ -362,9 +365,16 @@ func (s State) CalledOff(bulk int) (State, bool) {
 		return s, false
 	}
 	if r.Cause == byBulk && (r.Next == nil || r.Next.Bulk >= bulk) {
+		if r.Keys { // parts of it may be at Auth0: it is the next one, whenever that is
+			return State{r.unwanted().withoutBulk()}, true
+		}
 		r.Next, r.StagedAt, r.StagedTTL = nil, time.Time{}, 0
 		r = r.unwanted()
 	}
+	return State{r.withoutBulk()}, true
+}
+
+func (r record) withoutBulk() record {
 	r.Bulk, r.BulkForce, r.BulkWaits = 0, false, false
-	return State{r}, true
+	return r
 }
