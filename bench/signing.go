@@ -33,7 +33,7 @@ func compareSigning(ctx context.Context, s *devstack.Stack, t *table) error {
 	if err != nil {
 		return err
 	}
-	s.Tenant.RemoveCredential(app.ClientID, first.ID) // rotations need the room
+	s.Tenant.DisableCredential(app.ClientID, tenant.PrivateKeyJWT, first.ID) // rotations need the room
 	ours := newReader(s, "", devstack.Mount+"/assertions/"+keyedRole)
 	transit, err := transitSigner(ctx, s)
 	if err != nil {

@@ -15,10 +15,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -180,8 +182,19 @@ type reader struct {
 func newReader(t *testing.T, document string) *reader {
 	t.Helper()
 	bare := slices.Contains(bareDocuments, document)
-	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare}), dir: t.TempDir(), bin: t.TempDir()}
+	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare, Scopes: slices.Concat(scopes(t), auth0.KeyScopes)}), dir: t.TempDir(), bin: t.TempDir()}
 	app := r.addApplication(func(a *tenant.Application) { a.Name, a.Shape = "shop", tenant.Full })
+	keyed := r.Tenant.AddApplication(tenant.Application{Name: "orders"})
+	own := r.Tenant.AddCredential(keyed.ClientID, tenant.PrivateKeyJWT)
+	go func() { // the reader has removed it when there is another
+		for t.Context().Err() == nil {
+			if _, enabled := r.Tenant.Keys(keyed.ClientID); len(enabled) > 1 {
+				r.Tenant.DisableCredential(keyed.ClientID, tenant.PrivateKeyJWT, own.ID)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	vault, _ := server()
 	for _, name := range slices.Compact([]string{"vault", r.Vault.Command()}) { // OpenBao's users may have either
 		require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, name)))
@@ -212,7 +225,7 @@ func newReader(t *testing.T, document string) *reader {
 		"domain=example.eu.auth0.com client_id=... client_secret=-",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret=- ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),
-		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
+		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID, "8r4fLKnwC2qG5JaU9dX3hWpV1jZm6SbE", keyed.ClientID,
 	)
 	t.Cleanup(func() {
 		for _, secret := range r.Tenant.EverySecret() {
