@@ -5,6 +5,8 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
@@ -364,4 +367,78 @@ func TestAMountOfTheFormerNameMoves(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "auth0", mounts["auth0/"].Type)
 	assert.NotContains(t, mounts, "auth0-former/")
+}
+
+// TestAnApplicationMovesToAKey by the commands of docs/keys.md. One that tries a key of its
+// own, and then its secrets, is never refused.
+func TestAnApplicationMovesToAKey(t *testing.T) {
+	t.Parallel()
+	needs(t, "read:client_keys")
+	r := newReader(t, "docs/keys.md")
+	text, err := os.ReadFile("../docs/keys.md")
+	require.NoError(t, err)
+	blocks := readBlocks(t, string(text))
+	at := slices.IndexFunc(blocks, func(b block) bool { return b.skipped == "the change in Auth0" })
+	require.Positive(t, at)
+
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	publicPEM, kid, err := assertion.PublicKey(key)
+	require.NoError(t, err)
+	signer, err := assertion.NewSigner(key, "RS256", kid)
+	require.NoError(t, err)
+	app := r.Tenant.AddApplicationWithKey(tenant.Application{Shape: tenant.Full}, publicPEM, "RS256")
+	r.Tenant.UpdateApplication(app.ClientID, func(a *tenant.Application) { // as long as it has not moved
+		a.AuthenticationMethods, a.TokenEndpointAuthMethod = nil, "client_secret_post"
+	})
+	r.write("roles/moving", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	step := func(b block) {
+		commands := strings.NewReplacer("shop", "moving", "DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID).Replace(b.steps[0].commands)
+		printed, err := r.run("set -euo pipefail\n" + commands)
+		require.NoError(t, err, printed)
+	}
+
+	logsIn := func(credential, value string) bool {
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {app.ClientID}, "audience": {tenant.DefaultAPI}, credential: {value}}
+		if credential == "client_assertion" {
+			form.Set("client_assertion_type", assertion.Type)
+		}
+		resp, err := r.Tenant.HTTPClient().PostForm("https://"+r.Tenant.Domain()+"/oauth/token", form)
+		return assert.NoError(t, err) && assert.NoError(t, resp.Body.Close()) && resp.StatusCode == http.StatusOK
+	}
+	byKey := func() bool {
+		signed, err := signer.Sign(app.ClientID, "https://"+r.Tenant.Domain()+"/", time.Now(), time.Minute)
+		return assert.NoError(t, err) && logsIn("client_assertion", signed)
+	}
+	secret := r.read("creds/moving")["client_secret"].(string)
+	bySecret := func() bool { return logsIn("client_secret", secret) }
+	byVault := func() bool {
+		return logsIn("client_assertion", r.read("assertions/moving")["client_assertion"].(string))
+	}
+
+	moving, moved := make(chan struct{}), make(chan int)
+	go func() { // the application, all the time
+		refused := 0
+		for {
+			select {
+			case <-moving:
+				moved <- refused
+				return
+			default:
+			}
+			if !byKey() && !bySecret() {
+				refused++
+			}
+		}
+	}()
+	assert.True(t, bySecret() && !byKey())
+	step(blocks[at-1])
+	r.Tenant.UpdateApplication(app.ClientID, func(a *tenant.Application) {
+		a.AuthenticationMethods, a.TokenEndpointAuthMethod = app.AuthenticationMethods, ""
+	})
+	assert.True(t, byKey() && !bySecret())
+	step(blocks[at])
+	assert.True(t, byVault() && byKey(), "both keys are accepted")
+	close(moving)
+	assert.Zero(t, <-moved, "logins that were refused")
 }
