@@ -24,6 +24,7 @@ type reader struct {
 	client  *http.Client
 
 	last      time.Duration // CPU time for a request, in the last slice
+	least     time.Duration // the least of all slices
 	cpu, took time.Duration
 	latencies []time.Duration
 }
@@ -76,6 +77,9 @@ func (r *reader) read(ctx context.Context) error {
 	}
 	all := slices.Concat(latencies...)
 	r.last = (after - cpu) / time.Duration(len(all))
+	if r.least == 0 || r.last < r.least {
+		r.least = r.last
+	}
 	r.cpu, r.took, r.latencies = r.cpu+after-cpu, r.took+took, append(r.latencies, all...)
 	return nil
 }
@@ -105,7 +109,7 @@ func (r *reader) get(ctx context.Context, url string) error {
 }
 
 // clear forgets what was measured.
-func (r *reader) clear() { r.cpu, r.took, r.latencies = 0, 0, nil }
+func (r *reader) clear() { r.least, r.cpu, r.took, r.latencies = 0, 0, 0, nil }
 
 // each is the CPU time for a request.
 func (r *reader) each() time.Duration { return r.cpu / time.Duration(len(r.latencies)) }

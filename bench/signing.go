@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +23,9 @@ const (
 )
 
 // compareSigning reads assertions, and has Vault's Transit sign as much with a key of the
-// same size: in turn, since both take CPU time of Vault's process. Then it reads
-// assertions while their role is rotated.
+// same size: in turn, since both take CPU time of Vault's process. What else the machine
+// does meets one slice and not the next, and only adds to it: so the least of them count.
+// Then it reads assertions while their role is rotated.
 func compareSigning(ctx context.Context, s *devstack.Stack, t *table) error {
 	app := s.Tenant.AddApplication(tenant.Application{Name: keyedRole})
 	first := s.Tenant.AddCredential(app.ClientID, tenant.PrivateKeyJWT)
@@ -40,7 +40,6 @@ func compareSigning(ctx context.Context, s *devstack.Stack, t *table) error {
 		return err
 	}
 	say("Reading assertions/, and signing by Transit, in turn (%s)", (sliceCount+1)*slice*2)
-	var ratios []float64
 	for i := range sliceCount + 1 {
 		if err := errors.Join(ours.read(ctx), transit.read(ctx)); err != nil {
 			return err
@@ -48,12 +47,11 @@ func compareSigning(ctx context.Context, s *devstack.Stack, t *table) error {
 		if i == 0 {
 			ours.clear()
 			transit.clear()
-			continue
 		}
-		ratios = append(ratios, ratio(ours.last, transit.last))
 	}
-	t.atMost("`assertions/`: CPU time of Vault and the plugin for a read, of Transit's for a signature", ratio(ours.each(), transit.each()), 2,
-		fmt.Sprintf(" (%s against %s; slices of %s: %.2f to %.2f)", micros(ours.each()), micros(transit.each()), slice, slices.Min(ratios), slices.Max(ratios)))
+	t.atMost("`assertions/`: CPU time of Vault and the plugin for a read, of Transit's for a signature; of each the least of the slices",
+		ratio(ours.least, transit.least), 2,
+		fmt.Sprintf(" (%s against %s; all slices: %s against %s)", micros(ours.least), micros(transit.least), micros(ours.each()), micros(transit.each())))
 	t.add("`assertions/`: reads a second, and p99", ours.context()+"; Transit: "+transit.context(), "", true)
 	return readWhileRotating(ctx, s, t, ours)
 }

@@ -392,6 +392,7 @@ func TestAnApplicationMovesToAKey(t *testing.T) {
 		a.AuthenticationMethods, a.TokenEndpointAuthMethod = nil, "client_secret_post"
 	})
 	r.write("roles/moving", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	r.write("token-roles/moving", map[string]any{"role": "moving", "audience": tenant.DefaultAPI})
 	step := func(b block) {
 		commands := strings.NewReplacer("shop", "moving", "DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID).Replace(b.steps[0].commands)
 		printed, err := r.run("set -euo pipefail\n" + commands)
@@ -439,6 +440,7 @@ func TestAnApplicationMovesToAKey(t *testing.T) {
 	assert.True(t, byKey() && !bySecret())
 	step(blocks[at])
 	assert.True(t, byVault() && byKey(), "both keys are accepted")
+	assert.NotEmpty(t, r.read("tokens/moving")["access_token"])
 	close(moving)
 	assert.Zero(t, <-moved, "logins that were refused")
 }
