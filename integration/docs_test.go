@@ -370,7 +370,7 @@ func TestAMountOfTheFormerNameMoves(t *testing.T) {
 }
 
 // TestAnApplicationMovesToAKey by the commands of docs/keys.md. One that tries a key of its
-// own, and then its secrets, is never refused.
+// own, then its secrets, and then the key again, is never refused.
 func TestAnApplicationMovesToAKey(t *testing.T) {
 	t.Parallel()
 	needs(t, "read:client_keys")
@@ -427,7 +427,7 @@ func TestAnApplicationMovesToAKey(t *testing.T) {
 				return
 			default:
 			}
-			if !byKey() && !bySecret() {
+			if !byKey() && !bySecret() && !byKey() { // the change may come between the first two
 				refused++
 			}
 		}
