@@ -172,7 +172,7 @@ recipes: ## Log in with real applications in Node, Python and Java, by the recip
 	go test -tags recipes -count=1 -timeout 20m -v ./examples/applications/ 2>&1 | grep --line-buffered -v -e '^=== '
 
 .PHONY: bench
-bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about four minutes)
+bench: build vault ## Measure the engine beside a plugin that does nothing, and at a tenant's rate limit (about six minutes)
 	$(call step,Benchmarks)
 	go -C bench build -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/bin/baseline-plugin ./baseline
 	@go -C bench build -o $(CURDIR)/bin/bench .

@@ -3,6 +3,8 @@ package auth0secrets
 import (
 	"testing"
 
+	"github.com/hashicorp/vault/sdk/logical"
+
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -19,16 +21,24 @@ type apiSection struct {
 
 // apiSample is an example request and its answer; Extra ones are not declared by the code.
 type apiSample struct {
-	Text     string
-	Data     map[string]any
-	Answer   map[string]any
-	Warnings []string
+	Operation logical.Operation // of an Extra one; "": update
+	Path      string            // in place of the section's
+	Text      string
+	Data      map[string]any
+	Answer    map[string]any
+	Warnings  []string
 }
 
 // apiForced is how far a rotation is that was forced.
 var apiForced = map[string]any{
 	fieldPhase: string(rotation.Propagating), fieldVersion: 2, fieldFallbackUntil: "2026-02-04T08:45:29Z",
 	fieldLastVaultRotation: exampleStagedAt, fieldNextVaultRotation: "2026-03-06T08:44:59Z", fieldFailures: 0,
+}
+
+// apiKey is credentials of a role of keys.
+var apiKey = map[string]any{
+	fieldDomain: exampleDomain, fieldClientID: exampleKeyedID, fieldPrivateKey: "...", fieldKID: exampleAssertion[fieldKID],
+	fieldSigningAlgorithm: "RS256", fieldRotationPeriod: 0, fieldLastVaultRotation: exampleImportedAt, fieldTTL: 900,
 }
 
 const (
@@ -54,6 +64,7 @@ func apiTenant(t *testing.T) *testEnv {
 		app := env.auth0.add(id, "documented-secret-of-"+id)
 		app.Name, app.AppType = name, "non_interactive"
 	}
+	env.auth0.addKeyed(exampleKeyedID)
 	return env
 }
 
@@ -91,12 +102,18 @@ func apiSections() []apiSection {
 	return []apiSection{
 		{Path: "config", Concrete: "config", Needs: [][]string{{fieldDomain}, {fieldClientID}, {fieldClientSecret, fieldPrivateKey}}},
 		{Path: "rotate-root", Concrete: "rotate-root"},
-		{Path: "roles/:name", Concrete: "roles/shop", Needs: [][]string{{fieldClientID}}},
+		{Path: "roles/:name", Concrete: "roles/shop", Needs: [][]string{{fieldClientID}}, Extra: []apiSample{{
+			Path: "roles/orders", Text: "Keys in place of secrets, for an application that authenticates by private_key_jwt.",
+			Data: map[string]any{fieldClientID: exampleKeyedID, fieldCredentialType: string(credentialKey), fieldExportable: true},
+		}}},
 		{Path: "roles", Concrete: "roles/"},
 		{Path: "applications", Concrete: "applications/"},
 		{Path: "roles-import", Concrete: "roles-import", Needs: [][]string{{fieldFilterAppType, fieldFilterName, fieldClientIDs}}},
-		{Path: "creds/:name", Concrete: "creds/shop", Lease: 900},
+		{Path: "creds/:name", Concrete: "creds/shop", Lease: 900, Extra: []apiSample{{
+			Operation: logical.ReadOperation, Path: "creds/orders", Text: "Of an exportable role of keys:", Answer: apiKey,
+		}}},
 		{Path: "static-creds/:name", Concrete: "static-creds/shop"},
+		{Path: "assertions/:name", Concrete: "assertions/orders"},
 		{
 			Path: "rotate/:name", Concrete: "rotate/shop",
 			Extra: []apiSample{{Text: "Rotate without downtime. Nothing is sent.", Answer: exampleTimeline}}, Answer: apiForced,

@@ -2,6 +2,7 @@ package auth0secrets
 
 import (
 	"vault-plugin-secrets-auth0/internal/assertion"
+	"vault-plugin-secrets-auth0/internal/requirements"
 	"vault-plugin-secrets-auth0/internal/rotation"
 )
 
@@ -12,6 +13,7 @@ const (
 	exampleAPI      = "https://api.example.com/"
 	exampleEngineID = "pYB5Cv8T1Z0eLrKg5mG9ZrQ0eYw3hJxN"
 	exampleAppID    = "2p9aXGjtY7mC0EwP4bS8dRkQ6fVh1NzL"
+	exampleKeyedID  = "8r4fLKnwC2qG5JaU9dX3hWpV1jZm6SbE" // of an application with keys
 
 	exampleImportedAt = "2026-01-05T09:00:00Z"
 	exampleStagedAt   = "2026-02-04T08:44:59Z"
@@ -52,7 +54,7 @@ var (
 	}
 	exampleAssertion = map[string]any{
 		fieldClientAssertion: "...", fieldClientAssertionType: assertion.Type, fieldExpiresAt: exampleDueAt,
-		fieldDomain: exampleDomain, fieldClientID: exampleAppID, fieldKID: "vQ7oWvGmSBAKBQ2jD7Z9ZuqL8mJPiSVPx1nYHqzB3lE",
+		fieldDomain: exampleDomain, fieldClientID: exampleKeyedID, fieldKID: "vQ7oWvGmSBAKBQ2jD7Z9ZuqL8mJPiSVPx1nYHqzB3lE",
 	}
 	exampleStaticCredentials = merged(exampleCredentials, map[string]any{fieldTTL: 450})
 
@@ -73,9 +75,12 @@ var (
 		fieldRateReset: exampleDueAt,
 	}
 	exampleApplications = map[string]any{
-		"keys":     []string{exampleAppID},
-		"key_info": map[string]any{exampleAppID: map[string]any{"name": "Shop", "app_type": "regular_web", "role": "shop"}},
-		fieldTotal: 3,
+		"keys": []string{exampleAppID, exampleKeyedID},
+		"key_info": map[string]any{
+			exampleAppID:   map[string]any{"name": "Shop", "app_type": "regular_web", "role": "shop"},
+			exampleKeyedID: map[string]any{"name": "Orders", "app_type": requirements.AppTypeNotSet, fieldCredentialType: string(credentialKey)},
+		},
+		fieldTotal: 4,
 	}
 	exampleImport = map[string]any{
 		fieldImported: map[string]any{"shop": map[string]any{fieldClientID: exampleAppID, "name": "Shop"}},

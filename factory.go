@@ -218,8 +218,8 @@ func (e *pluginBackend) clean(context.Context) {
 }
 
 const backendHelp = `
-The auth0 secrets engine rotates the client secrets of Auth0 applications
-without downtime, and hands them out with leases.
+The auth0 secrets engine rotates the client secrets of Auth0 applications, and their
+private keys, without downtime, and hands them out with leases.
 
 Configure it with the credentials of a machine-to-machine application that may
 use Auth0's Management API ("config"), make a role of each application whose

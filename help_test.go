@@ -37,7 +37,7 @@ func TestEveryPathExplainsItself(t *testing.T) {
 	}
 	help, err := env.b.HandleRequest(t.Context(), &logical.Request{Operation: logical.HelpOperation, Path: ""})
 	require.NoError(t, err)
-	assert.Contains(t, help.Data["help"], "rotates the client secrets of Auth0 applications")
+	assert.Contains(t, help.Data["help"], "rotates the client secrets of Auth0 applications, and their\nprivate keys")
 }
 
 func explainsItself(t *testing.T, path *framework.Path, operation logical.Operation, props framework.OperationProperties) {

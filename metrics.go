@@ -170,9 +170,9 @@ func (e *exposition) roles(c *roleCount) {
 	e.gauge(metricRolesInPhase, "How many roles are in each phase. Those whose entry cannot be read are in none.", phases...)
 	e.gauge(metricRolesOverdue, "How many roles have a step of a rotation that is due and not done.", value(float64(c.overdue)))
 	e.gauge(metricRolesFailing, "Of how many roles the last attempt at Auth0 failed, the rate limit aside.", value(float64(len(c.failing))))
-	e.gauge(metricRolesDrifted, "How many roles have a secret that was set outside Vault.", value(float64(len(c.drifted))))
+	e.gauge(metricRolesDrifted, "How many roles have a secret that was set outside Vault, or a key that was removed there.", value(float64(len(c.drifted))))
 	if !c.oldest.IsZero() {
-		e.gauge(metricOldestSecret, "For how long the oldest secret of a role has been in use: since it was set in Auth0, imported, or found there.",
+		e.gauge(metricOldestSecret, "For how long the oldest secret or key of a role has been in use: since it was set in Auth0, imported, or found there.",
 			value(max(c.now.Sub(c.oldest), 0).Round(time.Second).Seconds()))
 	}
 }
@@ -207,7 +207,7 @@ func (e *exposition) counters(c *counters) {
 	for _, r := range upstream {
 		requests = append(requests, number(r.Number, labelEndpoint, r.Endpoint, labelStatus, r.Status))
 	}
-	e.counter(metricRotations, "New secrets that took effect in Auth0, of roles and of the engine itself.", rotations...)
+	e.counter(metricRotations, "New secrets and keys that took effect, of roles and of the engine itself.", rotations...)
 	e.counter(metricAttempts, "Attempts at Auth0 to rotate. The outcomes accepted, found, hidden and untold are good; refused, rejected, limited and "+
 		"not_sent changed nothing; unclear is settled later.", attempts...)
 	e.counter(metricCredentialReads, "Credentials and client assertions that were handed out.",

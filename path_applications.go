@@ -15,7 +15,7 @@ import (
 const (
 	pathApplicationsSynopsis    = "List the tenant's applications that could be roles."
 	pathApplicationsDescription = `
-Asks Auth0 for its applications, and lists those whose client secret can be
+Asks Auth0 for its applications, and lists those whose client secret or keys can be
 rotated: by client ID, with name, app_type and, where there is one, the role.
 Third-party applications are said to be that.
 Public applications and those that authenticate in another way are left out.
@@ -31,7 +31,7 @@ Without page all are listed, up to 1000; with page, that page of Auth0's list.`
 	descPerPage         = "Applications per page of Auth0's list, 1 to 100."
 	descTotalInTenant   = "How many applications the tenant has, those that cannot be roles included."
 	descApplicationKeys = "Client IDs of the applications."
-	descApplicationInfo = "Of each application its name, app_type (not_set where Auth0 has none), role if it has one, and third_party if it is somebody else's."
+	descApplicationInfo = "Of each application its name, app_type (not_set where Auth0 has none), role if it has one, credential_type=private_key if it authenticates by keys, and third_party if it is somebody else's."
 
 	defaultPerPage = 50
 	maxPerPage     = 100

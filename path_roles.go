@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	pathRolesSynopsis    = "Manage the applications whose client secrets are rotated."
+	pathRolesSynopsis    = "Manage the applications whose client secrets or keys are rotated."
 	pathRolesDescription = `
 A role stands for one application. Creating it checks the application in Auth0
 and imports its present secret without rotating: from client_secret, or by
@@ -85,7 +85,7 @@ func (b *backend) pathRole() *framework.Path {
 			logical.UpdateOperation: write,
 			logical.PatchOperation:  patch,
 			logical.ReadOperation:   readsActive(b.roleRead, "Read a role's settings and how far a rotation is.", answersWith(roleAnswerFields(), exampleRole)),
-			logical.DeleteOperation: deletes(b.roleDelete, "Delete a role. The application keeps its present secret."),
+			logical.DeleteOperation: deletes(b.roleDelete, "Delete a role. The application keeps its present secret, and keys that were handed out."),
 		},
 		HelpSynopsis:    pathRolesSynopsis,
 		HelpDescription: strings.TrimSpace(pathRolesDescription),

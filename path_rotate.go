@@ -11,12 +11,16 @@ import (
 )
 
 const (
-	pathRotateSynopsis    = "Rotate an application's client secret."
+	pathRotateSynopsis    = "Rotate an application's client secret or key."
 	pathRotateDescription = `
 A write starts a rotation: the next secret is handed out at once and set in Auth0
 at ready_at, when every lease without it has ended. Writing again until
 then changes nothing. With force=true it is set at once; holders of older leases fail
-until they read again. A read says how far the rotation is.`
+until they read again. A read says how far the rotation is.
+
+Of a role with credential_type=private_key, the next key is registered in Auth0 at once,
+and used from ready_at on. Auth0 accepts the one before until fallback_until, when
+nobody has it any more: nothing fails but by force=true.`
 )
 
 func (b *backend) pathRotate() []*framework.Path {

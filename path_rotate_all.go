@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	pathRotateAllSynopsis    = "Rotate the client secrets of all roles."
+	pathRotateAllSynopsis    = "Rotate the client secrets and keys of all roles."
 	pathRotateAllDescription = `
-A write rotates every role whose secret was made, imported or found before it, and
-no other. It answers at once. The work goes on in the background, at the rate that
+A write rotates every role whose secret or key was made, imported or found before it,
+and no other. It answers at once. The work goes on in the background, at the rate that
 Auth0 allows, also after a restart of Vault. With force=true (after a breach) it
 waits for no lease. Each role carries the request itself: one that fails is tried
 again and holds up no other.
@@ -22,7 +22,7 @@ again and holds up no other.
 Writing again meanwhile changes nothing, except that force=true forces the rotation
 under way. Once each role is done or fails, a write begins another one. A read shows
 the progress. A delete calls off what has not begun: it drops secrets that were
-handed out but never sent to Auth0.`
+handed out but never sent to Auth0. A key that is registered goes on to be used.`
 
 	fieldDone        = "done"
 	fieldWaiting     = "waiting"
@@ -34,8 +34,8 @@ handed out but never sent to Auth0.`
 	fieldSecondsLeft = "seconds_left"
 
 	descTotal       = "How many roles the rotation concerns, or did when it was finished. 0 when there never was one."
-	descDone        = "How many of them have a secret that was made since."
-	descWaiting     = "How many of them are still to be rotated, or staged and waiting for leases to end."
+	descDone        = "How many of them have a secret or key that was made since."
+	descWaiting     = "How many of them are still to be rotated, or staged and waiting."
 	descFailed      = "How many of them failed at their last attempt, the rate limit aside; they will be tried again."
 	descFailedRoles = "Of each failed role: last_error, failures and retry_at."
 	descStartedAt   = "When the rotation of all roles was asked for. Absent when it never was."

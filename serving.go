@@ -23,7 +23,7 @@ const untoldFor = 24 * time.Hour
 type servedSet struct {
 	role *roleEntry
 	data map[string]any // the answer, but for what changes with time
-	// signer is what makes assertions, of a role of keys.
+	// signer is what makes assertions, of a role of keys. Nil: it is one of secrets.
 	signer func() (*assertion.Signer, error)
 	// afterwards is data when the previous secret is no longer served, which is so
 	// from fallbackUntil on. Nil: nothing ends by itself.
@@ -136,7 +136,10 @@ func (s *servedSets) tell(role *ownedRole) (changed bool) {
 }
 
 func newServedSet(role *roleEntry, since, now time.Time) *servedSet {
-	set := &servedSet{role: role, since: since, signer: lazySigner(role)}
+	set := &servedSet{role: role, since: since}
+	if role.keys() {
+		set.signer = lazySigner(role)
+	}
 	clock := set.clock(now)
 	served, until := role.Rotation.Served(clock)
 	set.data = credentials(role, served)

@@ -27,7 +27,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute) // it takes four
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute) // it takes six
 	defer cancel()
 	began := time.Now()
 	var t table

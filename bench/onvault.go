@@ -6,12 +6,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -58,6 +60,7 @@ func measureOnVault(ctx context.Context, t *table) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	s, err := devstack.Start(ctx, devstack.Options{
 		WorkDir: dir, Plugin: filepath.Join(binaries, devstack.Program), Vault: vault, Storage: "inmem", LogLevel: "warn",
+		Scopes: slices.Concat(devstack.AllScopes, auth0.KeyScopes),
 	})
 	if err != nil {
 		return err
@@ -85,7 +88,10 @@ func measureOnVault(ctx context.Context, t *table) error {
 			return err
 		}
 	}
-	return compareTokens(ctx, s, t)
+	if err := compareTokens(ctx, s, t); err != nil {
+		return err
+	}
+	return compareSigning(ctx, s, t)
 }
 
 // compareTokens reads tokens that are held.
@@ -177,8 +183,8 @@ func rotateAll(ctx context.Context, s *devstack.Stack, t *table) error {
 // time, so that whatever else the machine does meets both alike.
 func compareReads(ctx context.Context, s *devstack.Stack, t *table, path string, bound float64) error {
 	say("Reading %s, the baseline's beside it (%s)", path, (sliceCount+1)*slice)
-	ours := newReader(s, devstack.Mount+"/"+path, devstack.Program)
-	nothing := newReader(s, baselinePlugin+"/"+path, baselinePlugin)
+	ours := newReader(s, devstack.Program, allRoles(devstack.Mount+"/"+path)...)
+	nothing := newReader(s, baselinePlugin, allRoles(baselinePlugin+"/"+path)...)
 	least, most := math.Inf(1), 0.0
 	for i := range sliceCount + 1 {
 		var both errgroup.Group
@@ -200,11 +206,15 @@ func compareReads(ctx context.Context, s *devstack.Stack, t *table, path string,
 	return nil
 }
 
-// cpuTime is what the processes of a program among Vault's plugins have used so far.
+// cpuTime is what the processes of a program among Vault's plugins have used so far; "":
+// Vault's own process, and all plugins.
 func cpuTime(s *devstack.Stack, program string) (time.Duration, error) {
-	sum := time.Duration(0)
-	for _, pid := range s.Vault.Plugins() {
-		if binary, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || filepath.Base(binary) != program {
+	sum, processes := time.Duration(0), s.Vault.Plugins()
+	if program == "" {
+		processes = append(processes, s.Vault.PID())
+	}
+	for _, pid := range processes {
+		if binary, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || program != "" && filepath.Base(binary) != program {
 			continue
 		}
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // Go ends none of its threads

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,25 +15,36 @@ import (
 	"vault-plugin-secrets-auth0/internal/devstack"
 )
 
-// reader reads all roles below a path over and over again, and keeps what that took.
+// reader sends requests over and over again, and keeps what that took.
 type reader struct {
 	stack   *devstack.Stack
-	program string // the plugin's binary
+	program string // the plugin's binary, whose CPU time counts; "": Vault's and all plugins'
 	urls    []string
+	body    []byte // nil: the requests read
 	client  *http.Client
 
-	last      time.Duration // CPU time for a read, in the last slice
+	last      time.Duration // CPU time for a request, in the last slice
+	least     time.Duration // the least of all slices
 	cpu, took time.Duration
 	latencies []time.Duration
 }
 
-func newReader(s *devstack.Stack, path, program string) *reader {
-	r := &reader{stack: s, program: program, urls: make([]string, roleCount)}
-	for i := range r.urls {
-		r.urls[i] = s.Vault.Addr() + "/v1/" + path + roleName(i*7919%roleCount) // in no order
+func newReader(s *devstack.Stack, program string, paths ...string) *reader {
+	r := &reader{stack: s, program: program}
+	for _, path := range paths {
+		r.urls = append(r.urls, s.Vault.Addr()+"/v1/"+path)
 	}
 	r.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
 	return r
+}
+
+// allRoles are the paths of all roles below one, in no order.
+func allRoles(path string) []string {
+	paths := make([]string, roleCount)
+	for i := range paths {
+		paths[i] = path + roleName(i*7919%roleCount)
+	}
+	return paths
 }
 
 // read reads over all connections for a slice of time. Any answer but 200 is an error:
@@ -65,12 +77,19 @@ func (r *reader) read(ctx context.Context) error {
 	}
 	all := slices.Concat(latencies...)
 	r.last = (after - cpu) / time.Duration(len(all))
+	if r.least == 0 || r.last < r.least {
+		r.least = r.last
+	}
 	r.cpu, r.took, r.latencies = r.cpu+after-cpu, r.took+took, append(r.latencies, all...)
 	return nil
 }
 
 func (r *reader) get(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	method := http.MethodGet
+	if r.body != nil {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(r.body))
 	if err != nil {
 		return err
 	}
@@ -90,14 +109,18 @@ func (r *reader) get(ctx context.Context, url string) error {
 }
 
 // clear forgets what was measured.
-func (r *reader) clear() { r.cpu, r.took, r.latencies = 0, 0, nil }
+func (r *reader) clear() { r.least, r.cpu, r.took, r.latencies = 0, 0, 0, nil }
 
-// each is the CPU time of the plugin's process for a read.
+// each is the CPU time for a request.
 func (r *reader) each() time.Duration { return r.cpu / time.Duration(len(r.latencies)) }
 
 // context is the rate and the latency, which other load on the machine decides as well.
 func (r *reader) context() string {
+	return fmt.Sprintf("%.0f, %.1f ms", float64(len(r.latencies))/r.took.Seconds(), r.p99())
+}
+
+// p99 is in milliseconds.
+func (r *reader) p99() float64 {
 	slices.Sort(r.latencies)
-	p99 := r.latencies[len(r.latencies)*99/100]
-	return fmt.Sprintf("%.0f, %.1f ms", float64(len(r.latencies))/r.took.Seconds(), float64(p99)/float64(time.Millisecond))
+	return float64(r.latencies[len(r.latencies)*99/100]) / float64(time.Millisecond)
 }

@@ -5,6 +5,8 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +17,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -180,8 +185,19 @@ type reader struct {
 func newReader(t *testing.T, document string) *reader {
 	t.Helper()
 	bare := slices.Contains(bareDocuments, document)
-	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare}), dir: t.TempDir(), bin: t.TempDir()}
+	r := &reader{suite: newSuiteOf(t, devstack.Options{Storage: "raft", Unmounted: bare, Scopes: slices.Concat(scopes(t), auth0.KeyScopes)}), dir: t.TempDir(), bin: t.TempDir()}
 	app := r.addApplication(func(a *tenant.Application) { a.Name, a.Shape = "shop", tenant.Full })
+	keyed := r.Tenant.AddApplication(tenant.Application{Name: "orders"})
+	own := r.Tenant.AddCredential(keyed.ClientID, tenant.PrivateKeyJWT)
+	go func() { // the reader has removed it when there is another
+		for t.Context().Err() == nil {
+			if _, enabled := r.Tenant.Keys(keyed.ClientID); len(enabled) > 1 {
+				r.Tenant.DisableCredential(keyed.ClientID, tenant.PrivateKeyJWT, own.ID)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	vault, _ := server()
 	for _, name := range slices.Compact([]string{"vault", r.Vault.Command()}) { // OpenBao's users may have either
 		require.NoError(t, os.Symlink(vault, filepath.Join(r.bin, name)))
@@ -212,7 +228,7 @@ func newReader(t *testing.T, document string) *reader {
 		"domain=example.eu.auth0.com client_id=... client_secret=-",
 		"domain="+r.Tenant.Domain()+" client_id="+r.Engine.ClientID+" client_secret=- ca_cert=@"+r.ca+" propagation_delay=10s",
 		"example.eu.auth0.com", r.Tenant.Domain(),
-		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID,
+		"DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID, "8r4fLKnwC2qG5JaU9dX3hWpV1jZm6SbE", keyed.ClientID,
 	)
 	t.Cleanup(func() {
 		for _, secret := range r.Tenant.EverySecret() {
@@ -351,4 +367,80 @@ func TestAMountOfTheFormerNameMoves(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "auth0", mounts["auth0/"].Type)
 	assert.NotContains(t, mounts, "auth0-former/")
+}
+
+// TestAnApplicationMovesToAKey by the commands of docs/keys.md. One that tries a key of its
+// own, then its secrets, and then the key again, is never refused.
+func TestAnApplicationMovesToAKey(t *testing.T) {
+	t.Parallel()
+	needs(t, "read:client_keys")
+	r := newReader(t, "docs/keys.md")
+	text, err := os.ReadFile("../docs/keys.md")
+	require.NoError(t, err)
+	blocks := readBlocks(t, string(text))
+	at := slices.IndexFunc(blocks, func(b block) bool { return b.skipped == "the change in Auth0" })
+	require.Positive(t, at)
+
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	publicPEM, kid, err := assertion.PublicKey(key)
+	require.NoError(t, err)
+	signer, err := assertion.NewSigner(key, "RS256", kid)
+	require.NoError(t, err)
+	app := r.Tenant.AddApplicationWithKey(tenant.Application{Shape: tenant.Full}, publicPEM, "RS256")
+	r.Tenant.UpdateApplication(app.ClientID, func(a *tenant.Application) { // as long as it has not moved
+		a.AuthenticationMethods, a.TokenEndpointAuthMethod = nil, "client_secret_post"
+	})
+	r.write("roles/moving", map[string]any{"client_id": app.ClientID, "ttl": "10s"})
+	r.write("token-roles/moving", map[string]any{"role": "moving", "audience": tenant.DefaultAPI})
+	step := func(b block) {
+		commands := strings.NewReplacer("shop", "moving", "DifUedZ0WnJlbTqzEH6S1LSpasThJz37", app.ClientID).Replace(b.steps[0].commands)
+		printed, err := r.run("set -euo pipefail\n" + commands)
+		require.NoError(t, err, printed)
+	}
+
+	logsIn := func(credential, value string) bool {
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {app.ClientID}, "audience": {tenant.DefaultAPI}, credential: {value}}
+		if credential == "client_assertion" {
+			form.Set("client_assertion_type", assertion.Type)
+		}
+		resp, err := r.Tenant.HTTPClient().PostForm("https://"+r.Tenant.Domain()+"/oauth/token", form)
+		return assert.NoError(t, err) && assert.NoError(t, resp.Body.Close()) && resp.StatusCode == http.StatusOK
+	}
+	byKey := func() bool {
+		signed, err := signer.Sign(app.ClientID, "https://"+r.Tenant.Domain()+"/", time.Now(), time.Minute)
+		return assert.NoError(t, err) && logsIn("client_assertion", signed)
+	}
+	secret := r.read("creds/moving")["client_secret"].(string)
+	bySecret := func() bool { return logsIn("client_secret", secret) }
+	byVault := func() bool {
+		return logsIn("client_assertion", r.read("assertions/moving")["client_assertion"].(string))
+	}
+
+	moving, moved := make(chan struct{}), make(chan int)
+	go func() { // the application, all the time
+		refused := 0
+		for {
+			select {
+			case <-moving:
+				moved <- refused
+				return
+			default:
+			}
+			if !byKey() && !bySecret() && !byKey() { // the change may come between the first two
+				refused++
+			}
+		}
+	}()
+	assert.True(t, bySecret() && !byKey())
+	step(blocks[at-1])
+	r.Tenant.UpdateApplication(app.ClientID, func(a *tenant.Application) {
+		a.AuthenticationMethods, a.TokenEndpointAuthMethod = app.AuthenticationMethods, ""
+	})
+	assert.True(t, byKey() && !bySecret())
+	step(blocks[at])
+	assert.True(t, byVault() && byKey(), "both keys are accepted")
+	assert.NotEmpty(t, r.read("tokens/moving")["access_token"])
+	close(moving)
+	assert.Zero(t, <-moved, "logins that were refused")
 }

@@ -184,6 +184,9 @@ func (s *Server) Behind(address string) (*Server, error) {
 	return seen, seen.client.SetAddress(seen.Addr())
 }
 
+// PID is the process ID of the server itself.
+func (s *Server) PID() int { return s.program.cmd.Process.Pid }
+
 // Plugins are the process IDs of the server's plugins, where they can be seen.
 func (s *Server) Plugins() []int { return s.program.children() }
 

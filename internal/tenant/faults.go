@@ -64,6 +64,9 @@ const (
 // the right answer, whatever that is.
 const Headers FaultKind = "headers"
 
+// Slow gives the right answer after Fault.Delay. What was asked for has happened before.
+const Slow FaultKind = "slow"
+
 var spoilers = []FaultKind{
 	ServerErrorAfterCommit, TimeoutAfterCommit, ResetAfterCommit,
 	Truncated, Huge, NotJSON, EmptyAnswer, SecretMissingInAnswer,
@@ -78,6 +81,7 @@ type Fault struct {
 	Times      int               // how many requests meet it; 0: all until it is cleared
 	Status     int               // ServerError, ServerErrorAfterCommit, HTMLFromProxy, Echo, Headers only; 0: see there
 	RetryAfter time.Duration     // RateLimited only, rounded up to seconds; 0: no Retry-After
+	Delay      time.Duration     // Slow only
 	Encoding   Encoding          // Echo only; "": Plain
 	Headers    map[string]string // Headers only
 }
@@ -139,6 +143,11 @@ func (t *Tenant) answerOrFault(c *call) answer {
 		return f.spoil(c, a)
 	}
 	f.used++
+	if f.Kind == Slow {
+		a := t.handled(c)
+		a.delay = f.Delay
+		return a
+	}
 	if f.Kind == Headers && f.Status == 0 {
 		a := t.handled(c)
 		a.header = f.Headers

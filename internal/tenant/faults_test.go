@@ -66,11 +66,12 @@ func TestFaults(t *testing.T) {
 			assert.Len(t, r.object, 11)
 			assert.NotContains(t, r.object, "client_secret")
 		}},
+		Slow: {true, 200, func(t *testing.T, r result) { assert.Equal(t, "new", r.object["client_secret"]) }},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			f := start(t, allScopes...)
 			app := f.AddApplication(Application{Shape: Full})
-			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, RetryAfter: 6500 * time.Millisecond, Headers: map[string]string{"X-RateLimit-Reset": "NaN"}}
+			fault := Fault{Endpoint: UpdateApplication, Kind: kind, Times: 1, Delay: 20 * time.Millisecond, RetryAfter: 6500 * time.Millisecond, Headers: map[string]string{"X-RateLimit-Reset": "NaN"}}
 			if c.status/100 == 5 {
 				fault.Status = c.status
 			}
@@ -82,7 +83,9 @@ func TestFaults(t *testing.T) {
 				ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 			}
+			began := time.Now()
 			got := f.apiAs(ctx, f.token, http.MethodPatch, "clients/"+app.ClientID, `{"client_secret":"new"}`)
+			assert.True(t, kind != Slow || time.Since(began) >= fault.Delay)
 			assert.Equal(t, c.status, got.status)
 			if c.check != nil {
 				c.check(t, got)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -75,6 +76,7 @@ type answer struct {
 	header      map[string]string // on top of the usual ones
 	body        []byte
 	ending      ending
+	delay       time.Duration // before it is sent
 }
 
 // ending is how an answer ends.
@@ -201,6 +203,13 @@ func (t *Tenant) noSuchEndpoint(*call) (any, error) {
 
 // send gives an answer, or ends the call without one.
 func (t *Tenant) send(w http.ResponseWriter, c *call, a answer) {
+	if a.delay > 0 {
+		select {
+		case <-time.After(a.delay):
+		case <-c.Context().Done():
+		case <-t.closing:
+		}
+	}
 	switch a.ending {
 	case held:
 		select {

@@ -65,6 +65,9 @@ func (s *scene) onboard(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.onboardKey(ctx); err != nil {
+		return err
+	}
 	s.command("read auth0/creds/%s", role)
 	lease, err := s.stack.Read(ctx, "creds/"+role)
 	if err != nil {
@@ -73,6 +76,32 @@ func (s *scene) onboard(ctx context.Context) error {
 	fmt.Printf("        client_id %v, secret %s, lease of %d s, not renewable\n",
 		lease.Data["client_id"], s.name(fmt.Sprint(lease.Data["client_secret"])), lease.LeaseDuration)
 	return nil
+}
+
+// onboardKey makes a role of the application with a key. The key that it has had goes.
+func (s *scene) onboardKey(ctx context.Context) error {
+	app := s.stack.Tenant.AddApplication(tenant.Application{Name: keyRole})
+	own := s.stack.Tenant.AddCredential(app.ClientID, tenant.PrivateKeyJWT)
+	s.apps[keyRole] = app
+	s.command("write auth0/roles/%s client_id=%s credential_type=private_key        (registers a key of its own)", keyRole, app.ClientID)
+	_, err := s.stack.Write(ctx, "roles/"+keyRole, map[string]any{"client_id": app.ClientID, "credential_type": "private_key"})
+	s.stack.Tenant.DisableCredential(app.ClientID, tenant.PrivateKeyJWT, own.ID)
+	return err
+}
+
+// assertions has Vault sign each attempt.
+func (s *scene) assertions() auth0login.Source {
+	return auth0login.SourceFunc(func(ctx context.Context) (auth0login.Credentials, error) {
+		read, err := s.stack.Read(ctx, "assertions/"+keyRole)
+		if err != nil {
+			return auth0login.Credentials{}, err
+		}
+		text, err := json.Marshal(read.Data)
+		if err != nil {
+			return auth0login.Credentials{}, err
+		}
+		return auth0login.ParseCredentials(text)
+	})
 }
 
 // emergency rotates by force, beside a service that it starts. It gives the logins with
