@@ -447,3 +447,16 @@ func (w *keyWorld) comesToRest() {
 	require.Equal(w.t, plain(view.Served), plain(w.enabled), "one key of ours")
 	require.Len(w.t, w.enabled, 1)
 }
+
+// TestAKeyThatIsServedAgainCountsAsHandedOut: it was replaced before the role became
+// exportable, and is served since somebody has removed the one after it.
+func TestAKeyThatIsServedAgainCountsAsHandedOut(t *testing.T) {
+	t.Parallel()
+	set := vaultSettings()
+	replaced := record{Keys: true, Current: &version{Number: 1, Value: "one"}, Next: &version{Number: 2, Value: "two"}}.switched(set, epoch)
+	exportable, changed := KeysCompared(State{replaced}.Exported(), func(key Secret) bool { return key == "one" }, at(0))
+	require.True(t, changed)
+	require.Equal(t, Secret("one"), exportable.Current())
+	require.Equal(t, max(AssertionLifetime, set.TTL)+HandOutMargin, exportable.r.usedFor(set, epoch))
+	require.True(t, exportable.Keys()[0].Exported)
+}
