@@ -2,8 +2,13 @@ package auth0secrets
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -213,15 +218,34 @@ func crashScenarios() map[string]crashScenario {
 	}
 }
 
-// testKeys are private keys, made once: that takes long.
+// testKeys are private keys, each of two of a few primes: to make more takes long.
 var testKeys = sync.OnceValue(func() []string {
-	keys := make([]string, 8)
-	for i := range keys {
-		key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	const exponent = 65537
+	var primes []*big.Int
+	for len(primes) < 10 {
+		prime, err := rand.Prime(rand.Reader, assertion.MinKeyBits/2)
 		if err != nil {
 			panic(err)
 		}
-		keys[i] = key
+		if new(big.Int).Mod(prime, big.NewInt(exponent)).Int64() != 1 { // else there is no key with that exponent
+			primes = append(primes, prime)
+		}
+	}
+	var keys []string
+	one := big.NewInt(1)
+	for i, p := range primes {
+		for _, q := range primes[:i] {
+			phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+			key := &rsa.PrivateKey{
+				PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: exponent},
+				D:         new(big.Int).ModInverse(big.NewInt(exponent), phi), Primes: []*big.Int{p, q},
+			}
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			if err != nil {
+				panic(err)
+			}
+			keys = append(keys, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+		}
 	}
 	return keys
 })
