@@ -280,7 +280,7 @@ func (f *fakeAuth0) keysAt(clientID string) []string {
 func (f *fakeAuth0) EnabledKeys(ctx context.Context, clientID string) (kids []string, err error) {
 	err = f.request(ctx, "enabled", clientID, func() {
 		for _, key := range *f.keysOf(clientID) {
-			kids = append(kids, kidOf(rotation.Secret(key)))
+			kids = append(kids, knownKID(key))
 		}
 	})
 	return kids, err
