@@ -44,6 +44,47 @@ func TestTokenOfAnApplication(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", tokenRequest("shop"), tokenRequest("shop"), tokenRequest("shop")), "s3cret")
 }
 
+// TestTokenByAssertion: it comes in place of the secret, and is sent once.
+func TestTokenByAssertion(t *testing.T) {
+	const signed = "s1gned.assertion.of-shop"
+	byAssertion := TokenRequest{ClientID: "shop", Secret: "", Assertion: signed, Scopes: []string{"read:orders"}, Organization: "org_1"}
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", byAssertion, byAssertion, byAssertion), "s1gned")
+	assert.NotContains(t, asJSON(byAssertion), "s1gned")
+	tn := newTenant(t, nil)
+	var asked []url.Values
+	answer := replies(200, `{"access_token":"t","expires_in":3600}`)
+	tn.onToken(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		asked = append(asked, r.PostForm)
+		answer(w, r)
+	})
+	c := tn.client(t)
+	_, err := c.Token(t.Context(), byAssertion)
+	require.NoError(t, err)
+	assert.Equal(t, []url.Values{{
+		"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_assertion": {signed},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"audience":              {c.audience}, "scope": {"read:orders"}, "organization": {"org_1"},
+	}}, asked)
+	for name, tt := range map[string]struct {
+		answer  http.HandlerFunc
+		class   Class
+		refused bool
+	}{
+		"503":            {replies(503, ""), Ambiguous, false},
+		"lost":           {hangUp, Ambiguous, false},
+		"access_denied":  {replies(401, `{"error":"access_denied","error_description":"Unauthorized"}`), Refused, true},
+		"invalid_client": {replies(401, `{"error":"invalid_client","error_description":"Invalid client assertion"}`), Refused, true},
+		"no grant":       {replies(403, `{"error":"access_denied"}`), Refused, false},
+	} {
+		asked, answer = nil, tt.answer
+		_, err := c.Token(t.Context(), byAssertion)
+		assert.Equal(t, tt.class, ClassOf(err), name)
+		assert.Equal(t, tt.refused, SecretRefused(err), name)
+		assert.Len(t, asked, 1, "%s: an assertion is good once", name)
+	}
+}
+
 // TestWhyATokenIsRefused: an error tells apart what is to be mended in different places.
 func TestWhyATokenIsRefused(t *testing.T) {
 	for said, reason := range map[string]string{

@@ -15,8 +15,8 @@
 //
 // The client gets its own access token by client credentials, shares it among
 // concurrent calls, and replaces it before it expires or once when the API
-// says 401. Reads and token requests are sent again after a lost connection or
-// a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
+// says 401. Reads, trials of keys and token requests (but for one with an assertion,
+// which is good once) are sent again after a lost connection or a 5xx; writes never are. After Auth0 has limited the rate, calls wait for as
 // long as it said (see [Client.RateLimit]).
 //
 // Errors, logs and printed values hold neither secrets nor tokens, nor any text of

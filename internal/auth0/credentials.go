@@ -75,8 +75,8 @@ func (c *Client) EnabledKeys(ctx context.Context, clientID string) ([]string, er
 // error. It needs KeyScopes. Other keys stay as they are.
 //
 // A Refused error says that this call has left nothing behind: the key is not
-// registered by it, and not in use. After a Limited one the key may be registered, but is
-// not in use by this call.
+// registered by it, and not in use. After any other, one of OpToken, too, it may be
+// registered; after a Limited one it is not in use by this call.
 func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm string) error {
 	publicPEM, kid, err := assertion.PublicKey(privateKey)
 	if err != nil {
@@ -249,7 +249,7 @@ func (c *Client) enabledKeys(ctx context.Context, op, clientID string) ([]string
 	switch {
 	case ok:
 	case app.TokenEndpointAuthMethod != nil, len(app.ClientAuthenticationMethods) > 0:
-		e := notSent(op, "the application does not authenticate by private_key_jwt any more")
+		e := notSent(op, "the application authenticates otherwise than by private_key_jwt")
 		e.cause = ErrOtherMethod
 		return nil, e
 	default:

@@ -100,7 +100,7 @@ func FuzzAnswers(f *testing.F) {
 		for _, name := range []string{"Retry-After", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Date", "Location", "Www-Authenticate"} {
 			headers.Set(name, header)
 		}
-		for _, op := range []string{OpToken, opGet, opSet, opEnableKey} {
+		for _, op := range []string{OpToken, opTryKey, opGet, opSet, opEnableKey} {
 			a := answer{op: op, status: status, header: headers, body: []byte(body)}
 			e := judge(a)
 			if e == nil {

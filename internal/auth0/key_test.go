@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestLoginByKey(t *testing.T) {
 			require.NoError(t, err, "by the second key")
 			cfg.Secrets = cfg.Secrets[:1]
 			_, err = newClient(t, cfg).Grant(t.Context())
-			require.EqualError(t, err, "token: Auth0 refused (401 access_denied): "+ReasonCredential)
+			require.EqualError(t, err, "token: Auth0 refused (401 invalid_client): "+ReasonCredential)
 			cfg.Secrets, cfg.SigningAlgorithm = []string{key}, map[string]string{"RS256": "RS384", "RS384": "PS256", "PS256": "RS256"}[alg]
 			_, err = newClient(t, cfg).Grant(t.Context())
 			assert.Equal(t, Refused, ClassOf(err), "another algorithm than the one that is registered")
@@ -109,7 +110,18 @@ func TestReplaceAKey(t *testing.T) {
 		tn.Inject(simulated.Fault{Endpoint: lost, Kind: simulated.ResetAfterCommit, Times: 1})
 		assert.Equal(t, Ambiguous, ClassOf(c.EnableKey(t.Context(), cfg.ClientID, second, "RS256")))
 	}
+	isUsed := func(key string, used bool) {
+		t.Helper()
+		accepted, err := c.AcceptsKey(t.Context(), cfg.ClientID, key, "RS256")
+		require.NoError(t, err)
+		assert.Equal(t, used, accepted)
+		kids, err := c.EnabledKeys(t.Context(), cfg.ClientID)
+		require.NoError(t, err)
+		assert.Equal(t, used, slices.Contains(kids, kidOf(t, key)))
+	}
 	require.NoError(t, c.EnableKey(t.Context(), cfg.ClientID, second, "RS256"))
+	isUsed(first, true)
+	isUsed(second, true)
 	registered, enabled := tn.Keys(cfg.ClientID)
 	assert.Equal(t, []string{kidOf(t, first), kidOf(t, second)}, registered)
 	assert.Equal(t, registered, enabled, "the first one works until it is retired")
@@ -122,6 +134,11 @@ func TestReplaceAKey(t *testing.T) {
 	found, err := c.RetireKey(t.Context(), cfg.ClientID, first)
 	require.NoError(t, err)
 	assert.False(t, found, "gone by the attempt whose answer was lost")
+	isUsed(first, false)
+	isUsed(second, true)
+	_, err = c.RetireKey(t.Context(), cfg.ClientID, second)
+	require.ErrorIs(t, err, ErrOnlyKey)
+	isUsed(second, true)
 	registered, enabled = tn.Keys(cfg.ClientID)
 	assert.Equal(t, []string{kidOf(t, second)}, registered)
 	assert.Equal(t, registered, enabled)
@@ -152,6 +169,13 @@ func TestKeysNeedScopes(t *testing.T) {
 	})
 	err = c.EnableKey(t.Context(), bySecret.ClientID, key, "RS256")
 	require.ErrorContains(t, err, "does not show that the application authenticates by private_key_jwt")
+	_, err = c.EnabledKeys(t.Context(), bySecret.ClientID)
+	require.ErrorContains(t, err, "does not show that the application authenticates by private_key_jwt")
+	tn.SetScopes(bySecret.ClientID, append([]string{"read:clients"}, KeyScopes...)...)
+	_, err = newClient(t, Config{
+		Domain: tn.Domain(), ClientID: bySecret.ClientID, Secrets: []string{bySecret.ClientSecret}, CACert: tn.CACert(),
+	}).EnabledKeys(t.Context(), bySecret.ClientID)
+	require.ErrorIs(t, err, ErrOtherMethod)
 }
 
 // TestNewToken: what is granted is said, be it more than was asked for.

@@ -2,6 +2,7 @@ package auth0
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,9 +22,10 @@ type keyPool struct {
 	inUse      string // ID of a key that another slot uses: it cannot be deleted
 	made       int
 
-	fails  string // what fails now, such as "PATCH"
-	commit bool   // but takes effect
-	status int    // is answered so; 0: the connection is lost
+	fails  string                                   // what fails now, such as "PATCH"
+	commit bool                                     // but takes effect
+	status int                                      // is answered so; 0: the connection is lost
+	stuck  func(http.ResponseWriter, *http.Request) // answers each DELETE; nil: it is done
 	writes []string
 }
 
@@ -36,6 +38,10 @@ func (p *keyPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		what += rest
 	} else {
 		p.writes = append(p.writes, what)
+	}
+	if r.Method == http.MethodDelete && p.stuck != nil {
+		p.stuck(w, r)
+		return
 	}
 	fails := p.fails == what
 	if fails && !p.commit {
@@ -61,6 +67,7 @@ func (p *keyPool) serve(r *http.Request, id string) (status int, body string) {
 	body = "{}"
 	var sent struct {
 		KID     string `json:"kid"`
+		Name    string `json:"name"`
 		Methods struct {
 			Key struct {
 				Credentials []credential `json:"credentials"`
@@ -84,7 +91,7 @@ func (p *keyPool) serve(r *http.Request, id string) (status int, body string) {
 		}})
 	case r.Method == http.MethodPost:
 		p.made++
-		made := credential{ID: fmt.Sprintf("cred_%d", p.made), KID: sent.KID}
+		made := credential{ID: fmt.Sprintf("cred_%d", p.made), KID: sent.KID, Name: sent.Name}
 		p.registered = append(p.registered, made)
 		return 201, asJSON(made)
 	case r.Method == http.MethodPatch:
@@ -188,16 +195,22 @@ func TestKeysWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn where they are.
+// TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn where they are, or Vault's.
 func TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn(t *testing.T) {
 	own := testKeys()[0]
 	p := &keyPool{}
-	p.with(true, credential{ID: "cred_own", KID: kidOf(t, own)}, foreign("a"))
+	p.with(true, foreign("a"))
+	require.NoError(t, p.client(t).EnableKey(t.Context(), appID, own, "RS256"))
+	err := p.client(t).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
+	require.ErrorContains(t, err, "cred_a (kid a); cred_1 (kid "+kidOf(t, own)+"), made by Vault are in use")
+
+	p = &keyPool{}
+	p.with(true, credential{ID: "cred_own", KID: kidOf(t, own), Name: "vault key"}, foreign("a"))
 	tn := newTenant(t, p.ServeHTTP)
 	tn.grants(KeyScopes...)
 	cfg := tn.config()
 	cfg.Secrets, cfg.SigningAlgorithm = []string{own}, "RS256"
-	err := newClient(t, cfg).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
+	err = newClient(t, cfg).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
 	require.ErrorContains(t, err, "cred_own (kid "+kidOf(t, own)+"), the engine's own; cred_a (kid a) are in use")
 }
 
@@ -228,6 +241,7 @@ func TestRetireKey(t *testing.T) {
 			p.with(false, tt.besides...)
 			found, err := p.client(t).RetireKey(t.Context(), appID, key)
 			assert.Equal(t, tt.found, found)
+			assert.Equal(t, name == "the only one", errors.Is(err, ErrOnlyKey))
 			if tt.text == "" {
 				require.NoError(t, err)
 			} else {
@@ -286,16 +300,109 @@ func TestKeysAfterALostAnswer(t *testing.T) {
 	}
 }
 
-// TestAKeyThatIsRefusedAfterItWasRegistered takes nobody's place.
+// TestAKeyThatIsRefusedAfterItWasRegistered takes nobody's place, or it is not said to be
+// refused.
 func TestAKeyThatIsRefusedAfterItWasRegistered(t *testing.T) {
-	p := &keyPool{fails: "PATCH", status: 400}
+	key := testKeys()[1]
+	const refused = "enable key: Auth0 refused (400)"
+	for name, tt := range map[string]struct {
+		deletion http.HandlerFunc // nil: it is done
+		class    Class
+	}{
+		"removed":             {nil, Refused},
+		"gone already":        {replies(404, refusal(404, "inexistent_credential", "none")), Refused},
+		"in use all the same": {replies(409, refusal(409, "credential_in_use", "in use")), Ambiguous},
+		"without the scope":   {replies(403, refusal(403, "insufficient_scope", "no")), Ambiguous},
+		"too many requests":   {replies(429, refusal(429, "too_many_requests", "no")), Ambiguous},
+		"Auth0 has failed":    {replies(500, refusal(500, "", "no")), Ambiguous},
+		"lost":                {hangUp, Ambiguous},
+	} {
+		for _, known := range []bool{false, true} { // by an attempt before
+			t.Run(fmt.Sprint(name, " ", known), func(t *testing.T) {
+				p := &keyPool{fails: "PATCH", status: 400, stuck: tt.deletion}
+				p.with(true, foreign("a"))
+				writes := []string{"POST", "PATCH", "DELETE"}
+				if known {
+					p.with(false, credential{ID: "cred_ours", KID: kidOf(t, key)})
+					writes = writes[1:]
+				}
+				err := p.client(t).EnableKey(t.Context(), appID, key, "RS256")
+				assert.Equal(t, tt.class, ClassOf(err))
+				assert.Equal(t, writes, p.writes)
+				_, enabled := p.kids()
+				assert.Equal(t, []string{"a"}, enabled)
+				if tt.class == Refused {
+					require.EqualError(t, err, refused)
+					return
+				}
+				require.EqualError(t, err, "enable key: no clear answer from Auth0: "+reasonLeftBehind+": "+refused)
+				p.fails, p.stuck = "", nil
+				require.NoError(t, p.client(t).EnableKey(t.Context(), appID, key, "RS256"), "it may be done again")
+				_, enabled = p.kids()
+				assert.Equal(t, []string{"a", kidOf(t, key)}, enabled)
+			})
+		}
+	}
+}
+
+// TestEnabledKeys: what Auth0 does not show is an error, and never none.
+func TestEnabledKeys(t *testing.T) {
+	const (
+		both     = `[{"id":"cred_a","kid":"a"},{"id":"cred_b","kid":"b"},{"id":"cred_c","kid":"c"}]`
+		noAnswer = "list keys: no clear answer from Auth0 (200): "
+		hidden   = "list keys: Auth0 does not show that the application authenticates by private_key_jwt"
+		moved    = "list keys: the application authenticates otherwise than by private_key_jwt"
+	)
+	uses := func(keys string) string {
+		return `"client_authentication_methods":{"private_key_jwt":{"credentials":` + keys + `}}`
+	}
+	for name, tt := range map[string]struct {
+		object, credentials string
+		kids                []string
+		text                string
+	}{
+		"two":                    {uses(`[{"id":"cred_c"},{"id":"cred_a"}]`), both, []string{"a", "c"}, ""},
+		"one was removed":        {uses(`[{"id":"cred_a"},{"id":"cred_x"}]`), both, []string{"a"}, ""},
+		"none":                   {uses(`[]`), both, []string{}, ""},
+		"none is registered":     {uses(`[{"id":"cred_a"}]`), `[]`, []string{}, ""},
+		"nothing is shown":       {`"name":"x"`, both, nil, hidden},
+		"null":                   {`"client_authentication_methods":null,"token_endpoint_auth_method":null`, both, nil, hidden},
+		"an empty object":        {`"client_authentication_methods":{}`, both, nil, hidden},
+		"by a secret now":        {`"token_endpoint_auth_method":"client_secret_post"`, both, nil, moved},
+		"by certificates now":    {`"client_authentication_methods":{"tls_client_auth":{}}`, both, nil, moved},
+		"no list":                {`"client_authentication_methods":{"private_key_jwt":{}}`, both, nil, noAnswer + "the application's private_key_jwt settings cannot be read"},
+		"no object":              {`"client_authentication_methods":{"private_key_jwt":true}`, both, nil, noAnswer + "the application's private_key_jwt settings cannot be read"},
+		"no ID":                  {uses(`[{}]`), both, nil, noAnswer + "the application's private_key_jwt settings cannot be read"},
+		"the list is none":       {uses(`[{"id":"cred_a"}]`), `{}`, nil, noAnswer + "the answer is not a list of credentials"},
+		"a kid is not shown":     {uses(`[{"id":"cred_a"}]`), `[{"id":"cred_a"}]`, nil, noAnswer + "Auth0 does not show the kid of a key that the application uses"},
+		"another's is not shown": {uses(`[{"id":"cred_a"}]`), `[{"id":"cred_a","kid":"a"},{"id":"cred_b"}]`, []string{"a"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := newTenant(t, func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/credentials") {
+					reply(w, 200, tt.credentials)
+					return
+				}
+				reply(w, 200, `{"client_id":"`+appID+`",`+tt.object+`}`)
+			})
+			tn.grants(append([]string{ScopeReadClients}, KeyScopes...)...)
+			kids, err := tn.client(t).EnabledKeys(t.Context(), appID)
+			assert.Equal(t, tt.kids, kids)
+			assert.Equal(t, tt.text == moved, errors.Is(err, ErrOtherMethod))
+			if tt.text == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, tt.text)
+			}
+		})
+	}
+	p := &keyPool{status: 403}
 	p.with(true, foreign("a"))
-	err := p.client(t).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
-	assert.Equal(t, Refused, ClassOf(err))
-	registered, enabled := p.kids()
-	assert.Equal(t, []string{"a"}, registered)
-	assert.Equal(t, []string{"a"}, enabled)
-	assert.Equal(t, []string{"POST", "PATCH", "DELETE"}, p.writes)
+	c := p.client(t)
+	for _, p.fails = range []string{"GET", "GET/credentials"} {
+		_, err := c.EnabledKeys(t.Context(), appID)
+		assert.Equal(t, Refused, ClassOf(err), p.fails)
+	}
 }
 
 // TestOtherFailuresOfADeletionAreErrors.

@@ -58,8 +58,8 @@ func (c *Client) RateLimit() RateLimit {
 }
 
 // Limits is what is known of a tenant's rate limits. Clients of the same tenant can
-// share one, at the same time or one after the other. The list of applications and
-// the token endpoint have limits of their own.
+// share one, at the same time or one after the other. The list of applications has a
+// limit of its own, and so have (one for both) the token endpoint and that of revocation.
 type Limits struct {
 	gate
 	list, token gate

@@ -70,7 +70,7 @@ const (
 	reasonNotSupported = "the application does not support this"
 	reasonKeyed        = "the application authenticates by private_key_jwt"
 
-	reasonLeftBehind = "a key was registered, and is neither in use nor removed"
+	reasonLeftBehind = "a key that was registered could not be removed again"
 
 	reasonUnreadable = "the answer could not be read"
 	reasonTooLong    = "the answer could not be read: it is too long"

@@ -108,7 +108,13 @@ func outcomes(results []Result) map[string]Outcome {
 func TestDifferencesAreSeen(t *testing.T) {
 	b := newBench(t, Scopes...)
 	b.Inject(tenant.Fault{Endpoint: tenant.RotateSecret, Kind: tenant.SecretMissingInAnswer})
-	assert.Equal(t, Differs, outcomes(b.run(t.Context()))["secret-rotated"])
+	b.Inject(tenant.Fault{Endpoint: tenant.Revoke, Kind: tenant.ServerError})
+	b.SetCredentialAddOn(true)
+	seen := outcomes(b.run(t.Context()))
+	for _, name := range []string{"secret-rotated", "key-proof", "key-slot"} {
+		assert.Equal(t, Differs, seen[name], name)
+	}
+	assert.Equal(t, Agrees, seen["key-refused"])
 }
 
 // TestSlowPropagationIsSeen: a secret that takes longer than is watched.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 const (
 	docKeys       = "https://auth0.com/docs/get-started/applications/rotate-credentials"
+	docRevoke     = "https://auth0.com/docs/secure/tokens/refresh-tokens/revoke-refresh-tokens"
 	mostKeysTried = 5
 )
 
@@ -41,8 +44,19 @@ var (
 			}},
 		{"key-both-accepted", "With two keys enabled by PATCH, either logs in by private_key_jwt, without a `kid` in the assertion.",
 			Documented, docKeys, keyScopes, checkKeyBothAccepted},
+		{"key-proof", "POST /oauth/revoke of a token that there is not is 200 with an assertion of a key in use, which it names by `kid`, and 401 invalid_client " +
+			"or access_denied with one of another key. So the answer proves a key.",
+			Documented, docRevoke + " (not which error an assertion brings)", keyScopes, checkKeyProof},
+		{"key-refused", "At the token endpoint an assertion of a key that is not in use is refused with 401 invalid_client or access_denied.",
+			Unknown, "RFC 7523, 3.2, has invalid_client", keyScopes, func(t *trial) (string, bool) {
+				other, _ := t.newKey("other")
+				got := t.ask(t.asserting(t.twoKeys().app, other, url.Values{"grant_type": {"client_credentials"}, "audience": {t.tenant.Audience}}), nil)
+				return got.String(), got.refusesKey()
+			}},
 		{"key-room", "At least two credentials have room, at most four; one more is refused with 4xx in the usual form.",
 			Documented, docKeys + " (two); the reference of POST credentials has more", keyScopes, checkKeyRoom},
+		{"key-slot", "While an application uses two credentials, a PATCH by which it would use a third is refused with 4xx in the usual form.",
+			Documented, docKeys, keyScopes, checkKeySlot},
 		{"key-removed", "DELETE of a credential that is not in use is 204, also when it is repeated.",
 			Recorded, "recorded traffic of Auth0's own tools", keyScopes, func(t *trial) (string, bool) {
 				k := t.twoKeys()
@@ -156,6 +170,71 @@ func (t *trial) awaitKey(app Application, key string) (time.Duration, error) {
 			return time.Since(began), err
 		}
 	}
+}
+
+// asserting adds the assertion of a key, which it names by its kid, to the parameters of a
+// request of an application.
+func (t *trial) asserting(app Application, key string, form url.Values) url.Values {
+	_, kid, err := assertion.PublicKey(key)
+	t.fail(err)
+	signer, err := assertion.NewSigner(key, assertion.Algorithms[0], kid)
+	t.fail(err)
+	if t.err != nil {
+		return nil
+	}
+	signed, err := signer.Sign(app.ClientID, "https://"+t.tenant.Domain+"/", time.Now(), time.Minute)
+	t.fail(err)
+	form.Set("client_id", app.ClientID)
+	form.Set("client_assertion_type", assertion.Type)
+	form.Set("client_assertion", signed)
+	return form
+}
+
+// refusesKey says whether it is what the engine takes for the refusal of a key.
+func (a answer) refusesKey() bool {
+	return a.isOAuthError(http.StatusUnauthorized, "invalid_client") || a.isOAuthError(http.StatusUnauthorized, "access_denied")
+}
+
+func checkKeyProof(t *trial) (string, bool) {
+	k := t.twoKeys()
+	if enabled := t.enable(k, k.ids[:]...); enabled.status != http.StatusOK {
+		return "PATCH: " + enabled.String(), false
+	}
+	revoke := func(key string) answer {
+		form := t.asserting(k.app, key, url.Values{"token": {"none"}})
+		return t.send(http.MethodPost, "/oauth/revoke", []byte(form.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	}
+	other, _ := t.newKey("other")
+	refused := revoke(other)
+	began := time.Now()
+	used := revoke(k.keys[1])
+	for used.refusesKey() && t.err == nil && time.Since(began) < t.tenant.Watch { // it was enabled just now
+		t.sleep(t.tenant.Poll)
+		used = revoke(k.keys[1])
+	}
+	return fmt.Sprintf("key in use: %s, after %s. Another key: %s", used, rounded(time.Since(began)), refused),
+		used.status == http.StatusOK && refused.refusesKey()
+}
+
+func checkKeySlot(t *trial) (string, bool) {
+	k := t.twoKeys()
+	registered := t.api(http.MethodGet, k.path, nil).list
+	if len(registered) < 3 {
+		_, order := t.newKey("third")
+		t.expect(http.StatusCreated, t.api(http.MethodPost, k.path, order), "a third key cannot be registered")
+		registered = t.api(http.MethodGet, k.path, nil).list
+	}
+	if enabled := t.enable(k, k.ids[:]...); enabled.status != http.StatusOK {
+		return "PATCH with two: " + enabled.String(), false
+	}
+	ids := k.ids[:]
+	for _, each := range registered {
+		if id, _ := each["id"].(string); len(ids) == 2 && !slices.Contains(ids, id) {
+			ids = append(slices.Clone(ids), id)
+		}
+	}
+	got := t.enable(k, ids...)
+	return fmt.Sprintf("PATCH with %d: %s", len(ids), got), len(ids) == 3 && got.status/100 == 4 && got.isError(got.status, "")
 }
 
 func checkKeyRoom(t *trial) (string, bool) {

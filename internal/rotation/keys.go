@@ -128,7 +128,7 @@ func (r record) succeeded() record {
 func (r record) keyFailed(o Outcome, first bool, clk Clock) record {
 	r = r.waitsAfter(o, clk)
 	switch {
-	case o.Result == Unclear:
+	case o.Result != Refused && o.Result != Rejected: // one of the requests of the step may be done
 		r.Attempt = unclear
 	case first:
 		r.Attempt = notBegun

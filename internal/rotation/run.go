@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Target is an application's client secret, or the engine's own secret or key. Run
+// Target is an application's client secret or key, or the engine's own. Run
 // calls its methods one after the other, and nothing else changes it meanwhile.
 type Target interface {
 	// Load gives the present settings, and the state that was saved last.

@@ -365,9 +365,16 @@ func (s State) CalledOff(bulk int) (State, bool) {
 		return s, false
 	}
 	if r.Cause == byBulk && (r.Next == nil || r.Next.Bulk >= bulk) {
+		if r.Keys { // parts of it may be at Auth0: it is the next one, whenever that is
+			return State{r.unwanted().withoutBulk()}, true
+		}
 		r.Next, r.StagedAt, r.StagedTTL = nil, time.Time{}, 0
 		r = r.unwanted()
 	}
+	return State{r.withoutBulk()}, true
+}
+
+func (r record) withoutBulk() record {
 	r.Bulk, r.BulkForce, r.BulkWaits = 0, false, false
-	return State{r}, true
+	return r
 }

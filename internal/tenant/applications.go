@@ -90,6 +90,8 @@ type application struct {
 	certs   int              // how many signing certificates there have been
 	keys    []Credential     // the pool of credentials, in use or not
 	seen    map[string]bool  // jti of assertions, each of which is good once
+
+	keysUsed []keyChange // for private_key_jwt, in order; the last is what is set
 }
 
 // AddApplication adds an application that may log in for DefaultAPI, without a
@@ -98,7 +100,15 @@ type application struct {
 // GrantTypes, and http://localhost:3000/callback as its callback. A Full one also
 // gets AppType regular_web, Alg RS256, and client_secret_post (none for spa and
 // native) unless it has AuthenticationMethods. It panics if the ClientID is taken.
-func (t *Tenant) AddApplication(app Application) Application {
+func (t *Tenant) AddApplication(app Application) Application { return t.addApplication(nil, app) }
+
+// AddApplicationWithKey is AddApplication for one that authenticates by private_key_jwt,
+// with this public key (PEM) for RS256, RS384 or PS256. Its ClientSecret is of no use.
+func (t *Tenant) AddApplicationWithKey(app Application, publicPEM, alg string) Application {
+	return t.addApplication([]Credential{t.firstKey(publicPEM, alg)}, app)
+}
+
+func (t *Tenant) addApplication(keys []Credential, app Application) Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	app = app.clone()
@@ -134,7 +144,7 @@ func (t *Tenant) AddApplication(app Application) Application {
 	if app.Callbacks == nil {
 		app.Callbacks = []string{"http://localhost:3000/callback"}
 	}
-	return t.add(app, DefaultAPI, nil)
+	return t.addWith(keys, app, DefaultAPI, nil)
 }
 
 func usualGrants() []string { return []string{authorizationCode, refreshing, clientCredentials} }
@@ -149,26 +159,37 @@ func (t *Tenant) AddManagementApplication(granted ...string) Application {
 // AddKeyApplication is AddManagementApplication for one that authenticates by
 // private_key_jwt, with this public key (PEM) for RS256, RS384 or PS256.
 func (t *Tenant) AddKeyApplication(publicPEM, alg string, granted ...string) Application {
+	return t.addManagementApplication([]Credential{t.firstKey(publicPEM, alg)}, granted)
+}
+
+// firstKey is the key of an application that somebody else has registered.
+func (t *Tenant) firstKey(publicPEM, alg string) Credential {
 	order := keyOrder{Credential{Name: "first", Type: "public_key", Alg: jose.SignatureAlgorithm(alg)}, publicPEM}
 	key, err := order.credential(t.now())
 	if err != nil {
 		panic("simulated tenant: " + err.Error())
 	}
-	return t.addManagementApplication([]Credential{key}, granted)
+	return key
 }
 
 func (t *Tenant) addManagementApplication(keys []Credential, granted scopes) Application {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	app := t.add(Application{
+	return t.addWith(keys, Application{
 		ClientID: randomAlphanumerics(32), ClientSecret: randomText(64), Name: "management application",
 		AppType: "non_interactive", Alg: "RS256", GrantTypes: []string{clientCredentials}, TokenEndpointAuthMethod: "client_secret_post",
 	}, t.Audience(), granted)
-	added := t.apps[app.ClientID]
+}
+
+// addWith adds an application that uses these keys, if there are any, in place of its
+// other methods. t.mu must be held.
+func (t *Tenant) addWith(keys []Credential, app Application, audience string, granted scopes) Application {
+	added := t.apps[t.add(app, audience, granted).ClientID]
 	added.keys = keys
 	for _, key := range keys {
 		added.enable(PrivateKeyJWT, key.ID)
 	}
+	added.noteKeys(t.now(), Propagation{})
 	return added.clone()
 }
 
@@ -196,6 +217,7 @@ func (t *Tenant) withApplication(clientID string, f func(*application)) {
 		panic(fmt.Sprintf("simulated tenant: there is no application %q", clientID))
 	}
 	f(a)
+	a.noteKeys(t.now(), t.propagation)
 }
 
 // SetScopes grants an application these scopes of the Management API, in place

@@ -9,8 +9,7 @@ import "net/http"
 
 // revoke handles POST /oauth/revoke.
 func (t *Tenant) revoke(c *call) (any, error) {
-	// This endpoint's error for a wrong secret is invalid_client, as Auth0 documents it.
-	q, err := t.authenticated(c, oauthError(http.StatusUnauthorized, "invalid_client", "The request is not authorized"))
+	q, err := t.authenticated(c)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +25,7 @@ func (t *Tenant) revoke(c *call) (any, error) {
 
 // pushAuthorization handles POST /oauth/par.
 func (t *Tenant) pushAuthorization(c *call) (any, error) {
-	q, err := t.authenticated(c, oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized"))
+	q, err := t.authenticated(c)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +39,7 @@ func (t *Tenant) pushAuthorization(c *call) (any, error) {
 
 // authorizeBackchannel handles POST /bc-authorize.
 func (t *Tenant) authorizeBackchannel(c *call) (any, error) {
-	q, err := t.authenticated(c, oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized"))
+	q, err := t.authenticated(c)
 	if err != nil {
 		return nil, err
 	}
@@ -53,14 +52,17 @@ func (t *Tenant) authorizeBackchannel(c *call) (any, error) {
 }
 
 // authenticated reads a request of an application, which has to be authenticated.
-func (t *Tenant) authenticated(c *call, refused answer) (tokenRequest, error) {
+func (t *Tenant) authenticated(c *call) (tokenRequest, error) {
 	q := readTokenRequest(c.Request, c.body)
 	if q.malformed {
 		return q, oauthError(http.StatusBadRequest, "invalid_request", "The body could not be parsed")
 	}
 	app := t.apps[q.clientID]
 	if app == nil || !app.authenticates(q, t.node(c.Header.Get(loginIDHeader)), t.now(), t.issuer()) {
-		return q, refused
+		if c.endpoint == Revoke { // its error is invalid_client for a wrong secret, too, as Auth0 documents it
+			return q, oauthError(http.StatusUnauthorized, "invalid_client", "The request is not authorized")
+		}
+		return q, q.refused()
 	}
 	return q, nil
 }

@@ -88,6 +88,7 @@ func (t *Tenant) createApplication(c *call) (any, error) {
 	}
 	t.apps[made.ClientID] = made
 	t.order = append(t.order, made.ClientID)
+	made.noteKeys(t.now(), Propagation{})
 	return made.object(readScopes), nil
 }
 

@@ -96,6 +96,13 @@ func (t *Tenant) AddCredential(clientID string, used ...Slot) (added Credential)
 	return added
 }
 
+// DisableCredential has a slot no longer use a credential, as in the dashboard.
+func (t *Tenant) DisableCredential(clientID string, slot Slot, id string) {
+	t.withApplication(clientID, func(a *application) {
+		a.use(slot, slices.DeleteFunc(a.enabled(slot), func(used string) bool { return used == id }))
+	})
+}
+
 // RemoveCredential takes a credential out of an application's pool, as in the
 // dashboard.
 func (t *Tenant) RemoveCredential(clientID, id string) {
@@ -130,8 +137,11 @@ func naming(ids []string) map[string]any {
 }
 
 // enable has a slot use one more credential.
-func (a *application) enable(slot Slot, id string) {
-	used := naming(append(a.enabled(slot), id))
+func (a *application) enable(slot Slot, id string) { a.use(slot, append(a.enabled(slot), id)) }
+
+// use has a slot use these credentials.
+func (a *application) use(slot Slot, ids []string) {
+	used := naming(ids)
 	switch slot {
 	case PrivateKeyJWT:
 		a.AuthenticationMethods, a.TokenEndpointAuthMethod = map[string]any{string(slot): used}, ""

@@ -16,11 +16,12 @@ import (
 type Endpoint string
 
 // Endpoints that faults are for. AnyManagement are all under /api/v2; Any is the
-// same and Token.
+// same, Token and Revoke.
 const (
 	Any               Endpoint = ""
 	AnyManagement     Endpoint = apiPrefix
 	Token             Endpoint = "POST /oauth/token"
+	Revoke            Endpoint = "POST /oauth/revoke"
 	ListApplications  Endpoint = "GET /api/v2/clients"
 	CreateApplication Endpoint = "POST /api/v2/clients"
 	ReadApplication   Endpoint = "GET /api/v2/clients/{id}"
@@ -113,7 +114,7 @@ func (f *activeFault) isFor(c *call) bool {
 	}
 	switch f.Endpoint {
 	case Any:
-		return c.management() || c.endpoint == Token
+		return c.management() || c.endpoint == Token || c.endpoint == Revoke
 	case AnyManagement:
 		return c.management()
 	default:

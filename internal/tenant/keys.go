@@ -66,24 +66,89 @@ func (o keyOrder) credential(now time.Time) (Credential, error) {
 	return made, nil
 }
 
-// verifies checks a client assertion. Each is good once.
-func (a *application) verifies(assertion string, now time.Time, issuer string) bool {
+// KeyChange is what an application has used for private_key_jwt from a time on.
+type KeyChange struct {
+	At   time.Time
+	KIDs []string // of the keys, sorted
+}
+
+// keyChange is a KeyChange and how it propagates.
+type keyChange struct {
+	KeyChange
+	Propagation
+	keys []Credential
+}
+
+func (c keyChange) takesOver(node uint64) (acceptedFrom, othersUntil time.Time) {
+	return c.Propagation.takesOver(c.At, node)
+}
+
+// noteKeys notes which keys the application uses, if that has changed.
+func (a *application) noteKeys(now time.Time, p Propagation) {
+	enabled := a.enabled(PrivateKeyJWT)
+	used := keyChange{KeyChange{At: now}, p, nil}
+	for _, key := range a.keys {
+		if slices.Contains(enabled, key.ID) {
+			used.keys = append(used.keys, key)
+			used.KIDs = append(used.KIDs, key.KID)
+		}
+	}
+	slices.Sort(used.KIDs)
+	var before []string
+	if n := len(a.keysUsed); n > 0 {
+		before = a.keysUsed[n-1].KIDs
+	}
+	switch {
+	case slices.Equal(used.KIDs, before):
+		return
+	case len(before) == 0: // there is nothing that could be accepted in their place
+		used.Propagation = Propagation{}
+	}
+	a.keysUsed = append(a.keysUsed, used)
+}
+
+// KeyHistory gives what an application has used for private_key_jwt since it was added,
+// in order.
+func (t *Tenant) KeyHistory(clientID string) (history []KeyChange) {
+	t.withApplication(clientID, func(a *application) {
+		for _, c := range a.keysUsed {
+			history = append(history, c.KeyChange)
+		}
+	})
+	return history
+}
+
+// verifies checks a client assertion at a node. Each is good once.
+func (a *application) verifies(assertion string, node uint64, now time.Time, issuer string) bool {
 	token, err := jwt.ParseSigned(assertion, keyAlgorithms)
 	if err != nil {
 		return false
 	}
-	for _, key := range a.keys {
-		header := token.Headers[0]
-		if !slices.Contains(a.enabled(PrivateKeyJWT), key.ID) || header.Algorithm != string(key.Alg) || header.KeyID != "" && header.KeyID != key.KID {
-			continue
-		}
-		var claims jwt.Claims
-		if token.Claims(key.key, &claims) == nil && a.fresh(claims, now, issuer) {
-			a.seen[claims.ID] = true
-			return true
+	header := token.Headers[0]
+	for _, used := range inForce(a.keysUsed, node, now) {
+		for _, key := range used.keys {
+			if header.Algorithm != string(key.Alg) || header.KeyID != "" && header.KeyID != key.KID {
+				continue
+			}
+			var claims jwt.Claims
+			if token.Claims(key.key, &claims) == nil && a.fresh(claims, now, issuer) {
+				keep(a.seen, claims.ID, true)
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// readAssertion says, of what need not be true, whose assertion it is, and by which key.
+func readAssertion(assertion string) (clientID, kid string) {
+	token, err := jwt.ParseSigned(assertion, keyAlgorithms)
+	if err != nil {
+		return "", ""
+	}
+	var claims jwt.Claims
+	_ = token.UnsafeClaimsWithoutVerification(&claims)
+	return claims.Subject, token.Headers[0].KeyID
 }
 
 // fresh checks an assertion's claims, and that it was not seen before.

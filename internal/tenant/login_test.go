@@ -53,6 +53,11 @@ func (f *fixture) code(app Application, more url.Values) string {
 // ask sends a form to /oauth/token.
 func (f *fixture) ask(form, header map[string]string) result {
 	f.t.Helper()
+	return f.post("/oauth/token", form, header)
+}
+
+func (f *fixture) post(path string, form, header map[string]string) result {
+	f.t.Helper()
 	values := url.Values{}
 	for name, value := range form {
 		values.Set(name, value)
@@ -61,7 +66,7 @@ func (f *fixture) ask(form, header map[string]string) result {
 	for name, value := range header {
 		all[name] = value
 	}
-	return f.do(f.t.Context(), http.MethodPost, "/oauth/token", values.Encode(), all)
+	return f.do(f.t.Context(), http.MethodPost, path, values.Encode(), all)
 }
 
 // redeem asks for the tokens of a code.

@@ -31,7 +31,7 @@ type handler func(*Tenant, *call) (any, error)
 
 var routes = []route{
 	{Token, nil, 200, (*Tenant).issueToken},
-	{"POST /oauth/revoke", nil, 200, (*Tenant).revoke},
+	{Revoke, nil, 200, (*Tenant).revoke},
 	{"POST /oauth/par", nil, 201, (*Tenant).pushAuthorization},
 	{"POST /bc-authorize", nil, 200, (*Tenant).authorizeBackchannel},
 	{"GET /authorize", nil, 200, (*Tenant).authorize},
@@ -107,9 +107,11 @@ func (t *Tenant) serve(w http.ResponseWriter, r *http.Request, to route) {
 		panic(http.ErrAbortHandler)
 	}
 	c := &call{Request: r, route: to, body: body, clientID: r.PathValue("id")}
-	if c.endpoint == Token {
+	if c.endpoint == Token || c.endpoint == Revoke {
 		c.token = readTokenRequest(r, body)
 		c.clientID = c.token.clientID
+	}
+	if c.endpoint == Token {
 		if c.token.Get("audience") != t.Audience() {
 			signing() // which takes long once: not with t.mu held
 		}
@@ -184,10 +186,12 @@ func (t *Tenant) authorized(c *call) (scopes, error) {
 // ofApplication makes a handler for requests about an application that there is.
 func ofApplication(handle func(*Tenant, *call, *application) (any, error)) handler {
 	return func(t *Tenant, c *call) (any, error) {
-		if app := t.apps[c.clientID]; app != nil {
-			return handle(t, c, app)
+		app := t.apps[c.clientID]
+		if app == nil {
+			return nil, errNoSuchClient
 		}
-		return nil, errNoSuchClient
+		defer func() { app.noteKeys(t.now(), t.propagation) }()
+		return handle(t, c, app)
 	}
 }
 

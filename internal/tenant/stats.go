@@ -75,7 +75,7 @@ type loginAttempt struct {
 	known      bool // there is such an application
 	id         string
 	last       bool
-	secret     string
+	secret     string // or what names the key
 	accepted   bool
 	management bool // for a Management API token: no login
 }

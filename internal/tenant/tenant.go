@@ -5,8 +5,8 @@
 // documented: the token endpoint for client credentials, codes and refresh tokens,
 // a login without a page, and the endpoints of the Management API for applications,
 // their credentials and grants (routes has all of them),
-// with scopes, field visibility, rate limits, the error bodies, and a new secret
-// that takes time to be accepted everywhere (SetPropagation). Faults of every
+// with scopes, field visibility, rate limits, the error bodies, and new secrets and
+// keys that take time to be accepted everywhere (SetPropagation). Faults of every
 // sort can be switched on (Inject, SetDown), and it measures what matters in
 // the end: how many logins of applications were accepted and refused (Stats).
 //
@@ -40,7 +40,8 @@
 // whose attempts are all refused stays undecided then. Other attempts without
 // X-Login-Id belong to one login until one is accepted. One with a secret that this
 // login has tried before begins the next login, so the one before was refused. That
-// is exact as long as an application makes one login at a time.
+// is exact as long as an application makes one login at a time. With private_key_jwt a
+// secret is a key here, as the kid of the assertion names it: all without a kid are one.
 //
 // So it is with all grants: a code is redeemed and a refresh token used as
 // client_credentials are. Attempts that meet a fault count neither way, unless

@@ -31,6 +31,7 @@ type tokenRequest struct {
 	url.Values
 	clientID  string
 	secrets   []string // what the sender may mean by its secret
+	key       string   // which key the assertion is of, as it says; "": there is no assertion
 	malformed bool
 }
 
@@ -62,7 +63,25 @@ func readTokenRequest(r *http.Request, body []byte) (q tokenRequest) {
 			q.secrets = append(q.secrets, s)
 		}
 	}
+	if signed := q.Get("client_assertion"); signed != "" {
+		clientID, kid := readAssertion(signed)
+		q.clientID, q.key = cmp.Or(q.clientID, clientID), "key "+kid
+	}
 	return q
+}
+
+// tried names what a request authenticates with: the secrets, or the key, whose
+// assertions are never the same.
+func (q tokenRequest) tried() string { return cmp.Or(q.key, strings.Join(q.secrets, " ")) }
+
+// refused is the answer to a request that does not authenticate. That of a wrong secret
+// was recorded; for an assertion it is the error of RFC 7523, 3.2: which one Auth0 gives
+// is not known.
+func (q tokenRequest) refused() error {
+	if q.key != "" {
+		return oauthError(http.StatusUnauthorized, "invalid_client", "Invalid client assertion")
+	}
+	return oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized")
 }
 
 // issueToken handles POST /oauth/token. The client's authentication comes first.
@@ -84,7 +103,7 @@ func (t *Tenant) issueToken(c *call) (any, error) {
 		known:      t.apps[q.clientID] != nil,
 		id:         login,
 		last:       c.Header.Get(loginLastHeader) == "true",
-		secret:     strings.Join(q.secrets, " "),
+		secret:     q.tried(),
 		accepted:   err == nil,
 		management: grantType == clientCredentials && wanted == t.Audience(),
 	}
@@ -101,7 +120,7 @@ func (t *Tenant) grant(q tokenRequest, wanted string, node uint64) (map[string]a
 		if t.spendsCodes {
 			delete(t.sessions.codes, q.Get("code"))
 		}
-		return nil, oauthError(http.StatusUnauthorized, "access_denied", "Unauthorized")
+		return nil, q.refused()
 	}
 	grantType := q.Get("grant_type")
 	api, exists := t.apis[wanted]
@@ -156,7 +175,7 @@ func grantTypeRefused(grantType string) error {
 func (a *application) authenticates(q tokenRequest, node uint64, now time.Time, issuer string) bool {
 	if len(a.AuthenticationMethods) > 0 {
 		// A secret does not do for such an application. TLS is not simulated.
-		return a.usesKey() && q.Get("client_assertion_type") == assertionType && a.verifies(q.Get("client_assertion"), now, issuer)
+		return a.usesKey() && q.Get("client_assertion_type") == assertionType && a.verifies(q.Get("client_assertion"), node, now, issuer)
 	}
 	if a.public() || a.AppType == keysOnly {
 		return false
