@@ -1,6 +1,7 @@
 package auth0secrets
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -33,6 +34,7 @@ type world struct {
 	points  []string // that were passed, such as "before put role/app"
 	stopAt  int      // the world stops at this point; 0: never
 	stopped bool
+	crashed bool // it has stopped once
 }
 
 var errStopped = errors.New("the world has stopped")
@@ -58,6 +60,7 @@ func (w *world) at(point string) bool {
 	}
 	w.points = append(w.points, point)
 	w.stopped = len(w.points) == w.stopAt
+	w.crashed = w.crashed || w.stopped
 	return w.stopped
 }
 
@@ -193,7 +196,11 @@ type crashScenario struct {
 	roles  int            // how many there are
 	path   string         // what is written to start it
 	data   map[string]any
-	root   bool // it is the engine's own
+	begins logical.Operation // on it; "": an update
+	root   bool              // it is the engine's own
+	// inKeys: the roles are of keys. handsOut: and those are handed out. absent: there is
+	// no role yet.
+	inKeys, handsOut, absent bool
 	// Which of the invariants hold throughout: forced and auth0's do not promise
 	// all of them.
 	leases bool // 3: every live lease holds what Auth0 accepts
@@ -211,6 +218,13 @@ func crashScenarios() map[string]crashScenario {
 		"by schedule":             {roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true, known: true},
 		"by auth0":                {roles: 1, role: byAuth0, path: "rotate/app0", once: true},
 		"by auth0, not readable":  {roles: 1, role: byAuth0, path: "rotate/app0", scopes: noRead},
+		"a key, staged":           {inKeys: true, roles: 1, path: "rotate/app0", leases: true, once: true},
+		"a key, handed out":       {inKeys: true, handsOut: true, roles: 1, path: "rotate/app0", leases: true, once: true},
+		"a key, forced":           {inKeys: true, roles: 1, path: "rotate/app0", data: forced, once: true},
+		"a key, by schedule":      {inKeys: true, handsOut: true, roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true},
+		"a key, all roles":        {inKeys: true, handsOut: true, roles: 2, path: "rotate-all", leases: true, once: true},
+		"a first key":             {inKeys: true, roles: 1, absent: true, path: "roles/app0", leases: true, once: true},
+		"a last key":              {inKeys: true, roles: 1, path: "roles/app0", begins: logical.DeleteOperation},
 		"all roles":               {roles: 2, path: "rotate-all", leases: true, known: true, once: true},
 		"all roles, forced":       {roles: 2, path: "rotate-all", data: forced, known: true, once: true},
 		"the engine's own secret": {path: "rotate-root", root: true, known: true, once: true},
@@ -288,8 +302,16 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 		id := "client-of-" + name
 		env.auth0.add(id, "first-secret-of-"+name)
 		role := merged(map[string]any{fieldClientID: id, fieldTTL: "1m", fieldClientSecret: "first-secret-of-" + name}, c.role)
-		env.write("roles/"+name, role)
+		if c.inKeys {
+			env.auth0.addKeyed(id)
+			role = merged(map[string]any{fieldClientID: id, fieldTTL: "1m", fieldCredentialType: string(credentialKey), fieldExportable: c.handsOut}, c.role)
+		}
 		env.names = append(env.names, name)
+		if c.absent {
+			env.scenario.data = role
+			continue
+		}
+		env.write("roles/"+name, role)
 	}
 	synctest.Wait()
 	env.auth0.whenSet(func(clientID, secret string) {
@@ -306,7 +328,7 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 func (env *crashEnv) begin(stopAt int) {
 	env.world.goOn(stopAt)
 	if env.scenario.path != "" {
-		_, err := env.request(logical.UpdateOperation, env.scenario.path, env.scenario.data)
+		_, err := env.request(cmp.Or(env.scenario.begins, logical.UpdateOperation), env.scenario.path, env.scenario.data)
 		if !env.world.isStopped() {
 			require.NoError(env.t, err)
 		}
@@ -318,7 +340,11 @@ func (env *crashEnv) begin(stopAt int) {
 func (env *crashEnv) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end) && !env.world.isStopped(); {
 		for _, name := range env.names {
-			env.holders[name] = append(env.holders[name], env.newHolder(name))
+			if env.scenario.inKeys {
+				env.holders[name] = append(env.holders[name], env.keyHolders(name)...)
+			} else {
+				env.holders[name] = append(env.holders[name], env.newHolder(name))
+			}
 		}
 		sleep(5 * time.Second)
 		env.check()
@@ -329,6 +355,10 @@ func (env *crashEnv) pass(d time.Duration) {
 // check looks at the invariants.
 func (env *crashEnv) check() {
 	for _, name := range env.names {
+		if env.scenario.inKeys {
+			env.checkKeys(name)
+			continue
+		}
 		accepted := env.auth0.secret("client-of-" + name)
 		if env.scenario.known {
 			role, err := readRole(context.Background(), env.storage, name)
@@ -366,6 +396,10 @@ func (env *crashEnv) healed() {
 	require.Empty(env.t, status[fieldFailing])
 	require.Empty(env.t, status[fieldDrifted])
 	for _, name := range env.names {
+		if env.scenario.inKeys {
+			env.healedKeys(name)
+			continue
+		}
 		creds := env.read("creds/" + name)
 		require.Equal(env.t, env.auth0.secret("client-of-"+name), creds[fieldClientSecret])
 		if env.scenario.once {
@@ -384,6 +418,60 @@ func (env *crashEnv) healed() {
 	if env.scenario.keyed {
 		require.Len(env.t, env.auth0.keys, 2)
 		require.Contains(env.t, env.auth0.keys, foreignKey)
+	}
+}
+
+// keyHolders are an application that holds an assertion and, if keys are handed out, one
+// that holds the key.
+func (env *crashEnv) keyHolders(name string) []holder {
+	signed, err := env.request(logical.ReadOperation, assertionsPrefix+name, nil)
+	if err != nil { // there is none yet, or the world has stopped
+		return nil
+	}
+	holders := []holder{{[]string{keyOf(signed.Data[fieldKID].(string))}, time.Now().Add(rotation.AssertionLifetime)}}
+	if leased, err := env.request(logical.ReadOperation, credsPrefix+name, nil); err == nil {
+		require.True(env.t, env.scenario.handsOut, oracleInside)
+		holders = append(holders, holder{[]string{leased.Data[fieldPrivateKey].(string)}, time.Now().Add(leased.Secret.TTL)})
+	}
+	return holders
+}
+
+// checkKeys looks at the invariants of a role of keys.
+func (env *crashEnv) checkKeys(name string) {
+	accepted := env.auth0.keysAt("client-of-" + name)
+	role, err := readRole(context.Background(), env.storage, name)
+	require.NoError(env.t, err)
+	require.LessOrEqual(env.t, len(accepted), 2, oracleTwoKeys)
+	live := slices.DeleteFunc(env.holders[name], func(h holder) bool { return !time.Now().Before(h.expires) })
+	env.holders[name] = live
+	if role == nil {
+		return
+	}
+	for _, key := range accepted {
+		require.True(env.t, role.Rotation.Holds(rotation.Secret(key)), "what Auth0 accepts is not stored")
+	}
+	if env.scenario.leases {
+		for _, h := range live {
+			require.Contains(env.t, accepted, h.secrets[0], oracleHeldKey)
+		}
+	}
+}
+
+// healedKeys is healed for a role of keys.
+func (env *crashEnv) healedKeys(name string) {
+	accepted := env.auth0.keysAt("client-of-" + name)
+	if role, err := readRole(context.Background(), env.storage, name); err == nil && role == nil {
+		if deleted := env.scenario.begins == logical.DeleteOperation; !deleted || !env.world.crashed {
+			require.True(env.t, deleted || env.scenario.absent)
+			require.Empty(env.t, accepted, oracleOneKey)
+		}
+		return
+	}
+	signed := env.read(assertionsPrefix + name)
+	require.Contains(env.t, accepted, keyOf(signed[fieldKID].(string)))
+	require.Len(env.t, accepted, 1, oracleOneKey)
+	if env.scenario.once {
+		require.LessOrEqual(env.t, env.read("roles/" + name)[fieldVersion], 2, "rotated twice")
 	}
 }
 
