@@ -19,7 +19,7 @@ import (
 )
 
 // A model is a mount and all that can happen to it, with what README and docs
-// promise of it. The exploration (explore_test.go) tries every sequence of its moves
+// promise of it: of roles of client secrets here, of roles of keys in keyworld_test.go. The exploration (explore_test.go) tries every sequence of its moves
 // in small worlds, and the histories (history_test.go) random ones in larger worlds;
 // both ask the same oracles after each.
 
