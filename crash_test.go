@@ -486,14 +486,14 @@ func (env *crashEnv) healedKeys(name string) {
 	if role, err := readRole(context.Background(), env.storage, name); err == nil && role == nil {
 		if deleted := env.scenario.begins == logical.DeleteOperation; !deleted || !env.world.crashed {
 			require.True(env.t, deleted || env.scenario.absent)
-			require.Zero(env.t, len(env.ours(name)), oracleOneKey)
+			require.Empty(env.t, env.ours(name), oracleOneKey)
 		}
 		return
 	}
 	signed := env.read(assertionsPrefix + name)
 	require.True(env.t, slices.Contains(env.ours(name), keyOf(signed[fieldKID].(string))), oracleHeldKey)
 	if env.scenario.once {
-		require.True(env.t, len(env.ours(name)) == 1, oracleOneKey)
+		require.Len(env.t, env.ours(name), 1, oracleOneKey)
 		require.LessOrEqual(env.t, env.read("roles/" + name)[fieldVersion], 2, "rotated twice")
 	}
 }

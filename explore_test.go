@@ -27,7 +27,7 @@ import (
 
 // exploreStates is how many worlds are gone into, of each kind; of those with keys, which
 // take long, one in keyedShare of it. EXPLORE=n is another number (make soak).
-const exploreStates, keyedShare = 500, 4
+const exploreStates, keyedShare = 500, 5
 
 // healEvery is how many new worlds there are for each one that is healed.
 const healEvery = 4
@@ -468,11 +468,14 @@ func exploredWorlds() map[string]exploredWorld {
 		"keys": {keyed: 1, config: seldom, moves: with(crashes, failovers, []move{
 			requestMove(0), forceMove(0), driftMove(0), foreignKeyMove(0), makeRoomMove(0), deleteMove(0), createMove(0, nil),
 			faultMove("limited"), faultMove("rejected")})},
+		"keys that come to be handed out": {keyed: 1, config: seldom, moves: []move{
+			nextMove(), readMove(), settingsMove("exportable", "roles/app0", map[string]any{fieldExportable: true}), requestMove(0),
+			settingsMove("not exportable", "roles/app0", map[string]any{fieldExportable: false}), failoverMove(0),
+			settingsMove("short ttl", "roles/app0", map[string]any{fieldTTL: "1m"}), settingsMove("long ttl", "roles/app0", map[string]any{fieldTTL: "30m"})}},
 		"keys that are handed out": {keyed: 1, exportable: true, config: seldom, moves: with(crashes[:2], failovers[:2], []move{
 			requestMove(0), forceMove(0), driftMove(0), makeRoomMove(0), deleteMove(0), createMove(0, nil),
 			settingsMove("exportable", "roles/app0", map[string]any{fieldExportable: true}),
 			settingsMove("not exportable", "roles/app0", map[string]any{fieldExportable: false}),
-			settingsMove("short ttl", "roles/app0", map[string]any{fieldTTL: "1m"}), settingsMove("long ttl", "roles/app0", map[string]any{fieldTTL: "30m"}),
 			invalidateMove(storageRoles + "app0")})},
 		"keys with a period, in a rotation of all roles": {keyed: 1, exportable: true, tokens: true, config: seldom, role: map[string]any{fieldRotationPeriod: "4h"}, moves: with(crashes[:3], pause,
 			[]move{bulkMove(false), bulkMove(true), callOffMove(), requestMove(0), driftMove(0), failoverMove(0), failoverMove(50 * time.Minute),

@@ -142,7 +142,8 @@ func (m *model) holdKey(role *modelRole) {
 	if err := m.revoke(role.Name, leased); err != nil {
 		m.breaks(oracleRevocable, "%s: %v", role.Name, err)
 	}
-	keep := time.Duration(static.Data[fieldTTL].(int64)) * time.Second
+	seconds := static.Data[fieldTTL].(int64)
+	keep := time.Duration(seconds) * time.Second
 	m.tell("%s: a lease of %s of a key", role.Name, leased.Secret.TTL)
 	role.Holders = append(role.Holders,
 		modelHolder{Key: leased.Data[fieldPrivateKey].(string), Leased: true, Expires: m.clock().Add(leased.Secret.TTL)},

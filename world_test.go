@@ -962,7 +962,7 @@ func (m *model) heal() {
 	m.waitOut(bounded)
 	for i := range m.roles {
 		m.seesTaken(&m.roles[i])
-		if stored := m.stored(m.roles[i].Name); stored != nil && stored.Rotation.Unsettled() && !(m.roles[i].Keyed && m.viewOf(stored).Phase == rotation.Staged) {
+		if stored := m.stored(m.roles[i].Name); stored != nil && stored.Rotation.Unsettled() && (!m.roles[i].Keyed || m.viewOf(stored).Phase != rotation.Staged) {
 			m.breaks(oracleSettled, "%s", m.roles[i].Name)
 		}
 	}

@@ -241,10 +241,9 @@ func (w *keyWorld) isThird(key Secret) {
 
 func (w *keyWorld) confirm(key Secret) Outcome {
 	switch {
-	case w.chance(4):
-		return Outcome{Result: []Result{Limited, Unclear, NotSent}[w.random.IntN(3)], Err: errNo, RetryAfter: 5 * time.Second}
-	case w.chance(4):
-		return Outcome{Result: Untold}
+	case w.chance(3):
+		result := []Result{Limited, Unclear, NotSent, Untold, Untold}[w.random.IntN(5)]
+		return Outcome{Result: result, Err: errNo, RetryAfter: 5 * time.Second}
 	case !slices.Contains(w.enabled, key), w.chance(6): // or by a node that does not know it
 		return Outcome{Result: Refused, Err: errNo}
 	}
@@ -459,4 +458,20 @@ func TestAKeyThatIsServedAgainCountsAsHandedOut(t *testing.T) {
 	require.Equal(t, Secret("one"), exportable.Current())
 	require.Equal(t, max(AssertionLifetime, set.TTL)+HandOutMargin, exportable.r.usedFor(set, epoch))
 	require.True(t, exportable.Keys()[0].Exported)
+}
+
+// TestABulkRotationOfAKeyStaysCalledOff also in the process after this one, though a key
+// was made for it.
+func TestABulkRotationOfAKeyStaysCalledOff(t *testing.T) {
+	t.Parallel()
+	set := after(vaultSettings(), 1)
+	asked := record{Keys: true, Current: &version{Number: 1, Value: "one"}, LastRotation: epoch}.asked(inBulk(1, false))
+	refused := onRecord(t, set, asked, 0).keyFailed(ended(Refused), true, at(0))
+	off, ok := State{refused}.CalledOff(1)
+	require.True(t, ok)
+	text, err := json.Marshal(off)
+	require.NoError(t, err)
+	var read State
+	require.NoError(t, json.Unmarshal(text, &read))
+	require.Equal(t, doNothing, decide(set, read.r, at(time.Hour)).action)
 }
