@@ -95,13 +95,15 @@ FUZZTIME := 3s
 COVER := -gcflags=$(PLUGIN)/...=-d=libfuzzer
 endif
 .PHONY: fuzz
-fuzz: ## Fuzz requests, stored entries, names and upstream answers (FUZZTIME=10m for a long run)
+fuzz: ## Fuzz requests, stored entries, names, credentials and upstream answers (FUZZTIME=10m for a long run)
 	$(call step,Fuzzing each target for $(FUZZTIME))
 	@go test -c -vet=off $(COVER) -o bin/fuzz.test .
 	@go test -c -vet=off $(COVER) -o bin/fuzz-auth0.test ./internal/auth0
+	@go test -c -vet=off $(COVER) -o bin/fuzz-login.test ./auth0login
 	@go test -c -vet=off $(COVER) -o bin/fuzz-proxy.test ./auth0login/proxy
 	@for target in FuzzRequests FuzzStoredEntries FuzzRoleNames; do echo "$$target"; $(call fuzz,bin/fuzz.test,$$target); done
 	@cd internal/auth0; echo FuzzAnswers; $(call fuzz,../../bin/fuzz-auth0.test,FuzzAnswers)
+	@cd auth0login; echo FuzzParseCredentials; $(call fuzz,../bin/fuzz-login.test,FuzzParseCredentials)
 	@cd auth0login/proxy; echo FuzzProxy; $(call fuzz,../../bin/fuzz-proxy.test,FuzzProxy)
 
 fuzz = $(1) -test.run '^$$' -test.fuzz "^$(2)$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/$(PLUGIN)"

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 
-	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/requirements"
@@ -304,15 +303,6 @@ func (set *servedSet) sign(now time.Time) (text string, until time.Time, err err
 	until = now.Add(rotation.AssertionLifetime)
 	text, err = signer.Sign(set.role.ClientID, "https://"+set.role.Domain+"/", now, rotation.AssertionLifetime)
 	return text, until, err
-}
-
-// signed makes an assertion for a login of the engine by a role's application.
-func (b *backend) signed(c auth0login.Credentials, key, algorithm string) (string, error) {
-	signer, err := assertion.NewSigner(key, algorithm, kidOf(rotation.Secret(key)))
-	if err != nil {
-		return "", err
-	}
-	return signer.Sign(c.ClientID, "https://"+c.Domain+"/", b.now(), rotation.AssertionLifetime)
 }
 
 // keyCredentials is credentials for a role of keys, but for the kid: that takes long.

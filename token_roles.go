@@ -248,22 +248,16 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 	if role.Role == "" {
 		return conn.api.NewToken(ctx, role.Scopes)
 	}
-	set, err := b.lookUp(ctx, storage, role.Role)
-	if err != nil { // login would remember the name
+	if _, err := b.lookUp(ctx, storage, role.Role); err != nil { // login would remember the name
 		return token, err
 	}
-	algorithm := set.role.SigningAlgorithm // it cannot be changed
 	attempt := func(ctx context.Context, c auth0login.Credentials, secret string) error {
 		if c.Domain != conn.config.Domain { // the mount has moved since
 			return badRequest("the configuration was changed meanwhile: try again")
 		}
 		request := auth0.TokenRequest{ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization}
-		if algorithm != "" { // the secret is a key
-			signed, err := b.signed(c, secret, algorithm)
-			if err != nil {
-				return err
-			}
-			request.Secret, request.Assertion = "", signed
+		if c.ByAssertion() {
+			request.Secret, request.Assertion = "", secret
 		}
 		var err error
 		token, err = conn.api.Token(ctx, request)
@@ -302,8 +296,15 @@ func (b *backend) login(storage logical.Storage, role string) *auth0login.Applic
 		if err != nil {
 			return auth0login.Credentials{}, err
 		}
+		credentials := auth0login.Credentials{Domain: set.role.Domain, ClientID: set.role.ClientID}
+		if set.role.keys() {
+			credentials.PrivateKey, credentials.KID = string(set.role.Rotation.Current()), set.kid()
+			credentials.SigningAlgorithm = set.role.SigningAlgorithm
+			return credentials, nil
+		}
 		served, _ := set.role.Rotation.Served(set.clock(b.now()))
-		return auth0login.Credentials{Domain: set.role.Domain, ClientID: set.role.ClientID, ClientSecrets: inClear(served)}, nil
+		credentials.ClientSecrets = inClear(served)
+		return credentials, nil
 	})))
 	return application.(*auth0login.Application) //nolint:forcetypeassert // nothing else is stored
 }

@@ -40,7 +40,7 @@ func answered(err error) error {
 		return err
 	}
 	if answer.Response.StatusCode/100 == 3 {
-		return &answerError{"the token endpoint redirects, which is not followed with a client secret", err}
+		return &answerError{"the token endpoint redirects, which is not followed with a client secret or assertion", err}
 	}
 	text := fmt.Sprintf("the token endpoint answered %d", answer.Response.StatusCode)
 	if slices.Contains(knownCodes, answer.ErrorCode) {

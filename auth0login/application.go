@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -17,9 +16,9 @@ import (
 const rounds = 2
 
 // ErrRefused is in the chain of the error of a login for which Auth0 refused all of
-// the secrets. An attempt of [Application.Login] that is not made with
+// the secrets, or each assertion. An attempt of [Application.Login] that is not made with
 // golang.org/x/oauth2 wraps it to say that its secret was refused.
-var ErrRefused = errors.New("Auth0 refused the client secret")
+var ErrRefused = errors.New("Auth0 refused the client secret or assertion")
 
 // Application logs in with the credentials of a [Source]. It is safe for concurrent
 // use; the goroutines of a process should share one.
@@ -65,6 +64,11 @@ func New(source Source, options ...Option) *Application {
 // since. No secret is given up, since servers that a new secret has not reached yet still
 // accept the old one alone: when the others are refused in this login, it is tried, too.
 //
+// If [Credentials.ByAssertion], secret is a client assertion, to be sent as client_assertion
+// with the client_assertion_type of RFC 7523. Each attempt has another one, since Auth0
+// accepts each once: an attempt must not send it twice. There are two attempts, and three
+// if the key is another one after the first.
+//
 // It is for libraries other than golang.org/x/oauth2; with that, the other methods
 // are more convenient. An attempt must not follow redirects: they would take the
 // secret along. The [oauth2.HTTPClient] of its context follows none.
@@ -76,33 +80,53 @@ func (a *Application) Login(ctx context.Context, attempt func(ctx context.Contex
 		if refresher, ok := a.source.(Refresher); ok && round == 2 {
 			rereading = refresher.Refresh(ctx)
 		}
-		c, err := a.credentials(ctx)
+		c, secrets, err := a.toTry(ctx)
 		if err != nil && refusal != nil {
-			return errors.Join(&refusedError{cause: refusal}, err)
+			return errors.Join(&refusedError{refusal, before.ByAssertion()}, err)
 		}
 		if err != nil {
 			return err
 		}
-		if round == 2 && slices.ContainsFunc(c.ClientSecrets, func(s string) bool { return !before.has(s) }) {
+		if round == 2 && c.addsTo(before) {
 			last = 1 + rounds // a secret that was not there before is tried as often as the others
 		}
 		before = c
-		for _, secret := range a.record.inOrder(c.ClientSecrets) {
+		for _, secret := range secrets {
 			number := a.record.begin()
 			err := answered(attempt(attempting, c, secret))
 			if !refused(err) {
-				if accepted(err) {
+				if accepted(err) && !c.ByAssertion() {
 					a.record.ended(secret, number, true)
 				}
 				return err
 			}
-			if aboutTheSecret(err) {
+			if aboutTheSecret(err) && !c.ByAssertion() {
 				a.record.ended(secret, number, false)
 			}
 			refusal = moreTelling(refusal, err)
 		}
 	}
-	return errors.Join(&refusedError{cause: refusal}, rereading)
+	return errors.Join(&refusedError{refusal, before.ByAssertion()}, rereading)
+}
+
+// toTry gives the credentials, and the secrets to try in their order: with assertions the
+// one of the next attempt.
+func (a *Application) toTry(ctx context.Context) (Credentials, []string, error) {
+	c, err := a.credentials(ctx)
+	if err != nil {
+		return c, nil, err
+	}
+	if !c.ByAssertion() {
+		return c, a.record.inOrder(c.ClientSecrets), nil
+	}
+	assertion, err := c.assertion()
+	if err == nil && !a.record.first(assertion) {
+		err = errors.New("the client assertion was used before, and is good once: the source has to give another one for each login")
+	}
+	if err != nil {
+		return c, nil, fmt.Errorf("credentials for Auth0: %w", err)
+	}
+	return c, []string{assertion}, nil
 }
 
 func (a *Application) credentials(ctx context.Context) (Credentials, error) {
@@ -123,22 +147,22 @@ func (a *Application) credentials(ctx context.Context) (Credentials, error) {
 	return c, nil
 }
 
-func (c Credentials) has(secret string) bool { return slices.Contains(c.ClientSecrets, secret) }
-
 // refused says whether Auth0 has refused the secret. It answers access_denied where
 // OAuth has invalid_client.
 func refused(err error) bool {
 	var answer *oauth2.RetrieveError
 	if errors.As(err, &answer) {
-		return saysNo(answer.Response) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied")
+		return saysNo(answer.Response, answer.ErrorCode) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "access_denied")
 	}
 	return errors.Is(err, ErrRefused)
 }
 
 // saysNo says whether the answer's status can be a refusal: it is none if Auth0 limits
-// the rate, or fails, whatever the body says.
-func saysNo(answer *http.Response) bool {
-	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden
+// the rate, or fails, whatever the body says. With 400 invalid_client is one (RFC 6749, 5.2):
+// which status Auth0 gives for an assertion is not known.
+func saysNo(answer *http.Response, code string) bool {
+	return answer == nil || answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden ||
+		answer.StatusCode == http.StatusBadRequest && code == "invalid_client"
 }
 
 // accepted says whether Auth0 has accepted the secret. Only after that does Auth0 look
@@ -167,9 +191,17 @@ func moreTelling(earlier, last error) error {
 }
 
 // refusedError is the error of a login for which all secrets were refused.
-type refusedError struct{ cause error }
+type refusedError struct {
+	cause       error
+	byAssertion bool
+}
 
-func (e *refusedError) Error() string { return "all client secrets were refused: " + e.cause.Error() }
+func (e *refusedError) Error() string {
+	if e.byAssertion {
+		return "each client assertion was refused: " + e.cause.Error()
+	}
+	return "all client secrets were refused: " + e.cause.Error()
+}
 func (e *refusedError) Unwrap() error { return e.cause }
 func (e *refusedError) Is(target error) bool {
 	return target == ErrRefused

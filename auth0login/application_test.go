@@ -134,13 +134,15 @@ func TestLoginThatMeetsASwitchInTheMiddle(t *testing.T) {
 }
 
 func TestInvalidClientIsARefusalToo(t *testing.T) {
-	auth0 := startAuth0(t, func(secret string) (int, string) {
-		if secret == "A" {
-			return http.StatusUnauthorized, `{"error":"invalid_client"}`
-		}
-		return http.StatusOK, token
-	})
-	require.NoError(t, auth0.login(t, New(auth0.source("A", "B"))))
+	for _, status := range []int{http.StatusUnauthorized, http.StatusBadRequest} {
+		auth0 := startAuth0(t, func(secret string) (int, string) {
+			if secret == "A" {
+				return status, `{"error":"invalid_client"}`
+			}
+			return http.StatusOK, token
+		})
+		require.NoError(t, auth0.login(t, New(auth0.source("A", "B"))))
+	}
 }
 
 // TestNoOtherErrorIsARefusal: the next secret would not help, and whether the first
@@ -151,6 +153,8 @@ func TestNoOtherErrorIsARefusal(t *testing.T) {
 		body   string
 	}{
 		"invalid_grant":            {403, `{"error":"invalid_grant","error_description":"Invalid authorization code"}`},
+		"access_denied with 400":   {400, `{"error":"access_denied"}`},
+		"invalid_client with 429":  {429, `{"error":"invalid_client"}`},
 		"invalid_request":          {400, `{"error":"invalid_request"}`},
 		"unauthorized_client":      {403, `{"error":"unauthorized_client"}`},
 		"too many requests":        {429, `{"error":"too_many_requests"}`},

@@ -1,5 +1,5 @@
-// Package auth0login logs an application in at Auth0 with the client secrets
-// that the Vault secrets engine for Auth0 hands out. It is the application's half
+// Package auth0login logs an application in at Auth0 with the client secrets, or the
+// private key, that the Vault secrets engine for Auth0 hands out. It is the application's half
 // of a rotation without downtime: of the secrets that it is given, it finds the
 // one that Auth0 accepts at present.
 //
@@ -30,6 +30,24 @@
 //	token, err := app.Exchange(ctx, web, code, oauth2.VerifierOption(verifier))
 //	client := oauth2.NewClient(ctx, app.TokenSource(ctx, web, token))
 //
+// # An application of private_key_jwt
+//
+// Such an application has a private key in place of secrets. Auth0 accepts the key for all of
+// the lease, so none is tried after another. Each attempt is made with a new client
+// assertion, since Auth0 accepts each once. If it is refused, the source is read again, as
+// after a forced rotation, which removes the key at once.
+//
+// All of the above works as it is, with the credentials of an exportable role of keys. A file
+// that has nothing but the key is read by [KeyFile]:
+//
+//	app := auth0login.New(
+//		auth0login.KeyFile("/run/shop/key.pem", auth0login.Credentials{Domain: "example.eu.auth0.com", ClientID: "..."}),
+//		auth0login.Domain("example.eu.auth0.com"),
+//	)
+//
+// With assertions/ the key never leaves Vault, and each login reads Vault: see package
+// vaultcreds.
+//
 // # The application's own tenant
 //
 // [Domain] says of which tenant the credentials have to be. Without it the application
@@ -37,7 +55,7 @@
 //
 // # Where the secrets come from
 //
-// [File] reads what Vault Agent has rendered. The package vaultcreds reads from
+// [File] and [KeyFile] read what Vault Agent has rendered. The package vaultcreds reads from
 // Vault itself, when the lease says so. A [SourceFunc] reads from anywhere else. With the
 // package vaulttokens, an application that calls APIs as itself needs no secret.
 //

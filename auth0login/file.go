@@ -16,10 +16,28 @@ import (
 // It is read for each login, so that a change takes effect at once. Vault Agent
 // replaces files atomically; should something else leave it half written or take it
 // away, the credentials that were read last go on to be used.
-func File(path string) Source { return &file{path: path} }
+func File(path string) Source { return &file{path: path, read: ParseCredentials} }
+
+// KeyFile is a [Source] that reads a private key in PEM from a file which Vault Agent
+// renders, for instance by the template
+//
+//	{{ with secret "auth0/creds/shop" }}{{ .Data.private_key }}{{ end }}
+//
+// The rest is in c: the domain, the client ID and, unless it is RS256, the signing
+// algorithm. Leave its KID empty: that of each key is its thumbprint, as the engine
+// registers them. Like [File], it reads the file for each login, and goes on with the last
+// key while there is no whole one in it.
+func KeyFile(path string, c Credentials) Source {
+	return &file{path: path, read: func(text []byte) (Credentials, error) {
+		c := c
+		c.PrivateKey = string(text)
+		return c.checked()
+	}}
+}
 
 type file struct {
 	path string
+	read func(text []byte) (Credentials, error)
 
 	mu     sync.Mutex
 	text   []byte       // that was read last and is good
@@ -65,7 +83,7 @@ func (f *file) Refresh(context.Context) error {
 }
 
 func (f *file) parse(text []byte) (Credentials, error) {
-	c, err := ParseCredentials(text)
+	c, err := f.read(text)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("%s: %w", f.path, err)
 	}

@@ -73,6 +73,9 @@ func (a *Application) token(
 	ctx context.Context, attempt func(context.Context, Credentials, string) (*oauth2.Token, error),
 ) (token *oauth2.Token, err error) {
 	err = a.Login(ctx, func(ctx context.Context, c Credentials, secret string) (err error) {
+		if c.ByAssertion() {
+			ctx, secret = asserting(ctx, secret), ""
+		}
 		token, err = attempt(ctx, c, secret)
 		return err
 	})

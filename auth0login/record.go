@@ -12,6 +12,7 @@ type record struct {
 	mu       sync.Mutex
 	attempts uint64             // that have begun
 	of       map[string]history // of secrets of the present set
+	used     string             // the client assertion that was used last
 }
 
 // history is what attempts have told of one secret. Attempts count by when they began: an
@@ -48,6 +49,17 @@ func (r *record) inOrder(secrets []string) []string {
 		}
 	})
 	return ordered
+}
+
+// first says whether a client assertion is another one than the last, and notes it.
+func (r *record) first(assertion string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.used == assertion {
+		return false
+	}
+	r.used = assertion
+	return true
 }
 
 // begin gives the number of an attempt that begins now.

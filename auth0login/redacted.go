@@ -12,7 +12,14 @@ import (
 
 // String gives everything but the secrets.
 func (c Credentials) String() string {
-	return fmt.Sprintf("%s at %s with %d client secrets", c.ClientID, c.Domain, len(c.ClientSecrets))
+	with := fmt.Sprintf("%d client secrets", len(c.ClientSecrets))
+	switch {
+	case c.PrivateKey != "":
+		with = "a private key"
+	case c.ClientAssertion != "":
+		with = "a client assertion"
+	}
+	return fmt.Sprintf("%s at %s with %s", c.ClientID, c.Domain, with)
 }
 
 // Format is String, for each verb.

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"maps"
@@ -30,6 +31,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/internal/assertion"
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devstack"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
@@ -265,6 +268,58 @@ func TestExampleOfAgentTemplate(t *testing.T) {
 	}
 }
 
+// withKeys is a suite that may rotate keys, and an application of private_key_jwt.
+func withKeys(t *testing.T) (*suite, tenant.Application) {
+	t.Helper()
+	s := newSuite(t, "inmem", append(slices.Clone(scopes(t)), auth0.KeyScopes...)...)
+	earlier, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	return s, s.Tenant.AddApplicationWithKey(tenant.Application{}, publicPEM(t, earlier), "RS256")
+}
+
+// TestExampleOfAKeyFile: examples/vault-agent/key.hcl. What is in the file can log in at
+// every time.
+func TestExampleOfAKeyFile(t *testing.T) {
+	t.Parallel()
+	s, app := withKeys(t)
+	config := s.Config()
+	config["propagation_delay"] = "0s"
+	s.write("config", config)
+	s.write("roles/shop", map[string]any{"client_id": app.ClientID, "ttl": "10s", "credential_type": "private_key", "exportable": true})
+	s.Tenant.RemoveCredential(app.ClientID, s.Tenant.Credentials(app.ClientID)[0].ID) // the earlier one
+	dir := s.agentDir()
+	s.runAgent(example(t, "vault-agent/key.hcl", "http://127.0.0.1:8200", s.Vault.Addr(), "/etc/shop", dir, "/run/shop", dir), dir)
+	file := filepath.Join(dir, "auth0.json")
+	var held map[string]string
+	holds := func(before string) func() bool {
+		return func() bool {
+			text, err := os.ReadFile(file)
+			return err == nil && json.Unmarshal(text, &held) == nil && held["kid"] != before
+		}
+	}
+	isGood := func() {
+		t.Helper()
+		s.remember(held["private_key"])
+		_, enabled := s.Tenant.Keys(app.ClientID)
+		assert.Contains(t, enabled, held["kid"])
+		_, kid, err := assertion.PublicKey(held["private_key"])
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{
+			"domain": s.Tenant.Domain(), "client_id": app.ClientID, "private_key": held["private_key"], "kid": kid, "signing_algorithm": "RS256",
+		}, held)
+	}
+	s.eventually("it is rendered", holds(""))
+	isGood()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+
+	first := held["kid"]
+	s.write("rotate/shop", nil)
+	s.eventually("it has the next key", holds(first))
+	isGood()
+}
+
 // TestExampleOfAgentExec: examples/vault-agent/exec.hcl. The application is a
 // script that notes down what it was started with.
 func TestExampleOfAgentExec(t *testing.T) {
@@ -382,15 +437,19 @@ func (tf *terraform) planned() string {
 // TestExampleOfTerraform applies examples/terraform/vault to a real Vault.
 func TestExampleOfTerraform(t *testing.T) {
 	t.Parallel()
-	s := newSuite(t, "inmem")
+	s, keyed := withKeys(t)
 	tf := newTerraform(t, s)
 	app := s.addApplication(nil)
+	roles := func(ttl int) string {
+		return fmt.Sprintf(`{"shop":{"client_id":%q,"ttl":%d},"orders":{"client_id":%q,"credential_type":"private_key",`+
+			`"signing_algorithm":"PS256","key_bits":3072,"exportable":true,"ttl":%[2]d}}`, app.ClientID, ttl, keyed.ClientID)
+	}
 	set := func(name, value string) { tf.env = append(tf.env, "TF_VAR_"+name+"="+value) }
 	set("mount", "by-terraform")
 	set("auth0_domain", s.Tenant.Domain())
 	set("auth0_client_id", s.Engine.ClientID)
 	set("auth0_ca_cert", s.Tenant.CACert())
-	set("roles", fmt.Sprintf(`{"shop":{"client_id":%q,"ttl":60}}`, app.ClientID))
+	set("roles", roles(60))
 	set("auth0_client_secret", s.Engine.ClientSecret)
 	tf.apply()
 	read := func(path string) map[string]any {
@@ -399,6 +458,10 @@ func TestExampleOfTerraform(t *testing.T) {
 		return answer.Data
 	}
 	assert.Equal(t, app.ClientSecret, read("creds/shop")["client_secret"])
+	orders := read("creds/orders")
+	_, enabled := s.Tenant.Keys(keyed.ClientID)
+	assert.Contains(t, enabled, orders["kid"])
+	assert.Equal(t, "PS256", orders["signing_algorithm"])
 	assert.NotEqual(t, s.Engine.ClientSecret, s.Tenant.Secret(s.Engine.ClientID), "the engine's own secret is known to it alone")
 	assert.Empty(t, tf.planned(), "just applied")
 
@@ -412,7 +475,7 @@ func TestExampleOfTerraform(t *testing.T) {
 	_, err = s.Vault.Client().Logical().WriteWithContext(t.Context(), "by-terraform/rotate/shop", nil)
 	require.NoError(t, err)
 	assert.Empty(t, tf.planned(), "while a rotation is under way")
-	set("roles", fmt.Sprintf(`{"shop":{"client_id":%q,"ttl":120}}`, app.ClientID))
+	set("roles", roles(120))
 	assert.NotEmpty(t, tf.planned())
 	tf.apply()
 	assert.Equal(t, "120", fmt.Sprint(read("roles/shop")["ttl"]))

@@ -197,7 +197,7 @@ func readText(client *api.Logical, path string) (map[string]any, error) {
 // not read it.
 func (s *suite) withSecret(path string, data map[string]any) map[string]any {
 	clientID, isNew := data["client_id"].(string)
-	if !strings.HasPrefix(path, "roles/") || !isNew || data["skip_import"] != nil || data["client_secret"] != nil ||
+	if !strings.HasPrefix(path, "roles/") || !isNew || data["skip_import"] != nil || data["client_secret"] != nil || data["credential_type"] != nil ||
 		slices.Contains(s.Tenant.Scopes(s.Engine.ClientID), "read:client_keys") {
 		return data
 	}

@@ -19,9 +19,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
-const real = "real-secret-of-the-shop-0123456789"
+const (
+	real       = "real-secret-of-the-shop-0123456789"
+	keyedLocal = "local-secret-of-the-keyed-one-0123456789-abcdefg"
+	endOfHead  = "\x00end of the head\x00" // between the header and the body of what is seen
+)
 
 // seen is an Auth0 that notes what reaches it, and refuses nothing.
 type seen struct {
@@ -37,7 +43,7 @@ func (s *seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.Header.Write(&text)
 	_ = r.Trailer.Write(&text)
 	_, password, _ := r.BasicAuth()
-	fmt.Fprintf(&text, "%s\n%s", unescaped(password), body)
+	text.WriteString(unescaped(password) + endOfHead + string(body))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, text.String())
@@ -461,20 +467,33 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	}
 }
 
-// checkReached checks a request that has reached Auth0.
-func checkReached(t *testing.T, reached string) {
+// checkReached checks a request that has reached Auth0. Each assertion of the key begins with
+// assertions.
+func checkReached(t *testing.T, reached, key, assertions string) {
 	t.Helper()
-	lower := strings.ToLower(reached) // as HTTP/2 has names of headers; the local secret is in lower case
-	if strings.Contains(lower, local) || strings.Contains(unescaped(lower), local) {
-		t.Fatalf("the local secret has reached Auth0: %q", reached)
+	lower := strings.ToLower(reached) // as HTTP/2 has names of headers; the local secrets are in lower case
+	for _, secret := range []string{local, keyedLocal} {
+		if strings.Contains(lower, secret) || strings.Contains(unescaped(lower), secret) {
+			t.Fatalf("a local secret has reached Auth0: %q", reached)
+		}
 	}
-	if first, _, _ := strings.Cut(reached, "\n"); strings.Contains(reached, real) {
+	if secrets(linesOf(key)).encodedIn(reached) {
+		t.Fatalf("the private key has reached Auth0: %q", reached)
+	}
+	if head, body, _ := strings.Cut(reached, endOfHead); strings.Contains(reached, assertions) {
+		read, err := parse([]byte(body), strings.HasPrefix(strings.TrimSpace(body), "{"))
+		if err != nil || read.values["client_id"] != "keyed" || !strings.HasPrefix(read.values["client_assertion"], assertions) ||
+			read.values["client_assertion_type"] != assertion.Type || read.secret != (span{}) || strings.Contains(head, "\nAuthorization:") {
+			t.Fatalf("an assertion in a request that can be read in another way: %q", reached)
+		}
+	}
+	if first, _, _ := strings.Cut(reached, "\n"); strings.Contains(reached, real) || strings.Contains(reached, assertions) {
 		target, err := url.Parse(first[strings.LastIndex(first, " ")+1:])
 		ok := err == nil
 		if ok {
 			_, ok = loginPaths[target.Path]
 		}
-		if !ok || !strings.HasPrefix(first, "POST example.eu.auth0.com /") || strings.Contains(first, real) {
+		if !ok || !strings.HasPrefix(first, "POST example.eu.auth0.com /") || strings.Contains(first, real) || strings.Contains(first, assertions) {
 			t.Fatalf("a real secret went where it should not: %q", reached)
 		}
 	}
@@ -482,9 +501,11 @@ func checkReached(t *testing.T, reached string) {
 
 // FuzzProxy: whatever is sent, the local secret does not reach Auth0, and a real one
 // reaches it only in a request to an endpoint that wants it; no answer and no log has
-// either.
+// either. An assertion goes nowhere but there, too, in the name of its application, and a
+// private key nowhere.
 func FuzzProxy(f *testing.F) {
 	const form = "client_id=shop&client_secret=LOCAL&grant_type=client_credentials"
+	const keyedForm = "client_id=keyed&client_secret=KEYED-SECRET&grant_type=client_credentials"
 	for _, seed := range []string{
 		"POST /oauth/token HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n\n" + form,
 		"POST /oauth/token HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n\n" + form + "&code=LOCAL&client_id=x",
@@ -498,6 +519,12 @@ func FuzzProxy(f *testing.F) {
 		"PUT /x HTTP/1.0\n\nLOCALLOCAL",
 		"LOCAL /x HTTP/1.1\nHost: x\n\n",
 		"GET /x HTTP/1.1\nHost: x\nX-LOCAL: x\n\n",
+		"POST /oauth/token HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n\n" + keyedForm,
+		"POST /oauth/token HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n\n&client_assertion=&client_assertion_type=a&" + keyedForm + "&&",
+		"POST /oauth/token HTTP/1.1\nHost: x\nAuthorization: Basic KEYED-BASIC\nContent-Type: application/x-www-form-urlencoded\n\nclient_secret=&a=%41",
+		"POST /oauth/par HTTP/1.1\nHost: x\nContent-Type: application/json\n\n {\"client_id\" : \"keyed\" ,\"client\\u005fsecret\":\"KEYED-SECRET\", \"a\":{}}",
+		"POST /bc-authorize HTTP/1.1\nHost: x\nAuthorization: Basic KEYED-BASIC\nContent-Type: application/json\n\n{}",
+		"POST /oauth/revoke HTTP/1.1\nHost: x\nAuthorization: Basic KEYED-BASIC\n\n",
 	} {
 		f.Add(seed)
 	}
@@ -505,9 +532,18 @@ func FuzzProxy(f *testing.F) {
 	server := httptest.NewServer(auth0) // the TLS is not what is fuzzed
 	f.Cleanup(server.Close)
 	var printed logs
+	key, _ := newKey(f)
+	signer, err := assertion.NewSigner(key, "RS256", "the-key-that-is-fuzzed")
+	require.NoError(f, err)
+	signed, err := signer.Sign("keyed", "https://example.eu.auth0.com/", time.Now(), time.Minute)
+	require.NoError(f, err)
+	assertions, _, _ := strings.Cut(signed, ".")
 	p, err := New(Config{
 		Domain: "example.eu.auth0.com", PublicURL: "http://127.0.0.1:8404", Logger: slog.New(slog.NewTextHandler(&printed, nil)),
-		Applications: []Application{{LocalSecret: local, Source: &credentials{domain: "example.eu.auth0.com", id: "shop", secrets: []string{real, "second-" + real}}}},
+		Applications: []Application{
+			{LocalSecret: local, Source: &credentials{domain: "example.eu.auth0.com", id: "shop", secrets: []string{real, "second-" + real}}},
+			{LocalSecret: keyedLocal, Source: &credentials{domain: "example.eu.auth0.com", id: "keyed", key: key, kid: signer.KID()}},
+		},
 	})
 	require.NoError(f, err)
 	p.upstream.DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -516,7 +552,8 @@ func FuzzProxy(f *testing.F) {
 	p.upstream.Proxy = nil
 	f.Cleanup(p.Close)
 	f.Fuzz(func(t *testing.T, text string) {
-		text = strings.NewReplacer("\r", "", "LOCAL", local, "BASIC", strings.TrimPrefix(basic("shop", local), "Basic ")).Replace(text)
+		text = strings.NewReplacer("\r", "", "KEYED-SECRET", keyedLocal, "KEYED-BASIC", strings.TrimPrefix(basic("keyed", keyedLocal), "Basic "),
+			"LOCAL", local, "BASIC", strings.TrimPrefix(basic("shop", local), "Basic ")).Replace(text)
 		head, body, _ := strings.Cut(text, "\n\n")
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(head, "\n", "\r\n") + "\r\nContent-Length: " + fmt.Sprint(len(body)) + "\r\n\r\n" + body)))
 		if err != nil {
@@ -533,12 +570,12 @@ func FuzzProxy(f *testing.F) {
 			p.ServeHTTP(answer, r.WithContext(t.Context()))
 		}()
 		for _, reached := range auth0.each() { // one that was cut off may come during the next input
-			checkReached(t, reached)
+			checkReached(t, reached, key, assertions)
 		}
 		var shown strings.Builder
 		_ = answer.Result().Header.Write(&shown)
 		shown.WriteString(answer.Body.String() + printed.String())
-		for _, secret := range []string{real, local} {
+		for _, secret := range append(linesOf(key), real, local, keyedLocal, assertions) {
 			if strings.Contains(shown.String(), secret) {
 				t.Fatalf("a secret is in the answer or the log: %q", shown.String())
 			}

@@ -54,6 +54,14 @@
 // The host that is asked, and by which TLS, is up to [Config] alone, not to the request.
 // Redirects are not followed. X-Forwarded-* and Forwarded are neither trusted nor sent.
 //
+// # An application of private_key_jwt
+//
+// It is configured as any other, with the local secret and client_secret_post or
+// client_secret_basic. The proxy takes the secret away, and puts client_id,
+// client_assertion and client_assertion_type into the body, with a new assertion for each
+// attempt. Each other parameter stays as it is, to the byte. What a client sends as its
+// own client_assertion is refused.
+//
 // # Authorization codes
 //
 // Auth0 may void a code that comes with a wrong secret. So no code is sent with a secret

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"vault-plugin-secrets-auth0/auth0login"
 )
 
 // errForbidden is the error of reading what has a secret in it that must not pass.
@@ -16,6 +18,21 @@ var errForbidden = errors.New("a secret that must not pass")
 // secrets are what must not pass: local secrets towards Auth0, real ones towards the
 // application. They are found as they are, percent-encoded, and in HTTP Basic.
 type secrets []string
+
+// realOf are those of credentials with which an attempt was made. A private key is found by
+// each of its lines, however they are separated.
+func realOf(c auth0login.Credentials, sent string) secrets {
+	if !c.ByAssertion() {
+		return c.ClientSecrets
+	}
+	real := secrets{sent}
+	for line := range strings.Lines(c.PrivateKey) {
+		if line = strings.TrimSpace(line); len(line) >= MinLocalSecret && !strings.HasPrefix(line, "-") {
+			real = append(real, line)
+		}
+	}
+	return real
+}
 
 func (s secrets) in(text string) bool {
 	return slices.ContainsFunc(s, func(secret string) bool { return strings.Contains(text, secret) })

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-auth0/auth0login"
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -46,20 +47,37 @@ type credentials struct {
 	domain  string
 	id      string
 	secrets []string
+	key     string // in place of secrets
+	kid     string
 	err     error
+	reads   int
 }
 
 // Credentials implements auth0login.Source.
 func (c *credentials) Credentials(context.Context) (auth0login.Credentials, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return auth0login.Credentials{Domain: c.domain, ClientID: c.id, ClientSecrets: c.secrets}, c.err
+	c.reads++
+	return auth0login.Credentials{Domain: c.domain, ClientID: c.id, ClientSecrets: c.secrets, PrivateKey: c.key, KID: c.kid}, c.err
 }
 
 func (c *credentials) set(secrets ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.secrets = secrets
+}
+
+func (c *credentials) setKey(private string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.key = private
+}
+
+// count is how often it was asked.
+func (c *credentials) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads
 }
 
 func (c *credentials) fail(err error) {
@@ -116,6 +134,27 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	return w
 }
 
+// newKey is a private key, and its public half.
+func newKey(t testing.TB) (private, public string) {
+	t.Helper()
+	private, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	public, _, err = assertion.PublicKey(private)
+	require.NoError(t, err)
+	return private, public
+}
+
+// newKeyWorld is a world whose application authenticates by private_key_jwt.
+func newKeyWorld(t *testing.T, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{t: t, tenant: newTenant(t), logs: &logs{}}
+	private, public := newKey(t)
+	w.shop = w.tenant.AddApplicationWithKey(tenant.Application{Callbacks: []string{callback}}, public, "RS256")
+	w.source = &credentials{domain: w.tenant.Domain(), id: w.shop.ClientID, key: private}
+	w.start(Config{Domain: w.tenant.Domain(), CACert: w.tenant.CACert()}, change...)
+	return w
+}
+
 // newWorldBefore is a world whose Auth0 is a handler, with an application shop that has
 // the secrets.
 func newWorldBefore(t *testing.T, auth0 http.HandlerFunc, secrets ...string) *world {
@@ -156,12 +195,18 @@ func (w *world) start(c Config, change ...func(*Config)) {
 
 // secrets are the real ones.
 func (w *world) secrets() []string {
-	if w.tenant != nil {
-		return w.tenant.EverySecret()
-	}
 	w.source.mu.Lock()
 	defer w.source.mu.Unlock()
-	return slices.Clone(w.source.secrets)
+	all := slices.Concat(w.source.secrets, linesOf(w.source.key))
+	if w.tenant != nil {
+		all = append(all, w.tenant.EverySecret()...)
+	}
+	return all
+}
+
+// linesOf are the long lines of a private key.
+func linesOf(key string) []string {
+	return slices.DeleteFunc(strings.Split(key, "\n"), func(line string) bool { return len(line) < 64 })
 }
 
 // answer is what the application gets.

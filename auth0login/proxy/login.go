@@ -198,6 +198,9 @@ func (p *Proxy) find(ctx context.Context, ids []string) ([]*application, error) 
 	}
 	var unknown error
 	for _, app := range p.applications {
+		if app.clientID.Load() != nil && !app.mayAsk(p.askPause) {
+			continue
+		}
 		if err := app.learn(ctx); err != nil && app.clientID.Load() == nil {
 			unknown = err
 		}
@@ -206,6 +209,13 @@ func (p *Proxy) find(ctx context.Context, ids []string) ([]*application, error) 
 		return found, nil
 	}
 	return nil, unknown
+}
+
+// mayAsk says whether the source is to be asked whether the client ID has changed. That may
+// be a request to Vault, so one in a while is for all who come with an ID that is not known.
+func (a *application) mayAsk(pause time.Duration) bool {
+	now, last := time.Now().UnixNano(), a.asked.Load()
+	return (now < last || now-last >= int64(pause)) && a.asked.CompareAndSwap(last, now)
 }
 
 func (p *Proxy) known(ids []string) (found []*application) {
@@ -232,11 +242,11 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 			return errors.New("the credentials are of another application now")
 		}
 		attempts++
-		answer, err = upstream.RoundTrip(l.attempt(r, secret)) //nolint:bodyclose // examine and ReverseProxy do
+		answer, err = upstream.RoundTrip(l.attempt(r, secret, c.ByAssertion())) //nolint:bodyclose // examine and ReverseProxy do
 		if err != nil {
 			return err
 		}
-		return examine(answer, c.ClientSecrets)
+		return examine(answer, realOf(c, secret))
 	})
 	var refused *oauth2.RetrieveError
 	switch {
@@ -267,17 +277,23 @@ func (l *login) roundTrip(upstream http.RoundTripper, r *http.Request) (*http.Re
 	return &passed, nil
 }
 
-// attempt is the request to Auth0 with a secret.
-func (l *login) attempt(r *http.Request, secret string) *http.Request {
+// attempt is the request to Auth0 with a secret, or with a client assertion.
+func (l *login) attempt(r *http.Request, secret string, byAssertion bool) *http.Request {
 	attempt := r.Clone(l.ctx)
 	attempt.Header.Set("Accept-Encoding", "identity") // without one any is acceptable (RFC 9110, 12.5.3)
 	for _, name := range []string{"Authorization", "Content-Encoding", "Expect", "X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
 		attempt.Header.Del(name)
 	}
 	raw := l.body.raw
-	if l.basic {
+	switch {
+	case byAssertion:
+		raw = l.body.asserting(l.clientID, secret)
+		if attempt.Header.Get("Content-Type") == "" { // the body was empty
+			attempt.Header.Set("Content-Type", formType)
+		}
+	case l.basic:
 		attempt.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(l.clientID)+":"+url.QueryEscape(secret))))
-	} else {
+	default:
 		raw = l.body.with(secret)
 	}
 	attempt.ContentLength, attempt.TransferEncoding = int64(len(raw)), nil
@@ -321,7 +337,8 @@ func examine(answer *http.Response, real secrets) error {
 	}
 	switch said.Error {
 	case "access_denied", "invalid_client":
-		if answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
+		if answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden &&
+			(answer.StatusCode != http.StatusBadRequest || said.Error != "invalid_client") { // see auth0login
 			return errPassedOn
 		}
 	case "invalid_grant":

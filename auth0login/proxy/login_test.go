@@ -50,6 +50,19 @@ func (w *world) ways() map[string]func(path, secret string, more url.Values) *ht
 			}
 			return w.request(http.MethodPost, path, more.Encode(), "Content-Type", formType, "Authorization", basic(w.shop.ClientID, encoded))
 		},
+		"Basic, with an empty secret in the body": func(path, secret string, more url.Values) *http.Request {
+			more.Set("client_id", w.shop.ClientID)
+			more.Set("client_secret", "")
+			return w.request(http.MethodPost, path, more.Encode(), "Content-Type", formType, "Authorization", basic(w.shop.ClientID, secret))
+		},
+		"Basic and JSON": func(path, secret string, more url.Values) *http.Request {
+			object := map[string]any{"client_secret": ""}
+			for name := range more {
+				object[name] = more.Get(name)
+			}
+			text, _ := json.Marshal(object)
+			return w.request(http.MethodPost, path, string(text), "Content-Type", "application/json", "Authorization", basic(w.shop.ClientID, secret))
+		},
 		"chunked": func(path, secret string, more url.Values) *http.Request {
 			more.Set("client_id", w.shop.ClientID)
 			more.Set("client_secret", secret)
@@ -83,7 +96,11 @@ func clone(values url.Values) url.Values {
 // TestEveryEndpointByEveryWay: the local secret logs in where the present one would, and a
 // wrong one nowhere, without Auth0 being asked.
 func TestEveryEndpointByEveryWay(t *testing.T) {
-	w := newWorld(t)
+	t.Run("secret", func(t *testing.T) { everyEndpointByEveryWay(t, newWorld(t)) })
+	t.Run("private key", func(t *testing.T) { everyEndpointByEveryWay(t, newKeyWorld(t)) })
+}
+
+func everyEndpointByEveryWay(t *testing.T, w *world) {
 	for path, endpoint := range endpoints {
 		for name, way := range w.ways() {
 			t.Run(path+" "+name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"vault-plugin-secrets-auth0/internal/assertion"
 )
 
 // parameters are the body of a request that carries client authentication: a form, or a
@@ -18,6 +20,8 @@ type parameters struct {
 	values map[string]string // those that are text
 	nested []string          // the names and texts in the other values of JSON
 	secret span              // the encoded value of client_secret
+	others []span            // runs of parameters that do not authenticate
+	apart  bool              // the next one begins another run
 }
 
 // span is a part of the raw body.
@@ -55,6 +59,7 @@ func (p *parameters) parseForm() error {
 		if err != nil {
 			return errAmbiguous
 		}
+		p.note(name, span{at, end})
 		if at < end {
 			if seen[name] || disguised(name) {
 				return errAmbiguous
@@ -77,6 +82,7 @@ func (p *parameters) parseJSON() error {
 	}
 	seen := map[string]bool{}
 	for d.More() {
+		begin := int(d.InputOffset())
 		token, err := d.Token()
 		name, ok := token.(string)
 		if err != nil || !ok || seen[name] || disguised(name) {
@@ -101,8 +107,10 @@ func (p *parameters) parseJSON() error {
 			}
 			p.nested = append(p.nested, inside...)
 		}
+		end := int(d.InputOffset())
+		begin += bytes.IndexByte(p.raw[begin:], '"') // after space and a comma
+		p.note(name, span{begin, end})
 		if name == "client_secret" {
-			end := int(d.InputOffset())
 			p.secret = span{end - len(value), end}
 		}
 	}
@@ -113,6 +121,18 @@ func (p *parameters) parseJSON() error {
 		return errAmbiguous
 	}
 	return nil
+}
+
+// note notes where the next parameter is.
+func (p *parameters) note(name string, at span) {
+	switch {
+	case name != "client_id" && isAuthentication(name):
+		p.apart = true
+	case p.apart || len(p.others) == 0:
+		p.others, p.apart = append(p.others, at), false
+	default:
+		p.others[len(p.others)-1].end = at.end
+	}
 }
 
 // texts gives all names and texts in JSON, also of names that come twice.
@@ -163,6 +183,33 @@ func (p *parameters) with(secret string) []byte {
 	body = append(body, p.raw[:p.secret.begin]...)
 	body = append(body, encoded...)
 	return append(body, p.raw[p.secret.end:]...)
+}
+
+// asserting is the body with a client assertion of an application in place of any other
+// authentication. All else is there as it came.
+func (p *parameters) asserting(clientID, text string) []byte {
+	parts := make([]string, 0, len(p.others)+3)
+	for _, each := range p.others {
+		parts = append(parts, string(p.raw[each.begin:each.end]))
+	}
+	added := [][2]string{{"client_assertion", text}, {"client_assertion_type", assertion.Type}}
+	if _, ok := p.values["client_id"]; !ok {
+		added = append(added, [2]string{"client_id", clientID})
+	}
+	if !p.isJSON {
+		if len(p.raw) == 0 {
+			parts = nil
+		}
+		for _, pair := range added {
+			parts = append(parts, pair[0]+"="+url.QueryEscape(pair[1]))
+		}
+		return []byte(strings.Join(parts, "&"))
+	}
+	for _, pair := range added {
+		value, _ := json.Marshal(pair[1]) // text has JSON
+		parts = append(parts, `"`+pair[0]+`":`+string(value))
+	}
+	return []byte("{" + strings.Join(parts, ",") + "}")
 }
 
 // has says whether one of the secrets is anywhere in the body, but for the value of

@@ -38,6 +38,8 @@ const (
 	answerTime  = 30 * time.Second // until Auth0 begins to answer
 	pingTime    = 10 * time.Second // of silence on an HTTP/2 connection before a ping, and then until its answer
 
+	askPause = time.Second // at least, between requests of others for whose sake a source is asked
+
 	maxShown = 256 // of a method or a path in the log
 
 	// MinLocalSecret is how long a local secret has to be.
@@ -46,7 +48,8 @@ const (
 
 // Application is an application that logs in through the proxy.
 type Application struct {
-	// Source has the application's credentials: its client ID and present secrets.
+	// Source has the application's credentials: its client ID and present secrets, or a
+	// private key or client assertions.
 	Source auth0login.Source
 	// LocalSecret is what the application has in place of its client secret. Letters,
 	// digits and -._~ are all that it may consist of: others are written in more than one
@@ -75,6 +78,7 @@ type Proxy struct {
 	upstream          *http.Transport
 	logins            chan struct{} // has room for those that wait for Auth0
 	patience          time.Duration // of those that wait for room
+	askPause          time.Duration // see the constant
 	bodyTime          time.Duration // for the body of a login, or of a request that is refused
 	logger            *slog.Logger
 	version           string
@@ -88,6 +92,7 @@ type application struct {
 	source   auth0login.Source
 	local    [sha256.Size]byte // the hash of its local secret: hashes have one length
 	clientID atomic.Pointer[string]
+	asked    atomic.Int64 // when find asked the source, in Unix nanoseconds
 }
 
 // is compares in constant time.
@@ -112,7 +117,7 @@ func (a *application) learn(ctx context.Context) error {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		domain: c.Domain, publicURL: strings.TrimRight(c.PublicURL, "/"), onlyLogin: c.OnlyLogin,
-		logins: make(chan struct{}, maxLogins), patience: queueTime, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
+		logins: make(chan struct{}, maxLogins), patience: queueTime, askPause: askPause, bodyTime: bodyTime, logger: c.Logger, version: c.Version,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)

@@ -68,6 +68,9 @@ func TestAnswersArePassedOnAsTheyAre(t *testing.T) {
 		asked, body = 0, `{"error":"access_denied"}`
 		require.Equal(t, status, w.post("/oauth/token", w.form(local)).status)
 		require.Equal(t, 1, asked, "no refusal of the secret")
+		asked, body = 0, `{"error":"invalid_client"}`
+		require.Equal(t, status, w.post("/oauth/token", w.form(local)).status)
+		require.Equal(t, map[bool]int{true: 4, false: 1}[status == 400], asked, "it is one with 400")
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path"
 	"strings"
 	"sync"
 	"syscall"
@@ -190,20 +191,29 @@ func (s *settings) proxy(logger *slog.Logger) (*proxy.Proxy, error) {
 }
 
 // vault is a path of the Vault that the environment says.
-func (s *settings) vault(path string) (auth0login.Source, error) {
+func (s *settings) vault(vaultPath string) (auth0login.Source, error) {
 	client, err := api.NewClient(api.DefaultConfig())
 	if err != nil {
 		return nil, fmt.Errorf("the client of Vault: %w", err)
 	}
+	read := vaultcreds.New
+	if ofAssertions(vaultPath) {
+		read = vaultcreds.NewAssertions
+	}
 	if s.vaultTokenFile == "" {
-		return vaultcreds.New(client, path), nil
+		return read(client, vaultPath), nil
 	}
 	client = client.WithRequestCallbacks(func(r *api.Request) {
 		if token, err := s.vaultToken(); err == nil { // else Vault says that there is none, and withTokenFile why
 			r.ClientToken = token
 		}
 	})
-	return withTokenFile{vaultcreds.New(client, path), s}, nil
+	return withTokenFile{read(client, vaultPath), s}, nil
+}
+
+// ofAssertions says whether a path is MOUNT/assertions/ROLE.
+func ofAssertions(vaultPath string) bool {
+	return path.Base(path.Dir(path.Clean(vaultPath))) == "assertions"
 }
 
 // vaultToken reads the file of Vault's token.
@@ -243,7 +253,7 @@ func (w withTokenFile) because(err error) error {
 // both has the first handler answer what it knows of.
 func both(admin *http.ServeMux, p http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := r.URL.EscapedPath(); path == "/healthz" || path == "/metrics" {
+		if asked := r.URL.EscapedPath(); asked == "/healthz" || asked == "/metrics" {
 			admin.ServeHTTP(w, r)
 			return
 		}

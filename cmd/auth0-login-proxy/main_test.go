@@ -34,6 +34,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
@@ -392,6 +393,56 @@ func TestVaultItself(t *testing.T) {
 	assert.NotContains(t, w.printed.String(), "the-second-token")
 }
 
+// TestAnApplicationOfPrivateKeyJWT logs in by its key in a file or in Vault, or by assertions
+// that Vault signs.
+func TestAnApplicationOfPrivateKeyJWT(t *testing.T) {
+	w := newWorld(t)
+	key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	require.NoError(t, err)
+	public, kid, err := assertion.PublicKey(key)
+	require.NoError(t, err)
+	w.shop = w.tenant.AddApplicationWithKey(tenant.Application{}, public, "PS256")
+	signer, err := assertion.NewSigner(key, "PS256", kid)
+	require.NoError(t, err)
+	exported := map[string]any{"domain": w.tenant.Domain(), "client_id": w.shop.ClientID, "private_key": key, "kid": kid, "signing_algorithm": "PS256", "ttl": 60}
+	vault := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		data := exported
+		if r.URL.Path == "/v1/auth0/assertions/shop" {
+			text, err := signer.Sign(w.shop.ClientID, "https://"+w.tenant.Domain()+"/", time.Now(), time.Minute)
+			assert.NoError(t, err)
+			data = map[string]any{"domain": w.tenant.Domain(), "client_id": w.shop.ClientID, "client_assertion": text, "kid": kid}
+		}
+		_ = json.NewEncoder(rw).Encode(map[string]any{"data": data})
+	}))
+	defer vault.Close()
+	t.Setenv("VAULT_ADDR", vault.URL)
+	rendered, err := json.Marshal(exported)
+	require.NoError(t, err)
+	w.write("shop.json", string(rendered), 0o600)
+	w.write("token", "a-token", 0o600)
+	for _, source := range [][]string{
+		{"-credentials=" + w.path("shop.json")}, {"-vault-path=auth0/static-creds/shop"}, {"-vault-path=auth0/assertions/shop"},
+		{"-vault-path=auth0/assertions/shop", "-vault-token-file=" + w.path("token")},
+	} {
+		base := "http://" + w.start(append(source, "-domain="+w.tenant.Domain(), "-ca-cert="+w.path("ca.pem"), "-listen=127.0.0.1:0", "-local-secret-file="+w.path("local"))...)
+		for range 2 {
+			assert.Equal(t, 200, w.logIn(http.DefaultClient, base, w.shop.ClientID, w.read("local")), source)
+		}
+		assert.Equal(t, 401, w.logIn(http.DefaultClient, base, w.shop.ClientID, "wrong"))
+		status, text := get(t, http.DefaultClient, base+"/healthz")
+		assert.Equal(t, 200, status, text)
+		w.end()
+		assert.NotContains(t, w.printed.String(), key[100:150])
+		assert.NotContains(t, w.printed.String(), "eyJhbGci") // how an assertion begins
+	}
+	assert.Zero(t, w.tenant.Stats().Logins.Attempts.Refused)
+	for path, is := range map[string]bool{
+		"auth0/assertions/shop": true, "/team/auth0/assertions/shop/": true, "auth0/creds/assertions": false, "assertions/creds/shop": false, "assertions": false, "": false,
+	} {
+		assert.Equal(t, is, ofAssertions(path), path)
+	}
+}
+
 // TestWrongUsage is refused before anything is done, with a text that says what to do.
 func TestWrongUsage(t *testing.T) {
 	w := newWorld(t)
@@ -546,7 +597,7 @@ func TestTheProgramHasNothingOfThePlugin(t *testing.T) {
 	require.NoError(t, err)
 	for _, each := range strings.Fields(string(list)) {
 		assert.False(t, each == "vault-plugin-secrets-auth0" || strings.HasPrefix(each, "github.com/hashicorp/vault/sdk") ||
-			strings.HasPrefix(each, "vault-plugin-secrets-auth0/internal/") || strings.HasPrefix(each, "github.com/hashicorp/go-plugin"), each)
+			strings.HasPrefix(each, "vault-plugin-secrets-auth0/internal/") && each != "vault-plugin-secrets-auth0/internal/assertion" || strings.HasPrefix(each, "github.com/hashicorp/go-plugin"), each)
 	}
 	assert.Contains(t, string(list), "vault-plugin-secrets-auth0/auth0login/proxy")
 }

@@ -27,9 +27,10 @@ Which tenant and application:
   -domain=             host of the tenant, or host:port
   -credentials=        file with the data of auth0/creds/ROLE, as Vault Agent renders
                        it: {{ with secret "auth0/creds/shop" }}{{ .Data | toJSON }}{{ end }}
-  -vault-path=         or where to read it in Vault, such as auth0/creds/shop; Vault is
-                       found and logged in at by VAULT_ADDR, VAULT_TOKEN, VAULT_CACERT
-                       and so on, as the vault command does
+  -vault-path=         or where to read it in Vault, such as auth0/creds/shop; with
+                       auth0/assertions/shop, Vault signs each login. Vault is found
+                       and logged in at by VAULT_ADDR, VAULT_TOKEN, VAULT_CACERT and
+                       so on, as the vault command does
   -vault-token-file=   file with Vault's token, read anew for each request: what
                        Vault Agent's sink writes (default VAULT_TOKEN, not renewed)
   -local-secret-file=  file with what the application has as its client secret: at

@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"text/template"
 	"time"
@@ -27,31 +28,34 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/devvault"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 func TestNode(t *testing.T) {
-	need(t, "node")
-	need(t, "npm")
-	dir := filepath.Join(t.TempDir(), "node") // node_modules is to stay out of the repository
-	require.NoError(t, os.CopyFS(dir, os.DirFS("node")))
-	t.Log("installing the packages of node/package-lock.json")
-	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	dir := nodeModules(t, "node")
 	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
 		`["express-openid-connect", "express"].map((name) => name + " " + require(name + "/package.json").version).join(", ")`)))
 	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS")})
 }
 
+// nodeModules is a copy of a recipe in Node, with its packages.
+func nodeModules(t *testing.T, recipe string) string {
+	t.Helper()
+	need(t, "node")
+	need(t, "npm")
+	dir := filepath.Join(t.TempDir(), "node") // node_modules is to stay out of the repository
+	require.NoError(t, os.CopyFS(dir, os.DirFS(recipe)))
+	t.Logf("installing the packages of %s/package-lock.json", recipe)
+	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	return dir
+}
+
 // TestNodeBehindTheLoginProxy: a program that knows one secret, which Auth0 has never
 // seen, and nothing of rotations goes through the same as those that try several.
 func TestNodeBehindTheLoginProxy(t *testing.T) {
-	need(t, "node")
-	need(t, "npm")
-	dir := filepath.Join(t.TempDir(), "node")
-	require.NoError(t, os.CopyFS(dir, os.DirFS("../login-proxy/node")))
-	t.Log("installing the packages of login-proxy/node/package-lock.json")
-	run(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+	dir := nodeModules(t, "../login-proxy/node")
 	t.Log("node", strings.TrimSpace(run(t, dir, "node", "--version")), strings.TrimSpace(run(t, dir, "node", "-p",
 		`"openid-client " + JSON.parse(require("fs").readFileSync("node_modules/openid-client/package.json")).version`)))
 	test(t, command{dir: dir, args: []string{"node", "app.js"}, ca: variable("NODE_EXTRA_CA_CERTS"), loginProxy: true})
@@ -76,7 +80,7 @@ func TestNodeBehindTheLoginProxy(t *testing.T) {
 // TestSpringBehindTheLoginProxy: the application of the recipe without what the recipe adds,
 // so an ordinary one, with the settings of login-proxy/application.yml.
 func TestSpringBehindTheLoginProxy(t *testing.T) {
-	jar := filepath.Join(maven(t, "spring", "package", "", "Auth0Configuration.java", "ClientSecrets.java"), "target", "shop.jar")
+	jar := filepath.Join(maven(t, "spring", "package", "", append(withSecrets, withKey...)...), "target", "shop.jar")
 	example, err := os.ReadFile("../login-proxy/application.yml")
 	require.NoError(t, err)
 	settings := filepath.Join(t.TempDir(), "application.yml")
@@ -168,14 +172,25 @@ func TestPython(t *testing.T) {
 }
 
 func TestSpring(t *testing.T) {
-	jar := filepath.Join(maven(t, "spring", "package", springByItself), "target", "shop.jar")
+	jar := filepath.Join(maven(t, "spring", "package", springByItself, withKey...), "target", "shop.jar")
 	testByItself(t, ".", "java", "-Dloader.main=com.example.shop.ByItself", "-cp", jar, "org.springframework.boot.loader.launch.PropertiesLauncher")
-	test(t, command{
+	test(t, spring(jar))
+}
+
+// What the application of the recipe has in its file, and what it has for that.
+var (
+	withSecrets = []string{"Auth0Configuration.java", "ClientSecrets.java", "TokenEndpoint.java"}
+	withKey     = []string{"Auth0KeyConfiguration.java", "ClientKey.java"}
+)
+
+// spring starts the application.
+func spring(jar string) command {
+	return command{
 		dir: ".", args: []string{"java", "-jar", jar}, ca: trustStore,
 		variables: map[string]string{"CREDENTIALS": "AUTH0_CREDENTIALS", "DOMAIN": "AUTH0_DOMAIN", "AUDIENCE": "AUTH0_AUDIENCE", "PORT": "SERVER_PORT"},
 		api:       true,
 		lifetime:  30 * time.Second, // Spring gets a new token within a minute of the end of one
-	})
+	}
 }
 
 // springByItself makes the request that client credentials are got with.
@@ -416,6 +431,9 @@ type command struct {
 	lifetime  time.Duration                          // of the tokens that it gets
 
 	loginProxy bool // it knows a local secret alone, and a login proxy
+	keys       bool // it authenticates by private_key_jwt
+	assertions bool // by those of Vault
+	users      bool // log in to one that has a key
 }
 
 type fixture struct {
@@ -428,6 +446,11 @@ type fixture struct {
 	template     string // from which
 	base         string
 	browser      *http.Client
+
+	engine    *auth0.Client // manages the keys of the application, where it has some
+	signing   sync.Mutex
+	key       string // that is handed out
+	algorithm string // of its signatures
 }
 
 func start(t *testing.T, c command) *fixture {
@@ -438,10 +461,15 @@ func start(t *testing.T, c command) *fixture {
 	port := freePort(t)
 	f := &fixture{
 		t: t, tenant: tn, domain: tn.Domain(), stale: "a stale secret", first: "the first secret",
-		file: filepath.Join(t.TempDir(), "auth0.json"), template: exampleTemplate(t), base: "http://localhost:" + port,
+		file: filepath.Join(t.TempDir(), "auth0.json"), template: exampleTemplate(t, agentExample), base: "http://localhost:" + port,
 	}
-	f.app = tn.AddApplication(tenant.Application{ClientSecret: f.first, Alg: "RS256", Callbacks: []string{f.base + "/callback"}})
-	f.render(f.stale, f.first)
+	app := tenant.Application{ClientSecret: f.first, Alg: "RS256", Callbacks: []string{f.base + "/callback"}}
+	if c.keys {
+		f.useKeys(app)
+	} else {
+		f.app = tn.AddApplication(app)
+		f.render(f.stale, f.first)
+	}
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	f.browser = tn.HTTPClient()
@@ -459,8 +487,11 @@ func start(t *testing.T, c command) *fixture {
 		}
 		environment = append(environment, name+"="+value)
 	}
-	if c.loginProxy {
+	switch {
+	case c.loginProxy:
 		environment = append(environment, f.startLoginProxy(ca)...)
+	case c.assertions:
+		environment = append(environment, "CREDENTIALS=", "CLIENT_ID="+f.app.ClientID, "VAULT_ADDR="+f.startVault())
 	}
 	f.launch(c, strings.TrimPrefix(f.base, "http://"), environment...)
 	return f
@@ -497,15 +528,18 @@ func (f *fixture) launch(c command, address string, env ...string) {
 	}
 }
 
-// agentExample renders the file that the applications read.
-const agentExample = "../vault-agent/template.hcl"
+// The examples that render the file which the applications read.
+const (
+	agentExample    = "../vault-agent/template.hcl"
+	agentKeyExample = "../vault-agent/key.hcl"
+)
 
 var templateOfAgent = regexp.MustCompile(`(?s)contents += <<-EOT\n(.*?)\n *EOT\n`)
 
-// exampleTemplate is the template in the example for Vault Agent.
-func exampleTemplate(t *testing.T) string {
+// exampleTemplate is the template in an example for Vault Agent.
+func exampleTemplate(t *testing.T, file string) string {
 	t.Helper()
-	example, err := os.ReadFile(agentExample)
+	example, err := os.ReadFile(filepath.Clean(file))
 	require.NoError(t, err)
 	contents := templateOfAgent.FindSubmatch(example)
 	require.NotNil(t, contents)
@@ -520,10 +554,15 @@ func (f *fixture) render(secrets ...string) {
 	if len(secrets) > 1 {
 		fallback = secrets[1]
 	}
-	credentials := map[string]any{
+	f.write(map[string]any{
 		"domain": f.domain, "client_id": f.app.ClientID,
 		"client_secret": secrets[0], "fallback_client_secret": fallback, "client_secrets": secrets,
-	}
+	})
+}
+
+// write replaces the file by what the template makes of the engine's answer.
+func (f *fixture) write(credentials map[string]any) {
+	f.t.Helper()
 	functions := template.FuncMap{
 		"secret": func(path string) map[string]any {
 			require.Equal(f.t, "auth0/creds/shop", path)
@@ -535,7 +574,7 @@ func (f *fixture) render(secrets ...string) {
 		},
 	}
 	var text bytes.Buffer
-	require.NoError(f.t, template.Must(template.New(agentExample).Funcs(functions).Parse(f.template)).Execute(&text, nil))
+	require.NoError(f.t, template.Must(template.New("auth0.json").Funcs(functions).Parse(f.template)).Execute(&text, nil))
 	require.True(f.t, json.Valid(text.Bytes()), text.String())
 	require.NoError(f.t, os.WriteFile(f.file+".new", text.Bytes(), 0o600))
 	require.NoError(f.t, os.Rename(f.file+".new", f.file))

@@ -21,7 +21,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-	"github.com/hashicorp/go-uuid"
 )
 
 // Type is the client_assertion_type of every assertion.
@@ -126,10 +125,6 @@ func (s *Signer) KID() string { return s.kid }
 // Sign makes an assertion of an application, for the audience https://<domain>/. It is
 // good for one request, and for a lifetime from now; Auth0 allows 5 minutes.
 func (s *Signer) Sign(clientID, audience string, now time.Time, lifetime time.Duration) (string, error) {
-	id, err := uuid.GenerateUUID()
-	if err != nil {
-		return "", err
-	}
 	return jwt.Signed(*s.signer).Claims(struct {
 		Issuer   string           `json:"iss"`
 		Subject  string           `json:"sub"`
@@ -137,5 +132,5 @@ func (s *Signer) Sign(clientID, audience string, now time.Time, lifetime time.Du
 		ID       string           `json:"jti"`
 		IssuedAt *jwt.NumericDate `json:"iat"`
 		Expiry   *jwt.NumericDate `json:"exp"`
-	}{clientID, clientID, audience, id, jwt.NewNumericDate(now), jwt.NewNumericDate(now.Add(lifetime))}).Serialize()
+	}{clientID, clientID, audience, rand.Text(), jwt.NewNumericDate(now), jwt.NewNumericDate(now.Add(lifetime))}).Serialize()
 }

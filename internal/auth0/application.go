@@ -54,6 +54,18 @@ type Application struct {
 // Hides says whether a field, such as "client_secret", is one of Hidden.
 func (a *Application) Hides(field string) bool { return slices.Contains(a.Hidden, field) }
 
+// KeysInUse is how many keys the application may log in with, by private_key_jwt. 0:
+// none, or it is not shown.
+func (a *Application) KeysInUse() int {
+	var method struct {
+		Credentials []credential `json:"credentials"`
+	}
+	if json.Unmarshal(a.ClientAuthenticationMethods[methodPrivateKey], &method) != nil {
+		return 0
+	}
+	return len(method.Credentials)
+}
+
 // JWTConfiguration says how ID tokens of an application are signed.
 type JWTConfiguration struct {
 	Alg           string `json:"alg"`            // with HS256 the client secret is the key; "": not set, so HS256

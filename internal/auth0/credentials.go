@@ -27,6 +27,10 @@ const (
 	slotSize = 2 // in use for private_key_jwt; with an add-on, poolSize
 )
 
+// RoomForKey says whether an application that uses so many keys may use one more. More
+// than slotSize means that the tenant has the add-on.
+func RoomForKey(used int) bool { return used != slotSize && used < poolSize }
+
 // madeBy begins the names of the keys that EnableKey registers; eight characters of
 // the kid follow.
 const madeBy = "vault "
@@ -94,7 +98,7 @@ func (c *Client) EnableKey(ctx context.Context, clientID, privateKey, algorithm 
 	switch {
 	case slices.Contains(enabled, ours.ID):
 		return nil
-	case len(enabled) == slotSize, len(enabled) >= poolSize:
+	case !RoomForKey(len(enabled)):
 		return c.noRoom(enabled, registered, "are in use for private_key_jwt, which has room for no more")
 	case !known && len(registered) >= poolSize:
 		return c.noRoom(nil, registered, "are registered, and there is room for no more")

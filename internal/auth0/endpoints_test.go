@@ -44,7 +44,7 @@ var described = map[*Endpoint]struct {
 	endpointRotateSecret: {
 		"nothing", "`client_id`, and `client_secret` if it is shown; else the engine sets one of its own", withoutRotation,
 	},
-	endpointCredentials:      {"nothing", "`id`, `kid` of each", withoutKeyScope},
+	endpointCredentials:      {"nothing", "`id`, `kid`, `name` of each", withoutKeyScope},
 	endpointCreateCredential: {"`credential_type`, `name`, `pem`, `alg`, `kid`", "`id`", withoutKeyScope},
 	endpointEnableKeys:       {"`client_authentication_methods`", "`client_id`", withoutKeyScope},
 	endpointDeleteCredential: {"nothing", "nothing", withoutKeyScope},
@@ -52,14 +52,14 @@ var described = map[*Endpoint]struct {
 
 const (
 	withoutRotation = "no secret can be rotated: `config` is refused"
-	withoutKeyScope = "`rotate-root` cannot replace the engine's key"
+	withoutKeyScope = "no key can be rotated, neither the engine's own nor a role's"
 )
 
 // withoutFields is what happens where a token does not show the fields of a fieldGroup.
 var withoutFields = []string{
 	"a role is made without a check, which a warning says",
 	"whether the application is fit to be a role, third-party, or signs ID tokens with its secret is checked in part, which a warning says",
-	"a new role needs `client_secret` or `skip_import`; drift is not seen",
+	"a new role needs `client_secret` or `skip_import`, and cannot be one of keys; drift is not seen",
 }
 
 // names are those that a text of described has in backticks, sorted.

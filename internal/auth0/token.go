@@ -153,7 +153,15 @@ func handedOut(t *token) (AccessToken, error) {
 // and not what was asked for with it.
 func SecretRefused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Class == Refused && e.Status == http.StatusUnauthorized && (e.Code == "access_denied" || e.Code == "invalid_client")
+	if !ok || e.Class != Refused {
+		return false
+	}
+	switch e.Code {
+	case "invalid_client": // RFC 6749, 5.2: with either status
+		return e.Status == http.StatusUnauthorized || e.Status == http.StatusBadRequest
+	default:
+		return e.Status == http.StatusUnauthorized && e.Code == "access_denied"
+	}
 }
 
 // fetchToken asks Auth0 for a token with one secret after the other until one is not

@@ -141,9 +141,21 @@ func (e *examination) scopes(loggedIn bool) {
 		e.note(checkScopes, Failed, "missing: "+list+". Without "+auth0.ScopeUpdateClientKeys+" no secret can be rotated", remedy)
 	case len(missing) > 0:
 		e.note(checkScopes, Warning, "missing: "+list, remedy+" Or do without what it is for.")
+	case len(e.lackedForKeys()) > 0: // no warning: most tenants use no keys
+		e.note(checkScopes, OK, "all that roles of client secrets need are granted; roles of keys need "+
+			strings.Join(e.lackedForKeys(), ", ")+", too", "")
 	default:
 		e.note(checkScopes, OK, "all that the engine can use are granted", "")
 	}
+}
+
+// lackedForKeys are the scopes that roles of keys need and that are known not to be
+// granted.
+func (e *examination) lackedForKeys() []string {
+	if e.granted == nil {
+		return nil
+	}
+	return requirements.Missing(auth0.KeyScopes, e.granted)
 }
 
 // rateLimit says what the last answer said of the rate limit.
@@ -296,20 +308,45 @@ func (e *examination) named(ctx context.Context) error {
 
 // take judges an application by the engine's own rules.
 func (e *examination) take(app *auth0.Application) {
-	found := Application{ClientID: app.ClientID, Name: app.Name, AppType: requirements.AppType(app), Verdict: Fit}
+	found := Application{
+		ClientID: app.ClientID, Name: app.Name, AppType: requirements.AppType(app), Verdict: Fit, CredentialType: credentialSecret,
+	}
 	reason := requirements.Unfit(app)
 	unchecked, sideEffects := requirements.Unchecked(app), requirements.SideEffects(app, false)
 	switch {
 	case app.ClientID == e.ClientID:
-		found.Verdict, found.Reasons = Unfit, []string{"it is the engine's own: rotate-root rotates it"}
+		found.Verdict, found.Reasons, found.CredentialType = Unfit, []string{"it is the engine's own: rotate-root rotates it"}, ""
+	case requirements.UnfitForKeys(app) == "":
+		found.CredentialType = credentialKey
+		found.Verdict, found.Reasons = e.judgeKeys(app)
 	case reason != "":
-		found.Verdict, found.Reasons = Unfit, []string{reason}
+		found.Verdict, found.Reasons, found.CredentialType = Unfit, []string{reason}, ""
 	case len(unchecked) > 0:
 		found.Verdict, found.Reasons = Unchecked, slices.Concat(unchecked, sideEffects)
 	case len(sideEffects) > 0:
 		found.Verdict, found.Reasons = FitWithWarnings, sideEffects
 	}
 	e.report.Applications.add(found)
+}
+
+// judgeKeys says whether an application that authenticates by private_key_jwt can be a
+// role of keys: that needs scopes of its own, and a place beside the keys in use, at
+// once and for every rotation.
+func (e *examination) judgeKeys(app *auth0.Application) (Verdict, []string) {
+	used := app.KeysInUse()
+	switch {
+	case used == 0:
+		return Unchecked, []string{"it authenticates by private_key_jwt, but Auth0 does not show how many keys it uses"}
+	case !auth0.RoomForKey(used):
+		return Unfit, []string{fmt.Sprintf("it uses %d keys, which leaves no room: a role with credential_type=private_key needs a place "+
+			"for its first key, and for the next one in every rotation. Remove a key that nobody uses", used)}
+	}
+	reasons := []string{fmt.Sprintf("make a role with credential_type=private_key: it uses %d, and has room for the role's first. "+
+		"The next rotation needs a place, too: remove the earlier key when nobody uses it any more", used)}
+	if lacked := e.lackedForKeys(); len(lacked) > 0 {
+		reasons = append(reasons, "that role needs "+strings.Join(lacked, ", ")+", which the engine's grant lacks")
+	}
+	return FitWithWarnings, reasons
 }
 
 // patiently sends a request that the rate limit has turned away again, unless Auth0

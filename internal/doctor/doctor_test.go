@@ -38,7 +38,7 @@ func ward(t *testing.T, scopes ...string) *patient {
 	p.AddApplication(tenant.Application{ClientID: id(2), Name: "old shop", Alg: "HS256", Shape: tenant.Full, ThirdParty: true})
 	p.AddApplication(tenant.Application{ClientID: id(3), Name: "single page", AppType: "spa"})
 	p.AddApplication(tenant.Application{ClientID: id(4), Name: "All Applications", Global: true})
-	p.AddApplication(tenant.Application{ClientID: id(5), Name: "with a key", AuthenticationMethods: map[string]any{"private_key_jwt": map[string]any{}}})
+	p.addKeyApplication(tenant.Application{ClientID: id(5), Name: "with a key"}, 1)
 	p.AddApplication(tenant.Application{ClientID: id(6), Name: "a name\x1b[2J that is long and moves the cursor", Shape: tenant.Bare})
 	return p
 }
@@ -268,6 +268,44 @@ func TestNamedApplications(t *testing.T) {
 	report, r = p.check("-application=" + fit)
 	assert.Equal(t, ExitOK, r.code, "what could not be seen is not taken for a no")
 	assert.Equal(t, Unchecked, report.Applications.List[0].Verdict)
+}
+
+// TestApplicationsWithKeys: each can be a role of keys if there is a free place, and
+// the scopes for it.
+func TestApplicationsWithKeys(t *testing.T) {
+	for name, test := range map[string]struct {
+		granted []string
+		keys    int
+		addOn   bool
+		verdict Verdict
+		says    []string
+	}{
+		"one key":           {keyScopes, 1, false, FitWithWarnings, []string{"make a role with credential_type=private_key: it uses 1,"}},
+		"no place":          {keyScopes, 2, false, Unfit, []string{"it uses 2 keys, which leaves no room"}},
+		"a place by add-on": {keyScopes, 3, true, FitWithWarnings, []string{"make a role with credential_type=private_key: it uses 3,"}},
+		"no place, add-on":  {keyScopes, 4, true, Unfit, []string{"it uses 4 keys, which leaves no room"}},
+		"no keys are shown": {keyScopes, 0, false, Unchecked, []string{"does not show how many keys"}},
+		"no scopes":         {allScopes, 1, false, FitWithWarnings, []string{"it uses 1,", "needs read:client_credentials, create:client_credentials, "}},
+		"one scope missing": {keyScopes[:len(keyScopes)-1], 1, false, FitWithWarnings, []string{"it uses 1,", "needs delete:client_credentials, which"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPatient(t, tenant.Options{}, test.granted...)
+			p.SetCredentialAddOn(test.addOn)
+			p.addKeyApplication(tenant.Application{ClientID: "keyed"}, test.keys)
+			report, r := p.check("-application=keyed")
+			assert.Equal(t, test.verdict == Unfit, r.code == ExitFailed)
+			app := report.Applications.List[0]
+			assert.Equal(t, test.verdict, app.Verdict)
+			assert.Equal(t, "private_key", app.CredentialType)
+			require.Len(t, app.Reasons, len(test.says))
+			for i, says := range test.says {
+				assert.Contains(t, app.Reasons[i], says)
+			}
+			scopes := report.find(t, checkScopes)
+			assert.Equal(t, OK, scopes.Status, "who uses no keys is not warned")
+			assert.Equal(t, len(test.granted) == len(keyScopes), scopes.Message == "all that the engine can use are granted", scopes.Message)
+		})
+	}
 }
 
 // TestClocks: a difference is told with what it breaks.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,12 +14,16 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-auth0/internal/assertion"
+	"vault-plugin-secrets-auth0/internal/auth0"
 	"vault-plugin-secrets-auth0/internal/tenant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var allScopes = []string{"update:client_keys", "read:clients", "read:client_keys"}
+var (
+	allScopes = []string{"update:client_keys", "read:clients", "read:client_keys"} // that roles of client secrets use
+	keyScopes = slices.Concat(allScopes, auth0.KeyScopes)
+)
 
 // patient is a tenant and the application that the engine is to have there.
 type patient struct {
@@ -48,6 +53,16 @@ func newPatientWithKey(t *testing.T, o tenant.Options, scopes ...string) (_ *pat
 	require.NoError(t, err)
 	t.Cleanup(tn.Close)
 	return &patient{Tenant: tn, t: t, engine: tn.AddKeyApplication(public, "RS256", scopes...), secret: []string{key}}, key
+}
+
+// addKeyApplication adds one that authenticates by private_key_jwt, with so many keys
+// of somebody else.
+func (p *patient) addKeyApplication(app tenant.Application, keys int) {
+	app.AuthenticationMethods = map[string]any{string(tenant.PrivateKeyJWT): map[string]any{}}
+	added := p.AddApplication(app)
+	for range keys {
+		p.AddCredential(added.ClientID, tenant.PrivateKeyJWT)
+	}
 }
 
 // result is what a run has printed, and its exit code.

@@ -99,13 +99,20 @@ type Applications struct {
 	List            []Application `json:"list"`
 }
 
+// What a role hands out: its credential_type.
+const (
+	credentialSecret = "client_secret"
+	credentialKey    = "private_key"
+)
+
 // Application is one of them.
 type Application struct {
-	ClientID string   `json:"client_id"`
-	Name     string   `json:"name"`
-	AppType  string   `json:"app_type"` // not_set: Auth0 has none
-	Verdict  Verdict  `json:"verdict"`
-	Reasons  []string `json:"reasons"` // of what Verdict says
+	ClientID       string   `json:"client_id"`
+	Name           string   `json:"name"`
+	AppType        string   `json:"app_type"` // not_set: Auth0 has none
+	Verdict        Verdict  `json:"verdict"`
+	Reasons        []string `json:"reasons"`         // of what Verdict says
+	CredentialType string   `json:"credential_type"` // of the role that it can be: client_secret, private_key; "": of none
 }
 
 func (a *Applications) add(app Application) {

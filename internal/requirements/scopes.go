@@ -24,10 +24,10 @@ type Scope struct {
 	Enables  string // what the engine needs it for
 	Without  string // what does not work if it is missing
 	Required bool   // without it the engine is of no use
-	ForKeys  bool   // only needed if the engine authenticates by private_key_jwt
+	ForKeys  bool   // only needed to rotate keys: the engine's own, or those of roles
 }
 
-const withoutKeyRotation = "rotate-root cannot replace the engine's key"
+const withoutKeyRotation = "rotate-root cannot replace the engine's key, and no role can have credential_type=private_key"
 
 // Scopes are all of them, the required one first. The table in docs/auth0.md says the
 // same.
@@ -56,7 +56,10 @@ var Scopes = append([]Scope{
 func keyScopes() []Scope {
 	scopes := make([]Scope, len(auth0.KeyScopes))
 	for i, name := range auth0.KeyScopes {
-		scopes[i] = Scope{Name: name, Enables: "only with `private_key`: to rotate the engine's own key", Without: withoutKeyRotation, ForKeys: true}
+		scopes[i] = Scope{
+			Name: name, Without: withoutKeyRotation, ForKeys: true,
+			Enables: "only for keys: to rotate the engine's own (`private_key`), and those of roles with `credential_type=private_key`",
+		}
 	}
 	return scopes
 }
@@ -78,7 +81,8 @@ func Missing(wanted, granted []string) []string {
 }
 
 // ScopeWarnings say what will not work without the scopes that are missing, but for
-// the required one. byKey: the engine authenticates by private_key_jwt.
+// the required one. byKey: the engine authenticates by private_key_jwt. Nobody else is
+// warned of scopes for keys: a role that needs them is refused without them.
 func ScopeWarnings(granted []string, byKey bool) []string {
 	var warnings []string
 	for _, scope := range Scopes {
@@ -93,11 +97,11 @@ func ScopeWarnings(granted []string, byKey bool) []string {
 }
 
 // Wanted names the scopes to grant to the engine's application: no more than it
-// needs for what is wanted of it.
-func Wanted(readSecrets, byKey bool) []string {
+// needs for what is wanted of it. keys: it rotates keys, its own or those of roles.
+func Wanted(readSecrets, keys bool) []string {
 	var names []string
 	for _, scope := range Scopes {
-		if scope.ForKeys && !byKey || scope.Name == auth0.ScopeReadClientKeys && !readSecrets {
+		if scope.ForKeys && !keys || scope.Name == auth0.ScopeReadClientKeys && !readSecrets {
 			continue
 		}
 		names = append(names, scope.Name)

@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 		assert.NotEmpty(t, scope.Enables, scope.Name)
 		assert.NotEmpty(t, scope.Without, scope.Name)
 	}
-	assert.Contains(t, table(), "| `read:`, `create:`, `update:` and `delete:client_credentials` | only with")
+	assert.Contains(t, table(), "| `read:`, `create:`, `update:` and `delete:client_credentials` | only for keys: ")
 }
 
 func TestScopeWarnings(t *testing.T) {

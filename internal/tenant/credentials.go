@@ -103,10 +103,15 @@ func (t *Tenant) DisableCredential(clientID string, slot Slot, id string) {
 	})
 }
 
-// RemoveCredential takes a credential out of an application's pool, as in the
-// dashboard.
+// RemoveCredential takes a credential out of an application's pool, and before that out
+// of the slots that use it, as in the dashboard.
 func (t *Tenant) RemoveCredential(clientID, id string) {
-	t.withApplication(clientID, func(a *application) { a.removeKey(id) })
+	t.withApplication(clientID, func(a *application) {
+		for _, slot := range a.users(id) {
+			a.use(slot, slices.DeleteFunc(a.enabled(slot), func(used string) bool { return used == id }))
+		}
+		a.removeKey(id)
+	})
 }
 
 func (a *application) removeKey(id string) {

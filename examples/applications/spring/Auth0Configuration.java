@@ -1,6 +1,5 @@
 package com.example.shop;
 
-import java.net.http.HttpClient;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -9,9 +8,6 @@ import java.util.function.BiFunction;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
-import org.springframework.http.HttpStatusCode;
-import org.springframework.http.client.JdkClientHttpRequestFactory;
-import org.springframework.http.converter.FormHttpMessageConverter;
 import org.springframework.security.oauth2.client.endpoint.AbstractOAuth2AuthorizationGrantRequest;
 import org.springframework.security.oauth2.client.endpoint.OAuth2AccessTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.OAuth2AuthorizationCodeGrantRequest;
@@ -20,17 +16,13 @@ import org.springframework.security.oauth2.client.endpoint.OAuth2RefreshTokenGra
 import org.springframework.security.oauth2.client.endpoint.RestClientAuthorizationCodeTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.RestClientClientCredentialsTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.RestClientRefreshTokenTokenResponseClient;
-import org.springframework.security.oauth2.client.http.OAuth2ErrorResponseErrorHandler;
 import org.springframework.security.oauth2.client.registration.ClientRegistration;
 import org.springframework.security.oauth2.client.registration.ClientRegistrationRepository;
 import org.springframework.security.oauth2.client.registration.ClientRegistrations;
 import org.springframework.security.oauth2.client.registration.InMemoryClientRegistrationRepository;
 import org.springframework.security.oauth2.core.AuthorizationGrantType;
 import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
-import org.springframework.security.oauth2.core.http.converter.OAuth2AccessTokenResponseHttpMessageConverter;
 import org.springframework.util.LinkedMultiValueMap;
-import org.springframework.web.client.RestClient;
-import org.springframework.web.client.RestClientException;
 
 @Configuration
 class Auth0Configuration {
@@ -64,7 +56,7 @@ class Auth0Configuration {
     @Bean
     OAuth2AccessTokenResponseClient<OAuth2AuthorizationCodeGrantRequest> authorizationCode(ClientSecrets secrets) {
         var endpoint = new RestClientAuthorizationCodeTokenResponseClient();
-        endpoint.setRestClient(withoutRedirects());
+        endpoint.setRestClient(TokenEndpoint.withoutRedirects());
         return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2AuthorizationCodeGrantRequest(client, request.getAuthorizationExchange()));
     }
@@ -72,7 +64,7 @@ class Auth0Configuration {
     @Bean
     OAuth2AccessTokenResponseClient<OAuth2RefreshTokenGrantRequest> refreshToken(ClientSecrets secrets) {
         var endpoint = new RestClientRefreshTokenTokenResponseClient();
-        endpoint.setRestClient(withoutRedirects());
+        endpoint.setRestClient(TokenEndpoint.withoutRedirects());
         return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2RefreshTokenGrantRequest(
                         client, request.getAccessToken(), request.getRefreshToken(), request.getScopes()));
@@ -83,27 +75,9 @@ class Auth0Configuration {
             ClientSecrets secrets, @Value("${auth0.audience}") String audience) { // such as https://api.example.com/
         var endpoint = new RestClientClientCredentialsTokenResponseClient();
         endpoint.addParametersConverter(request -> new LinkedMultiValueMap<>(Map.of("audience", List.of(audience))));
-        endpoint.setRestClient(withoutRedirects());
+        endpoint.setRestClient(TokenEndpoint.withoutRedirects());
         return withEach(secrets, endpoint,
                 (request, client) -> new OAuth2ClientCredentialsGrantRequest(client));
-    }
-
-    /** The client that Spring Security would make, but one that follows no redirect: it would take the secret along. */
-    private static RestClient withoutRedirects() {
-        return RestClient.builder()
-                .requestFactory(new JdkClientHttpRequestFactory(
-                        HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER).build()))
-                .messageConverters(converters -> {
-                    converters.clear();
-                    converters.add(new FormHttpMessageConverter());
-                    converters.add(new OAuth2AccessTokenResponseHttpMessageConverter());
-                })
-                .defaultStatusHandler(HttpStatusCode::is3xxRedirection, (request, response) -> {
-                    throw new RestClientException(request.getURI() + " answers with a redirect ("
-                            + response.getStatusCode().value() + "), which is not followed");
-                })
-                .defaultStatusHandler(new OAuth2ErrorResponseErrorHandler())
-                .build();
     }
 
     private static <T extends AbstractOAuth2AuthorizationGrantRequest> OAuth2AccessTokenResponseClient<T> withEach(

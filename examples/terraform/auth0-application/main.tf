@@ -6,12 +6,13 @@
 
 locals {
   by_key = var.public_key != null
+  keys   = local.by_key || var.rotate_keys
 
   # Which scope enables what is in docs/auth0.md.
   scopes = concat(
     ["update:client_keys", "read:clients"],
     var.read_secrets ? ["read:client_keys"] : [],
-    local.by_key ? [
+    local.keys ? [
       "read:client_credentials",
       "create:client_credentials",
       "update:client_credentials",
@@ -22,7 +23,7 @@ locals {
 
 resource "auth0_client" "engine" {
   name            = var.name
-  description     = "HashiCorp Vault rotates client secrets with it"
+  description     = "HashiCorp Vault rotates client secrets and keys with it"
   app_type        = "non_interactive"
   grant_types     = ["client_credentials"]
   oidc_conformant = true

@@ -64,9 +64,12 @@ func TestLeastScopes(t *testing.T) {
 	require.NoError(t, err, out)
 
 	for _, want := range []struct {
-		readSecrets, byKey bool
-	}{{true, false}, {false, false}, {true, true}} {
-		later := []string{"-no-color", "-var=domain=example.eu.auth0.com", fmt.Sprintf("-var=read_secrets=%t", want.readSecrets)}
+		readSecrets, byKey, rotateKeys bool
+	}{{readSecrets: true}, {}, {readSecrets: true, byKey: true}, {readSecrets: true, rotateKeys: true}} {
+		later := []string{
+			"-no-color", "-var=domain=example.eu.auth0.com",
+			fmt.Sprintf("-var=read_secrets=%t", want.readSecrets), fmt.Sprintf("-var=rotate_keys=%t", want.rotateKeys),
+		}
 		first := append(slices.Clip(later), "-var=client_secret="+strings.Repeat("secret", 8))
 		if want.byKey {
 			later = append(later, "-var=public_key=PEM")
@@ -80,16 +83,20 @@ func TestLeastScopes(t *testing.T) {
 		require.NoError(t, err, out)
 		var scopes []string
 		require.NoError(t, json.Unmarshal([]byte(out), &scopes), out)
-		assert.Equal(t, requirements.Wanted(want.readSecrets, want.byKey), scopes)
+		assert.Equal(t, requirements.Wanted(want.readSecrets, want.byKey || want.rotateKeys), scopes)
 	}
-	for says, args := range map[string][]string{
-		"without scheme and path": {"-var=domain=https://example.eu.auth0.com/", "-var=public_key=PEM"},
-		"read:client_credentials": {"-var=domain=example.eu.auth0.com", "-var=read_secrets=false", "-var=public_key=PEM"},
-		"at least 48 characters":  {"-var=domain=example.eu.auth0.com", "-var=client_secret=short"},
+	for _, refused := range []struct {
+		says string
+		args []string
+	}{
+		{"without scheme and path", []string{"-var=domain=https://example.eu.auth0.com/", "-var=public_key=PEM"}},
+		{"read:client_credentials", []string{"-var=domain=example.eu.auth0.com", "-var=read_secrets=false", "-var=public_key=PEM"}},
+		{"read:client_credentials", []string{"-var=domain=example.eu.auth0.com", "-var=read_secrets=false", "-var=rotate_keys=true"}},
+		{"at least 48 characters", []string{"-var=domain=example.eu.auth0.com", "-var=client_secret=short"}},
 	} {
-		out, err = run(dir, "", append([]string{"apply", "-no-color", "-auto-approve"}, args...)...)
+		out, err = run(dir, "", append([]string{"apply", "-no-color", "-auto-approve"}, refused.args...)...)
 		require.Error(t, err)
-		assert.Contains(t, strings.Join(strings.Fields(strings.ReplaceAll(out, "│", " ")), " "), says)
+		assert.Contains(t, strings.Join(strings.Fields(strings.ReplaceAll(out, "│", " ")), " "), refused.says)
 		assert.NotContains(t, out, "short")
 	}
 }

@@ -20,9 +20,15 @@ variable "read_secrets" {
   default     = true
 
   validation {
-    condition     = var.read_secrets || var.public_key == null
-    error_message = "With public_key the engine needs read:client_credentials, which lets client secrets be read, too."
+    condition     = var.read_secrets || var.public_key == null && !var.rotate_keys
+    error_message = "With public_key or rotate_keys the engine needs read:client_credentials, which lets client secrets be read, too."
   }
+}
+
+variable "rotate_keys" {
+  description = "Whether the engine may rotate keys of applications: for roles with credential_type=private_key."
+  type        = bool
+  default     = false
 }
 
 variable "client_secret" {

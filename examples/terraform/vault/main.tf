@@ -51,11 +51,8 @@ resource "vault_generic_endpoint" "role" {
   ignore_absent_fields = true # of the role's timeline
 
   # Times are numbers, of seconds, as they are read back: "15m" would be a change
-  # in every plan.
-  data_json = jsonencode({
-    client_id       = each.value.client_id
-    ttl             = each.value.ttl
-    rotation_period = each.value.rotation_period
-  })
+  # in every plan. What is not sent has its default; a role of client secrets is not
+  # sent what is for keys.
+  data_json  = jsonencode({ for field, value in each.value : field => value if value != null })
   depends_on = [vault_generic_endpoint.config]
 }

@@ -31,6 +31,11 @@ variable "roles" {
     client_id       = string
     ttl             = optional(number, 900)
     rotation_period = optional(number, 30 * 24 * 3600)
+
+    credential_type   = optional(string) # "private_key" for an application of private_key_jwt
+    signing_algorithm = optional(string) # these three with it alone
+    key_bits          = optional(number)
+    exportable        = optional(bool)
   }))
   description = "Roles by name, each for one Auth0 application. Times in seconds."
 }
