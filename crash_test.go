@@ -1,9 +1,15 @@
 package auth0secrets
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +34,7 @@ type world struct {
 	points  []string // that were passed, such as "before put role/app"
 	stopAt  int      // the world stops at this point; 0: never
 	stopped bool
+	crashed bool // it has stopped once
 }
 
 var errStopped = errors.New("the world has stopped")
@@ -53,6 +60,7 @@ func (w *world) at(point string) bool {
 	}
 	w.points = append(w.points, point)
 	w.stopped = len(w.points) == w.stopAt
+	w.crashed = w.crashed || w.stopped
 	return w.stopped
 }
 
@@ -180,6 +188,22 @@ func (a *worldAPI) RetireKey(ctx context.Context, clientID, key string) (found b
 	return found, lost(err)
 }
 
+func (a *worldAPI) EnabledKeys(ctx context.Context, clientID string) (kids []string, err error) {
+	err = lost(a.world.pass("enabled keys", func() error {
+		kids, err = a.managementAPI.EnabledKeys(ctx, clientID)
+		return err
+	}))
+	return kids, err
+}
+
+func (a *worldAPI) AcceptsKey(ctx context.Context, clientID, key, algorithm string) (accepted bool, err error) {
+	err = lost(a.world.pass("accepts key", func() error {
+		accepted, err = a.managementAPI.AcceptsKey(ctx, clientID, key, algorithm)
+		return err
+	}))
+	return accepted, err
+}
+
 // crashScenario is a rotation that is interrupted.
 type crashScenario struct {
 	role   map[string]any // beside client_id and ttl
@@ -188,7 +212,11 @@ type crashScenario struct {
 	roles  int            // how many there are
 	path   string         // what is written to start it
 	data   map[string]any
-	root   bool // it is the engine's own
+	begins logical.Operation // on it; "": an update
+	root   bool              // it is the engine's own
+	// inKeys: the roles are of keys. handsOut: and those are handed out. absent: there is
+	// no role yet.
+	inKeys, handsOut, absent bool
 	// Which of the invariants hold throughout: forced and auth0's do not promise
 	// all of them.
 	leases bool // 3: every live lease holds what Auth0 accepts
@@ -206,6 +234,13 @@ func crashScenarios() map[string]crashScenario {
 		"by schedule":             {roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true, known: true},
 		"by auth0":                {roles: 1, role: byAuth0, path: "rotate/app0", once: true},
 		"by auth0, not readable":  {roles: 1, role: byAuth0, path: "rotate/app0", scopes: noRead},
+		"a key, staged":           {inKeys: true, roles: 1, path: "rotate/app0", leases: true, once: true},
+		"a key, handed out":       {inKeys: true, handsOut: true, roles: 1, path: "rotate/app0", leases: true, once: true},
+		"a key, forced":           {inKeys: true, roles: 1, path: "rotate/app0", data: forced, once: true},
+		"a key, by schedule":      {inKeys: true, handsOut: true, roles: 1, role: map[string]any{fieldRotationPeriod: "150s"}, leases: true},
+		"a key, all roles":        {inKeys: true, handsOut: true, roles: 2, path: "rotate-all", leases: true, once: true},
+		"a first key":             {inKeys: true, roles: 1, absent: true, path: "roles/app0", leases: true, once: true},
+		"a last key":              {inKeys: true, roles: 1, path: "roles/app0", begins: logical.DeleteOperation},
 		"all roles":               {roles: 2, path: "rotate-all", leases: true, known: true, once: true},
 		"all roles, forced":       {roles: 2, path: "rotate-all", data: forced, known: true, once: true},
 		"the engine's own secret": {path: "rotate-root", root: true, known: true, once: true},
@@ -213,15 +248,34 @@ func crashScenarios() map[string]crashScenario {
 	}
 }
 
-// testKeys are private keys, made once: that takes long.
+// testKeys are private keys, each of two of a few primes: to make more takes long.
 var testKeys = sync.OnceValue(func() []string {
-	keys := make([]string, 8)
-	for i := range keys {
-		key, err := assertion.NewPrivateKey(assertion.MinKeyBits)
+	const exponent = 65537
+	var primes []*big.Int
+	for len(primes) < 10 {
+		prime, err := rand.Prime(rand.Reader, assertion.MinKeyBits/2)
 		if err != nil {
 			panic(err)
 		}
-		keys[i] = key
+		if new(big.Int).Mod(prime, big.NewInt(exponent)).Int64() != 1 { // else there is no key with that exponent
+			primes = append(primes, prime)
+		}
+	}
+	var keys []string
+	one := big.NewInt(1)
+	for i, p := range primes {
+		for _, q := range primes[:i] {
+			phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+			key := &rsa.PrivateKey{
+				PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: exponent},
+				D:         new(big.Int).ModInverse(big.NewInt(exponent), phi), Primes: []*big.Int{p, q},
+			}
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			if err != nil {
+				panic(err)
+			}
+			keys = append(keys, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+		}
 	}
 	return keys
 })
@@ -264,8 +318,19 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 		id := "client-of-" + name
 		env.auth0.add(id, "first-secret-of-"+name)
 		role := merged(map[string]any{fieldClientID: id, fieldTTL: "1m", fieldClientSecret: "first-secret-of-" + name}, c.role)
-		env.write("roles/"+name, role)
+		if c.inKeys {
+			env.auth0.addKeyed(id)
+			if c.begins == logical.DeleteOperation { // the only one cannot be removed
+				env.auth0.addKeyed(id, foreignKey)
+			}
+			role = merged(map[string]any{fieldClientID: id, fieldTTL: "1m", fieldCredentialType: string(credentialKey), fieldExportable: c.handsOut}, c.role)
+		}
 		env.names = append(env.names, name)
+		if c.absent {
+			env.scenario.data = role
+			continue
+		}
+		env.write("roles/"+name, role)
 	}
 	synctest.Wait()
 	env.auth0.whenSet(func(clientID, secret string) {
@@ -282,7 +347,7 @@ func newCrashEnv(t *testing.T, c crashScenario) *crashEnv {
 func (env *crashEnv) begin(stopAt int) {
 	env.world.goOn(stopAt)
 	if env.scenario.path != "" {
-		_, err := env.request(logical.UpdateOperation, env.scenario.path, env.scenario.data)
+		_, err := env.request(cmp.Or(env.scenario.begins, logical.UpdateOperation), env.scenario.path, env.scenario.data)
 		if !env.world.isStopped() {
 			require.NoError(env.t, err)
 		}
@@ -294,7 +359,11 @@ func (env *crashEnv) begin(stopAt int) {
 func (env *crashEnv) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end) && !env.world.isStopped(); {
 		for _, name := range env.names {
-			env.holders[name] = append(env.holders[name], env.newHolder(name))
+			if env.scenario.inKeys {
+				env.holders[name] = append(env.holders[name], env.keyHolders(name)...)
+			} else {
+				env.holders[name] = append(env.holders[name], env.newHolder(name))
+			}
 		}
 		sleep(5 * time.Second)
 		env.check()
@@ -305,6 +374,10 @@ func (env *crashEnv) pass(d time.Duration) {
 // check looks at the invariants.
 func (env *crashEnv) check() {
 	for _, name := range env.names {
+		if env.scenario.inKeys {
+			env.checkKeys(name)
+			continue
+		}
 		accepted := env.auth0.secret("client-of-" + name)
 		if env.scenario.known {
 			role, err := readRole(context.Background(), env.storage, name)
@@ -342,6 +415,10 @@ func (env *crashEnv) healed() {
 	require.Empty(env.t, status[fieldFailing])
 	require.Empty(env.t, status[fieldDrifted])
 	for _, name := range env.names {
+		if env.scenario.inKeys {
+			env.healedKeys(name)
+			continue
+		}
 		creds := env.read("creds/" + name)
 		require.Equal(env.t, env.auth0.secret("client-of-"+name), creds[fieldClientSecret])
 		if env.scenario.once {
@@ -360,6 +437,64 @@ func (env *crashEnv) healed() {
 	if env.scenario.keyed {
 		require.Len(env.t, env.auth0.keys, 2)
 		require.Contains(env.t, env.auth0.keys, foreignKey)
+	}
+}
+
+// keyHolders are an application that holds an assertion and, if keys are handed out, one
+// that holds the key.
+func (env *crashEnv) keyHolders(name string) []holder {
+	signed, err := env.request(logical.ReadOperation, assertionsPrefix+name, nil)
+	if err != nil { // there is none yet, or the world has stopped
+		return nil
+	}
+	holders := []holder{{[]string{keyOf(signed.Data[fieldKID].(string))}, time.Now().Add(rotation.AssertionLifetime)}}
+	if leased, err := env.request(logical.ReadOperation, credsPrefix+name, nil); err == nil {
+		require.True(env.t, env.scenario.handsOut, oracleInside)
+		holders = append(holders, holder{[]string{leased.Data[fieldPrivateKey].(string)}, time.Now().Add(leased.Secret.TTL)})
+	}
+	return holders
+}
+
+// ours are the keys of a role's application that are not somebody else's.
+func (env *crashEnv) ours(name string) []string {
+	return slices.DeleteFunc(env.auth0.keysAt("client-of-"+name), func(key string) bool { return key == foreignKey })
+}
+
+// checkKeys looks at the invariants of a role of keys.
+func (env *crashEnv) checkKeys(name string) {
+	accepted := env.ours(name)
+	role, err := readRole(context.Background(), env.storage, name)
+	require.NoError(env.t, err)
+	require.LessOrEqual(env.t, len(accepted), 2, oracleTwoKeys)
+	live := slices.DeleteFunc(env.holders[name], func(h holder) bool { return !time.Now().Before(h.expires) })
+	env.holders[name] = live
+	if role == nil {
+		return
+	}
+	for _, key := range accepted {
+		require.True(env.t, role.Rotation.Holds(rotation.Secret(key)), "what Auth0 accepts is not stored")
+	}
+	if env.scenario.leases {
+		for _, h := range live {
+			require.True(env.t, slices.Contains(accepted, h.secrets[0]), oracleHeldKey)
+		}
+	}
+}
+
+// healedKeys is healed for a role of keys.
+func (env *crashEnv) healedKeys(name string) {
+	if role, err := readRole(context.Background(), env.storage, name); err == nil && role == nil {
+		if deleted := env.scenario.begins == logical.DeleteOperation; !deleted || !env.world.crashed {
+			require.True(env.t, deleted || env.scenario.absent)
+			require.Empty(env.t, env.ours(name), oracleOneKey)
+		}
+		return
+	}
+	signed := env.read(assertionsPrefix + name)
+	require.True(env.t, slices.Contains(env.ours(name), keyOf(signed[fieldKID].(string))), oracleHeldKey)
+	if env.scenario.once {
+		require.Len(env.t, env.ours(name), 1, oracleOneKey)
+		require.LessOrEqual(env.t, env.read("roles/" + name)[fieldVersion], 2, "rotated twice")
 	}
 }
 

@@ -25,9 +25,9 @@ import (
 // meet. Time is advanced to each next instant that matters. A world that was seen
 // before, but for the moment, is not gone into again.
 
-// exploreStates is how many worlds are gone into, of each kind. EXPLORE=n is another
-// number (make soak).
-const exploreStates = 600
+// exploreStates is how many worlds are gone into, of each kind; of those with keys, which
+// take long, one in keyedShare of it. EXPLORE=n is another number (make soak).
+const exploreStates, keyedShare = 500, 5
 
 // healEvery is how many new worlds there are for each one that is healed.
 const healEvery = 4
@@ -134,6 +134,9 @@ func nextMove() move {
 		}
 		for i := range m.roles {
 			until := m.roles[i].TokenUntil
+			for _, k := range m.roles[i].Keys {
+				instants = append(instants, k.Everywhere)
+			}
 			instants = append(instants, m.roles[i].EarlierUntil, until.Add(-modelMinTTL), until.Add(-leastLeft-time.Second), until)
 			for _, h := range m.roles[i].Holders {
 				instants = append(instants, h.Expires.Add(-time.Second))
@@ -158,6 +161,8 @@ type memory struct {
 	storage                map[string][]byte
 	apps                   map[string]auth0.Application
 	made                   int
+	keys                   map[string][]string // at Auth0, by client ID
+	keysMade               int64
 	every                  []string
 	served                 map[string]*servedSet
 	drift                  map[string]driftCheck
@@ -177,7 +182,7 @@ type explorer struct {
 	storage *logical.InmemStorage
 }
 
-func newExplorer(t *testing.T, roles, applications int, config map[string]any) *explorer {
+func newExplorer(t *testing.T, kind exploredWorld) *explorer {
 	env := newEnv(t)
 	env.stop()
 	m := &model{testEnv: env, world: &world{}}
@@ -189,12 +194,12 @@ func newExplorer(t *testing.T, roles, applications int, config map[string]any) *
 	env.b.jitter = func() float64 { return 0 }
 	env.b.wait = func(_ context.Context, d time.Duration) error { s.at = s.at.Add(d); return nil }
 	env.wrapAPI = func(api managementAPI) managementAPI { return &modelAPI{api, m} }
-	env.b.newAPI = env.newAPI
+	env.b.newAPI, env.b.newKey = env.newAPI, env.newKey
 	require.NoError(t, env.b.Setup(context.Background(), env.backendConfig()))
 	x := &explorer{model: m, steps: s, storage: env.storage}
 	s.boot()
-	env.write("config", engineConfig(merged(map[string]any{fieldPropagationDelay: modelDelay.String(), fieldDriftCheckPeriod: modelDrift.String()}, config)))
-	m.modelRoles(roles, applications)
+	env.write("config", engineConfig(merged(map[string]any{fieldPropagationDelay: modelDelay.String(), fieldDriftCheckPeriod: modelDrift.String()}, kind.config)))
+	m.modelRoles(kind.roles, kind.applications, kind.keyed, kind.exportable)
 	m.settle()
 	return x
 }
@@ -220,6 +225,10 @@ func (x *explorer) remember(parent *memory, move string) *memory {
 	}
 	for id, app := range x.auth0.apps {
 		mem.apps[id] = *app
+	}
+	mem.keys, mem.keysMade = map[string][]string{}, x.keysMade.Load()
+	for id, keys := range x.auth0.appKeys {
+		mem.keys[id] = slices.Clone(*keys)
 	}
 	for id, e := range b.tokens.entries {
 		mem.tokens[id] = *e
@@ -250,6 +259,10 @@ func (x *explorer) goBack(mem *memory) {
 	for id, app := range mem.apps {
 		x.auth0.apps[id] = &app
 	}
+	for id, keys := range mem.keys {
+		*x.auth0.appKeys[id] = slices.Clone(keys)
+	}
+	x.keysMade.Store(mem.keysMade)
 	x.auth0.made, x.auth0.every, x.auth0.calls = mem.made, mem.every, nil
 	x.at, x.times = mem.at, maps.Clone(mem.times)
 	x.skew.Store(int64(mem.skew))
@@ -291,7 +304,10 @@ func (x *explorer) hash(cron bool) [sha256.Size]byte {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(x.auth0.apps)) {
-		write(id, inJSON(*x.auth0.apps[id].ClientSecret))
+		write(id, inJSON(x.auth0.apps[id].ClientSecret))
+	}
+	for _, id := range slices.Sorted(maps.Keys(x.auth0.appKeys)) {
+		write(id, inJSON(*x.auth0.appKeys[id]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.b.served.roles)) {
 		write(name, inJSON(x.b.served.roles[name].since.Add(-x.ahead())))
@@ -329,7 +345,7 @@ func canonical(text string, now time.Time) string {
 			tokens[i+2] = ""
 		case token == "version" || token == "number":
 			tokens[i+1] = strings.TrimLeft(tokens[i+1], ":0123456789")
-		case len(token) == 64, strings.HasPrefix(token, "first-secret"), strings.HasPrefix(token, "token-number"), strings.HasPrefix(token, "foreign-secret"),
+		case strings.HasPrefix(token, "-----BEGIN"), len(token) == 64, strings.HasPrefix(token, "first-secret"), strings.HasPrefix(token, "token-number"), strings.HasPrefix(token, "foreign-secret"),
 			strings.HasPrefix(token, "made-by-auth0"), strings.HasPrefix(token, "engine-secret"):
 			if seen[token] == "" {
 				seen[token] = strconv.Itoa(len(seen))
@@ -393,6 +409,8 @@ func (x *explorer) explore(moves []move, limit int, cron bool) exploration {
 // exploredWorld is a small world and what may happen in it.
 type exploredWorld struct {
 	roles, applications int
+	keyed               int // roles of keys there are beside them
+	exportable          bool
 	config              map[string]any
 	role                map[string]any // settings of the first roles
 	scopes              []string
@@ -410,6 +428,7 @@ func exploredWorlds() map[string]exploredWorld {
 		settingsMove("go on", "config", map[string]any{fieldDisableRotation: false}),
 	}
 	with := func(sets ...[]move) []move { return slices.Concat(append([][]move{common}, sets...)...) }
+	seldom := map[string]any{fieldDriftCheckPeriod: "100m"} // to read keys takes long
 	nightly := map[string]any{fieldRotationSchedule: "0 3 * * *", fieldRotationWindow: "1h"}
 	return map[string]exploredWorld{
 		"one role by hand": {roles: 1, applications: 1, moves: with(crashes, failovers,
@@ -446,6 +465,21 @@ func exploredWorlds() map[string]exploredWorld {
 			settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
 		"tokens through rotations": {roles: 1, applications: 1, tokens: true, moves: []move{
 			nextMove(), readMove(), requestMove(0), forceMove(0), faultMove("lost"), faultMove(""), timeMove(50 * time.Minute)}},
+		"keys": {keyed: 1, config: seldom, moves: with(crashes, failovers, []move{
+			requestMove(0), forceMove(0), driftMove(0), foreignKeyMove(0), makeRoomMove(0), deleteMove(0), createMove(0, nil),
+			faultMove("limited"), faultMove("rejected")})},
+		"keys that come to be handed out": {keyed: 1, config: seldom, moves: []move{
+			nextMove(), readMove(), settingsMove("exportable", "roles/app0", map[string]any{fieldExportable: true}), requestMove(0),
+			settingsMove("not exportable", "roles/app0", map[string]any{fieldExportable: false}), failoverMove(0),
+			settingsMove("short ttl", "roles/app0", map[string]any{fieldTTL: "1m"}), settingsMove("long ttl", "roles/app0", map[string]any{fieldTTL: "30m"})}},
+		"keys that are handed out": {keyed: 1, exportable: true, config: seldom, moves: with(crashes[:2], failovers[:2], []move{
+			requestMove(0), forceMove(0), driftMove(0), makeRoomMove(0), deleteMove(0), createMove(0, nil),
+			settingsMove("exportable", "roles/app0", map[string]any{fieldExportable: true}),
+			settingsMove("not exportable", "roles/app0", map[string]any{fieldExportable: false}),
+			invalidateMove(storageRoles + "app0")})},
+		"keys with a period, in a rotation of all roles": {keyed: 1, exportable: true, tokens: true, config: seldom, role: map[string]any{fieldRotationPeriod: "4h"}, moves: with(crashes[:3], pause,
+			[]move{bulkMove(false), bulkMove(true), callOffMove(), requestMove(0), driftMove(0), failoverMove(0), failoverMove(50 * time.Minute),
+				timeMove(3*time.Hour + 55*time.Minute), faultMove("limited")})},
 		"the engine's own secret": {config: map[string]any{fieldRotationPeriod: "1h"}, moves: with(crashes, failovers[:2], pause, []move{
 			rootMove(), faultMove("limited"), timeMove(time.Hour), settingsMove("config", "config", map[string]any{fieldRequestTimeout: "20s"})})},
 	}
@@ -465,6 +499,10 @@ func TestExploration(t *testing.T) {
 	for name, world := range exploredWorlds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			limit := limit
+			if world.keyed > 0 {
+				limit = max(1, limit/keyedShare)
+			}
 			found := exploreWorld(t, world, limit)
 			t.Logf("%d worlds gone into, %d moves tried, down to %d moves", found.states, found.tried, found.depth)
 			require.Empty(t, found.broken)
@@ -474,8 +512,8 @@ func TestExploration(t *testing.T) {
 
 func exploreWorld(t *testing.T, world exploredWorld, limit int) exploration {
 	t.Helper()
-	x := newExplorer(t, world.roles, world.applications, world.config)
-	for i := range world.roles {
+	x := newExplorer(t, world)
+	for i := range world.roles + world.keyed {
 		if len(world.role) > 0 {
 			x.write("roles/"+x.roles[i].Name, world.role)
 		}

@@ -82,13 +82,16 @@ func newHistory(t *testing.T, seed uint64) *history {
 		}
 	})
 	env.write("config", engineConfig(map[string]any{fieldPropagationDelay: modelDelay.String(), fieldDriftCheckPeriod: modelDrift.String()}))
-	m.modelRoles(3, 5)
+	m.modelRoles(3, 5, 2, seed%2 == 0)
 	m.create(3, map[string]any{fieldSecretSource: "auth0", fieldRotationPeriod: "40m"})
 	h.moves = h.everything()
 	return h
 }
 
 func (h *history) any() int { return h.random.IntN(len(h.roles)) }
+
+// keyed is one of the roles of keys, which are the last ones.
+func (h *history) keyed() int { return len(h.roles) - 1 - h.random.IntN(2) }
 
 // everything that can happen, each as often as it stands here.
 func (h *history) everything() []func() move {
@@ -118,6 +121,10 @@ func (h *history) everything() []func() move {
 			map[string]any{fieldRotationPeriod: 0, fieldRotationSchedule: "0 * * * *", fieldRotationWindow: "1h"},
 			map[string]any{fieldDisableRotation: true}, map[string]any{fieldDisableRotation: false},
 		)),
+		func() move { return foreignKeyMove(h.keyed()) },
+		func() move { return makeRoomMove(h.keyed()) },
+		func() move { return makeRoomMove(h.keyed()) },
+		role("exportable", func() map[string]any { return map[string]any{fieldExportable: h.random.IntN(2) == 0} }),
 		role("source", oneOf(map[string]any{fieldSecretSource: "vault"}, map[string]any{fieldSecretSource: "vault"}, map[string]any{fieldSecretSource: "auth0"})),
 		func() move {
 			return settingsMove("pause", "config", map[string]any{fieldDisableRotation: h.random.IntN(2) == 0})

@@ -19,7 +19,7 @@ import (
 )
 
 // A model is a mount and all that can happen to it, with what README and docs
-// promise of it. The exploration (explore_test.go) tries every sequence of its moves
+// promise of it: of roles of client secrets here, of roles of keys in keyworld_test.go. The exploration (explore_test.go) tries every sequence of its moves
 // in small worlds, and the histories (history_test.go) random ones in larger worlds;
 // both ask the same oracles after each.
 
@@ -44,6 +44,12 @@ const (
 	oracleHeld      = "a token is handed out to all readers until min_ttl is left, and longer while Auth0 cannot be reached, also through rotations"
 	oracleDropped   = "after a forced rotation, or a change of what makes it, another token is handed out"
 	oracleTold      = "each change of what is handed out sends an event"
+	oracleHeldKey   = "a key that somebody may hold is enabled at Auth0"
+	oracleTwoKeys   = "never more than two keys of ours"
+	oracleReadyKey  = "a key is served when all of Auth0 accepts it, and at once only with force"
+	oracleOneKey    = "a rotation, and a role that is deleted or was not made, leave no key behind that nobody is told of"
+	oracleInside    = "a key does not leave Vault unless its role is exportable"
+	oracleKeyGone   = "a key that somebody else removed is told of in bounded time"
 )
 
 const (
@@ -90,6 +96,12 @@ type modelRole struct {
 	TokenUntil     time.Time
 	Drops          int
 	version        int
+	// Keyed: the application authenticates by keys, and Exportable has the role hand them
+	// out as it is created. Keys are those of ours that Auth0 accepts. Left are
+	// of them those of roles that were deleted, Taken those that somebody else removed.
+	Keyed, Exportable bool
+	Keys              []modelKey
+	Left, Taken       []string
 	// MayBeLive are secrets that were sent without a clear answer; "": Auth0 was asked
 	// to make one.
 	MayBeLive []string
@@ -98,7 +110,15 @@ type modelRole struct {
 // modelHolder is an application that lives on one read until a time.
 type modelHolder struct {
 	Secrets, TwoFields []string
+	Key                string // instead of secrets
+	Leased             bool   // it has the key itself, not an assertion by it
 	Expires            time.Time
+}
+
+// modelKey is a key that Auth0 accepts, from a time on at all of its nodes.
+type modelKey struct {
+	Key        string
+	Everywhere time.Time
 }
 
 // driver lets a model's time pass.
@@ -131,19 +151,27 @@ type model struct {
 // ahead is what the engine's wall clock is ahead.
 func (m *model) ahead() time.Duration { return time.Duration(m.skew.Load()) }
 
-// modelRoles makes the first roles of a model. Auth0 has all applications.
-func (m *model) modelRoles(n, applications int) {
+// modelRoles makes the first roles of a model. Auth0 has all applications, the last ones
+// of which authenticate by keys.
+func (m *model) modelRoles(n, applications, keyed int, exportable bool) {
 	for i := range applications {
 		role := modelRole{Name: fmt.Sprint("app", i), ClientID: fmt.Sprint("client", i)}
 		role.Accepted = "first-secret-of-" + role.ClientID
 		m.auth0.add(role.ClientID, role.Accepted)
 		m.roles = append(m.roles, role)
 	}
+	for range keyed {
+		role := modelRole{Name: fmt.Sprint("app", len(m.roles)), ClientID: fmt.Sprint("client", len(m.roles)), Keyed: true, Exportable: exportable}
+		m.auth0.addKeyed(role.ClientID)
+		m.roles = append(m.roles, role)
+	}
 	m.auth0.life, m.auth0.now, m.auth0.clock = modelLife, m.engineNow, m.clock
 	m.auth0.whenSet(m.onSet)
 	m.auth0.interfereWith(m.interfere)
-	for i := range n {
-		m.create(i, nil)
+	for i := range m.roles {
+		if i < n || m.roles[i].Keyed {
+			m.create(i, nil)
+		}
 	}
 }
 
@@ -183,7 +211,7 @@ func (m *model) interfere(op, clientID string, commit func()) error {
 	case "refused":
 		return refusal(op, 403, auth0.CodeInsufficientScope, "Insufficient scope")
 	case "rejected":
-		if op == "set" && !m.isSet(clientID) { // a form that it has taken before it takes again
+		if op == "enable" || op == "set" && !m.isSet(clientID) { // a form that it has taken before it takes again
 			return refusal(op, 400, auth0.CodeInvalidBody, "Payload validation error")
 		}
 	}
@@ -235,6 +263,22 @@ func (a *modelAPI) RotateSecret(ctx context.Context, clientID string) (string, e
 	return secret, err
 }
 
+func (a *modelAPI) EnableKey(ctx context.Context, clientID, key, algorithm string) error {
+	a.model.sending(clientID)
+	a.model.sendingKey(clientID, key)
+	err := a.managementAPI.EnableKey(ctx, clientID, key, algorithm)
+	a.model.answered(clientID, key, err)
+	a.model.lookAtKeys(clientID)
+	return err
+}
+
+func (a *modelAPI) RetireKey(ctx context.Context, clientID, key string) (bool, error) {
+	found, err := a.managementAPI.RetireKey(ctx, clientID, key)
+	a.model.tell("%s: a key is removed, answer: %t %v", clientID, found, err)
+	a.model.lookAtKeys(clientID)
+	return found, err
+}
+
 // role is the role of an application; nil: it is the engine's own.
 func (m *model) role(clientID string) *modelRole {
 	for i := range m.roles {
@@ -254,10 +298,14 @@ func (m *model) sending(clientID string) {
 		return
 	}
 	stored := m.stored(role.Name)
+	ahead := time.Duration(0)
+	if role.Keyed { // it is there before it is used
+		ahead = modelDelay + rotation.HandOutMargin
+	}
 	switch {
-	case stored == nil, role.Operator, role.Bulk > 0, len(role.MayBeLive) > 0:
+	case stored == nil, role.Operator, role.Bulk > 0, len(role.MayBeLive) > 0, role.Keyed && m.carriesBulk(stored):
 		// asked for, or to be settled
-	case !m.scheduled(stored):
+	case !m.scheduled(stored, ahead):
 		m.breaks(oracleExplained, "%s is rotated though nobody asked and its schedule does not say so", role.Name)
 	}
 }
@@ -291,9 +339,9 @@ func (r *modelRole) drop(certain bool) {
 	r.Token, r.TokenUntil, r.Drops = "", time.Time{}, r.Drops+1
 }
 
-// scheduled says whether the schedule lets a rotation take effect now.
-func (m *model) scheduled(role *roleEntry) bool {
-	now := m.engineNow()
+// scheduled says whether the schedule lets a rotation take effect so long from now.
+func (m *model) scheduled(role *roleEntry, ahead time.Duration) bool {
+	now := m.engineNow().Add(ahead)
 	config, err := readConfig(context.Background(), m.storage)
 	if err != nil || config == nil || config.Disabled || role.Disabled {
 		return false
@@ -373,6 +421,11 @@ func (m *model) check() {
 	m.noteEvents()
 	for i := range m.roles {
 		role := &m.roles[i]
+		if role.Keyed {
+			m.checkKeys(role, m.auth0.keysAt(role.ClientID))
+			m.checkStored(role, nil)
+			continue
+		}
 		accepted := []string{role.Accepted}
 		if role.Earlier != "" && now.Before(role.EarlierUntil) {
 			accepted = append(accepted, role.Earlier)
@@ -413,6 +466,9 @@ func (m *model) checkStored(role *modelRole, accepted []string) {
 	}
 	if role.Unpromised && !m.world.isStopped() {
 		role.Unpromised = view.Forced || view.UnderWay
+	}
+	if role.Keyed {
+		return
 	}
 	byAuth0 := stored.SecretSource == rotation.Auth0 || stored.Rotation.Unsettled()
 	if !byAuth0 && !stored.Rotation.Holds(rotation.Secret(role.Accepted)) {
@@ -456,7 +512,10 @@ func (m *model) checkTold(role *modelRole) {
 	if err != nil || set == nil {
 		return
 	}
-	served := set.present(m.engineNow())[fieldClientSecrets].([]string)
+	served, _ := set.present(m.engineNow())[fieldClientSecrets].([]string)
+	if role.Keyed {
+		served = []string{string(set.role.Rotation.Current())}
+	}
 	if role.Served != nil && !role.Told && m.clock().After(role.Elsewhere) && !slices.Equal(role.Served, served) {
 		m.breaks(oracleTold, "%s", role.Name)
 	}
@@ -682,6 +741,10 @@ func deleteTokenRoleMove(i int) move {
 }
 
 func (m *model) hold(role *modelRole) {
+	if role.Keyed {
+		m.holdKey(role)
+		return
+	}
 	leased, err := m.request(logical.ReadOperation, "creds/"+role.Name, nil)
 	if err != nil {
 		return
@@ -708,8 +771,8 @@ func (m *model) hold(role *modelRole) {
 	}
 	m.tell("%s: a lease of %s with %d secrets", role.Name, leased.Secret.TTL, len(secrets))
 	role.Holders = append(slices.Clone(role.Holders),
-		modelHolder{secrets, twoFields(leased.Data), m.clock().Add(leased.Secret.TTL)},
-		modelHolder{secrets, twoFields(static.Data), m.clock().Add(2 * keep)})
+		modelHolder{Secrets: secrets, TwoFields: twoFields(leased.Data), Expires: m.clock().Add(leased.Secret.TTL)},
+		modelHolder{Secrets: secrets, TwoFields: twoFields(static.Data), Expires: m.clock().Add(2 * keep)})
 }
 
 func (m *model) revoke(name string, resp *logical.Response) error {
@@ -723,7 +786,7 @@ func settingsMove(name, path string, data map[string]any) move {
 	return move{name, func(m *model) {
 		if source, ok := data[fieldSecretSource]; ok {
 			for i := range m.roles {
-				if strings.HasSuffix(path, "/"+m.roles[i].Name) && source == string(rotation.Auth0) {
+				if !m.roles[i].Keyed && strings.HasSuffix(path, "/"+m.roles[i].Name) && source == string(rotation.Auth0) {
 					m.roles[i].Holders = nil
 				}
 			}
@@ -737,6 +800,10 @@ func settingsMove(name, path string, data map[string]any) move {
 
 func driftMove(i int) move {
 	return on("by hand", i, func(m *model, role *modelRole) {
+		if role.Keyed {
+			m.takeKey(role)
+			return
+		}
 		m.byHand = true
 		m.auth0.mu.Lock()
 		m.auth0.made++
@@ -787,9 +854,13 @@ func invalidateMove(key string) move {
 
 func (m *model) create(i int, more map[string]any) {
 	role := &m.roles[i]
-	data := merged(map[string]any{fieldClientID: role.ClientID, fieldTTL: "10m"}, more)
+	data := map[string]any{fieldClientID: role.ClientID, fieldTTL: "10m"}
+	if role.Keyed {
+		data = merged(data, map[string]any{fieldCredentialType: string(credentialKey), fieldExportable: role.Exportable})
+	}
+	data = merged(data, more)
 	skip, _ := data[fieldSkipImport].(bool)
-	if skip {
+	if skip || role.Keyed {
 		m.asked(role, true)
 	}
 	config, _ := readConfig(context.Background(), m.storage)
@@ -799,6 +870,10 @@ func (m *model) create(i int, more map[string]any) {
 	role.Exists = m.stored(role.Name) != nil
 	if role.Exists && config != nil && !config.allows(role.ClientID, "") {
 		m.breaks(oracleAllowed, "%s", role.Name)
+	}
+	if role.Keyed {
+		m.madeOrNot(role, err)
+		return
 	}
 	if !role.Exists && skip && !m.world.isStopped() && len(role.MayBeLive) > 0 {
 		m.breaks(oracleStored, "%s was forgotten though Auth0 may have made it a secret", role.Name)
@@ -845,7 +920,10 @@ func allowMove(patterns string) move {
 
 func deleteMove(i int) move {
 	return on("delete", i, func(m *model, role *modelRole) {
-		unsettled := m.stored(role.Name).Rotation.Unsettled()
+		unsettled := m.stored(role.Name).Rotation.Unsettled() && !role.Keyed
+		if role.Keyed { // whoever signs with it gets no other either
+			role.Holders = slices.DeleteFunc(slices.Clone(role.Holders), func(h modelHolder) bool { return !h.Leased })
+		}
 		resp, err := m.try(logical.DeleteOperation, "roles/"+role.Name, nil)
 		if err == nil && unsettled && (resp == nil || len(resp.Warnings) == 0) {
 			m.breaks(oracleStored, "%s was forgotten without a warning while Auth0 may accept another secret", role.Name)
@@ -856,6 +934,9 @@ func deleteMove(i int) move {
 			role.Holders = nil // that is said, and up to the operator
 		}
 		if m.stored(role.Name) == nil {
+			if role.Keyed {
+				m.deletedKeys(role, err == nil && resp != nil && len(resp.Warnings) > 0 || err != nil)
+			}
 			role.drop(err == nil)
 			role.Operator, role.Bulk, role.MayBeLive, role.Unpromised = false, 0, nil, false
 		}
@@ -875,9 +956,13 @@ func (m *model) heal() {
 	m.failBy("")
 	m.world.goOn(0)
 	m.checkMetrics() // while some roles may still fail
+	for i := range m.roles {
+		m.makeRoom(&m.roles[i])
+	}
 	m.waitOut(bounded)
 	for i := range m.roles {
-		if stored := m.stored(m.roles[i].Name); stored != nil && stored.Rotation.Unsettled() {
+		m.seesTaken(&m.roles[i])
+		if stored := m.stored(m.roles[i].Name); stored != nil && stored.Rotation.Unsettled() && (!m.roles[i].Keyed || m.viewOf(stored).Phase != rotation.Staged) {
 			m.breaks(oracleSettled, "%s", m.roles[i].Name)
 		}
 	}
@@ -934,7 +1019,9 @@ func (m *model) checkHealed() {
 		if stored == nil {
 			continue
 		}
-		if creds, err := m.request(logical.ReadOperation, "creds/"+role.Name, nil); err != nil || creds.Data[fieldClientSecret] != m.auth0.secret(role.ClientID) {
+		if role.Keyed {
+			m.checkOneKey(role, stored)
+		} else if creds, err := m.request(logical.ReadOperation, "creds/"+role.Name, nil); err != nil || creds.Data[fieldClientSecret] != m.auth0.secret(role.ClientID) {
 			m.breaks(oracleHealed, "%s hands out a dead secret first (%v)", role.Name, err)
 		}
 		if m.hasTokenRole(role) {

@@ -173,6 +173,7 @@ func (r record) usedFor(set Settings, now time.Time) time.Duration {
 func (r record) swapped(now time.Time) record {
 	found := *r.Previous
 	found.Number = r.number() + 1
+	found.Exported = found.Exported || r.Current.Exported // it may be handed out from now on
 	r.Previous, r.Current, r.DriftedAt = r.Current, &found, now
 	r.FallbackUntil, r.FallbackFor = now, 0
 	return r

@@ -67,7 +67,7 @@ func (f format1) upgrade(r record) record {
 	case r.Cause != byNobody:
 	case f.Scheduled:
 		r.Cause = bySchedule
-	case f.Requested, f.Asked, f.OwnSecret, r.Next != nil:
+	case f.Requested, f.Asked, f.OwnSecret, r.Next != nil && !r.Keys: // which format 1 had not
 		r.Cause = byOperator
 	}
 	return r

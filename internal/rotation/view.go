@@ -30,7 +30,7 @@ func (s State) View(set Settings, clk Clock) View {
 		Version: r.number(), Served: r.served(),
 		FallbackUntil: r.fallbackEnd(clk), LastRotation: r.LastRotation, DriftedAt: r.DriftedAt,
 		LastError: r.LastError, Failures: r.Failures,
-		Forced: r.forced(), UnderWay: r.Next != nil || r.asksNow() || s.Unsettled(),
+		Forced: r.forced(), UnderWay: r.begun() || r.asksNow() || s.Unsettled(),
 	}
 	switch {
 	case r.begun():
