@@ -33,7 +33,7 @@ func TestReadsThroughAStandby(t *testing.T) {
 	app := s.addApplication(nil)
 	s.write("roles/app", map[string]any{"client_id": app.ClientID, "ttl": "10m"})
 	s.keyRole("signed", false)
-	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(scopes(t), ",")})
+	s.write("token-roles/reader", map[string]any{"scopes": strings.Join(s.Tenant.Scopes(s.Engine.ClientID), ",")})
 	s.write("rotate/app", nil)
 	staged := s.read("creds/app")
 	_, product := server()
