@@ -141,9 +141,12 @@ func (s *suite) keptToItsKeys(v *keyService) {
 	}
 }
 
-// TestServicesWithKeys goes through two staged rotations, each of another order, while the
-// Management API is down at first, the plugin is reloaded, Vault is sealed and keys reach
-// Auth0's servers one after the other. Not a single attempt to log in is refused.
+// TestServicesWithKeys lets services go through two staged rotations, of which the second is
+// one of all roles. At first the Management API is down, then all of Auth0; keys reach its
+// servers one after the other; the plugin is reloaded and Vault sealed while the first
+// rotation propagates. Not a single attempt to log in is refused.
+//
+// It takes more than a minute: so long an old key stays in Auth0.
 func TestServicesWithKeys(t *testing.T) {
 	t.Parallel()
 	s := suiteForKeys(t, devstack.Options{Storage: "inmem"}, map[string]any{"propagation_delay": "3s"})
@@ -156,6 +159,11 @@ func TestServicesWithKeys(t *testing.T) {
 		s.refused(502, "no clear answer from Auth0", logical.UpdateOperation, "rotate/"+v.role, nil)
 	}
 	s.moreLogins(all, 10)
+	s.Tenant.SetDown(true) // all of Auth0: nobody can log in, but Vault goes on to answer
+	for _, path := range []string{"assertions/signed", "creds/leased", "static-creds/static"} {
+		s.read(path)
+	}
+	s.Tenant.SetDown(false)
 	up()
 	for _, v := range all {
 		assert.Equal(t, "1", fmt.Sprint(s.read("roles/" + v.role)["version"]), "the rotation waits for Auth0")
@@ -298,7 +306,7 @@ func TestPrivateKeysStayInVault(t *testing.T) {
 	s.write("token-roles/stays", map[string]any{"role": "stays", "audience": tenant.DefaultAPI, "shared": false})
 	s.read("creds/leaves")
 	ask(logical.UpdateOperation, "rotate/stays", nil)
-	require.Len(t, keys, 2, "one is staged, or this is not the plugin's storage in clear")
+	require.Equal(t, 2, len(keys), "one is staged, or this is not the plugin's storage in clear")
 	for _, encoding := range []tenant.Encoding{tenant.Plain, tenant.JSONEscaped, tenant.Base64, tenant.CutOff} {
 		clear := s.Tenant.Inject(tenant.Fault{Kind: tenant.Echo, Encoding: encoding})
 		ask(logical.UpdateOperation, "rotate/stays", force)
@@ -322,7 +330,7 @@ func TestPrivateKeysStayInVault(t *testing.T) {
 	ask(logical.DeleteOperation, "roles/stays", nil)
 	assert.Contains(t, said.String(), "remove them there")
 	assert.Contains(t, said.String(), "auth0_credential_reads_total", "or the metrics are not text")
-	assert.Len(t, keys, 4)
+	assert.GreaterOrEqual(t, len(keys), 4, "more, if this machine took so long that the staged one was used before")
 	for key := range keys {
 		for _, piece := range pieces(key) {
 			assert.NotContains(t, said.String(), piece)
