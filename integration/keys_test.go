@@ -305,11 +305,13 @@ func TestPrivateKeysStayInVault(t *testing.T) {
 	s.Tenant.SetGrant(stays.app.ClientID, tenant.DefaultAPI, tenant.Grant{Scopes: []string{"read:orders"}})
 	s.write("token-roles/stays", map[string]any{"role": "stays", "audience": tenant.DefaultAPI, "shared": false})
 	s.read("creds/leaves")
-	ask(logical.UpdateOperation, "rotate/stays", nil)
-	require.Equal(t, 2, len(keys), "one is staged, or this is not the plugin's storage in clear")
-	for _, encoding := range []tenant.Encoding{tenant.Plain, tenant.JSONEscaped, tenant.Base64, tenant.CutOff} {
-		clear := s.Tenant.Inject(tenant.Fault{Kind: tenant.Echo, Encoding: encoding})
+	for i, endpoint := range []tenant.Endpoint{
+		tenant.AnyManagement, tenant.CreateCredential, tenant.UpdateApplication, tenant.Revoke, tenant.Any,
+	} {
+		encodings := []tenant.Encoding{tenant.Plain, tenant.JSONEscaped, tenant.Base64, tenant.CutOff}
+		clear := s.Tenant.Inject(tenant.Fault{Kind: tenant.Echo, Endpoint: endpoint, Encoding: encodings[i%len(encodings)]})
 		ask(logical.UpdateOperation, "rotate/stays", force)
+		require.GreaterOrEqual(t, len(keys), 2, "there is a next one, or this is not the plugin's storage in clear")
 		askAll()
 		clear()
 	}
@@ -330,10 +332,12 @@ func TestPrivateKeysStayInVault(t *testing.T) {
 	ask(logical.DeleteOperation, "roles/stays", nil)
 	assert.Contains(t, said.String(), "remove them there")
 	assert.Contains(t, said.String(), "auth0_credential_reads_total", "or the metrics are not text")
-	assert.GreaterOrEqual(t, len(keys), 4, "more, if this machine took so long that the staged one was used before")
+	assert.GreaterOrEqual(t, len(keys), 4)
 	for key := range keys {
 		for _, piece := range pieces(key) {
-			assert.NotContains(t, said.String(), piece)
+			if strings.Contains(said.String(), piece) {
+				t.Error("a private key was told")
+			}
 		}
 	}
 }
