@@ -149,6 +149,7 @@ func (s *suite) keptToItsKeys(v *keyService) {
 // It takes more than a minute: so long an old key stays in Auth0.
 func TestServicesWithKeys(t *testing.T) {
 	t.Parallel()
+	takesLong(t)
 	s := suiteForKeys(t, devstack.Options{Storage: "inmem"}, map[string]any{"propagation_delay": "3s"})
 	s.every = 100 * time.Millisecond
 	all, _ := s.keyServices()
