@@ -392,7 +392,7 @@ func TestTokensLeaveOnlyInAnswers(t *testing.T) {
 	assert.Positive(t, searched)
 }
 
-// storedBelow is what is stored below a path, in clear.
+// storedBelow is what is stored below a path, in clear: a line for each entry.
 func (s *suite) storedBelow(path string) string {
 	s.t.Helper()
 	client := s.Vault.Client().Logical()
@@ -411,7 +411,7 @@ func (s *suite) storedBelow(path string) string {
 		entry, err := client.ReadWithContext(s.t.Context(), "sys/raw/"+name)
 		require.NoError(s.t, err)
 		if entry != nil { // it may have been deleted since
-			fmt.Fprintln(&all, name, entry.Data["value"])
+			fmt.Fprintln(&all, name, strings.ReplaceAll(fmt.Sprint(entry.Data["value"]), "\n", `\n`))
 		}
 	}
 	return all.String()

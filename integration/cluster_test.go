@@ -39,14 +39,15 @@ func TestClusterThatIsLookedAfter(t *testing.T) {
 }
 
 // throughDisruptions: three nodes, roles that rotate all the time, applications that log
-// in with what agents render, and a service with an access token, while one thing after
-// the other is done to the cluster, each at a moment at which a role is staged. No login is
-// refused and no call of the service, no secret is lost, and nothing is rotated before it
-// is due.
+// in with what agents render, a service with an access token, and two with keys, one of
+// which never holds its own, while one thing after the other is done to the cluster, each
+// at a moment at which a role is staged. No login is refused and no call of the service, no
+// secret is lost, and nothing is rotated before it is due.
 func throughDisruptions(t *testing.T, disruptions ...disruption) {
 	takesLong(t)
 	s, cluster := newClusterSuite(t)
 	s.every = 100 * time.Millisecond
+	s.grantKeys()
 	config := s.Config()
 	config["propagation_delay"] = "2s"
 	s.write("config", config)
@@ -64,6 +65,11 @@ func throughDisruptions(t *testing.T, disruptions ...disruption) {
 	s.shortLeases()
 	stops := []func(){s.startApplication("app0"), s.startApplication("by-hand")}
 	stock, file := s.startAgentService("stock")
+	keyed := s.leasedAndSigned()
+	for _, v := range keyed {
+		stops = append(stops, v.stop)
+		s.eventually("its role is staged", func() bool { return s.write("rotate/"+v.role, nil).Data["phase"] == "staged" })
+	}
 	for _, disruption := range disruptions {
 		s.eventually("a role is staged", func() bool { // not while its last rotation propagates
 			return s.write("rotate/by-hand", nil).Data["phase"] == "staged"
@@ -101,6 +107,14 @@ func throughDisruptions(t *testing.T, disruptions ...disruption) {
 	t.Logf("logins: %d, refused: %d", logins.Accepted, logins.Refused)
 	assert.Zero(t, logins.Refused)
 	assert.Positive(t, logins.Accepted)
+	for _, v := range keyed {
+		own := s.loginsOf(v)
+		t.Logf("%s: logins: %d, attempts refused: %d", v.role, own.Accepted, own.Attempts.Refused)
+		assert.Positive(t, own.Accepted, v.role)
+		assert.Zero(t, own.Attempts.Refused, v.role)
+		assert.NotEqual(t, "1", fmt.Sprint(s.read("roles/" + v.role)["version"]))
+		s.keptToItsKeys(v)
+	}
 	for name, app := range apps {
 		assert.Contains(t, s.read("creds/" + name)["client_secrets"], s.Tenant.Secret(app.ClientID), name)
 		s.neverTooEarly(name, app)

@@ -232,7 +232,7 @@ func TestOpenAPI(t *testing.T) {
 			ours[path] = item
 		}
 	}
-	require.Len(t, ours, 15, "of %v", slices.Collect(maps.Keys(ours)))
+	require.Len(t, ours, 16, "of %v", slices.Collect(maps.Keys(ours)))
 	whole["paths"] = ours // the rest is not ours to answer for
 	schemas := whole["components"].(map[string]any)["schemas"].(map[string]any)
 	maps.DeleteFunc(schemas, func(name string, _ any) bool { return !strings.HasPrefix(name, "Auth0") })

@@ -68,7 +68,7 @@ func TestPoliciesOfTheDocuments(t *testing.T) {
 		_, err = operator.WriteWithContext(t.Context(), devstack.Mount+"/"+path, nil)
 		require.ErrorContains(t, err, hint, "not: permission denied")
 	}
-	for _, path := range []string{"creds/shop", "static-creds/shop", "tokens/none"} {
+	for _, path := range []string{"creds/shop", "static-creds/shop", "tokens/none", "assertions/shop"} {
 		_, err = operator.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
 		denied(t, err)
 	}
@@ -79,7 +79,7 @@ func TestPoliciesOfTheDocuments(t *testing.T) {
 		s.seen[secret.(string)] = true
 	}
 	assert.Equal(t, shop.ClientSecret, lease.Data["client_secret"])
-	for _, path := range []string{"creds/other", "static-creds/shop", "roles/shop", "rotate/shop", "rotate-all", "config"} {
+	for _, path := range []string{"creds/other", "static-creds/shop", "assertions/shop", "roles/shop", "rotate/shop", "rotate-all", "config"} {
 		_, err = application.ReadWithContext(t.Context(), devstack.Mount+"/"+path)
 		denied(t, err)
 	}

@@ -42,7 +42,7 @@ type suite struct {
 	*devstack.Stack
 	t      *testing.T
 	router answers.Router
-	// seen is every secret that was in an answer of creds/.
+	// seen is every secret that was in an answer of creds/ or assertions/.
 	seen   map[string]bool
 	seenMu sync.Mutex
 	// clustered: there may be no leader for a while, for want of a CPU.
@@ -201,6 +201,11 @@ func (s *suite) request(operation logical.Operation, path string, data map[strin
 			s.seen[secret.(string)] = true
 		}
 	}
+	for _, field := range []string{"private_key", "client_assertion"} {
+		if secret, ok := body[field].(string); ok {
+			s.seen[secret] = true
+		}
+	}
 	return answer, nil
 }
 
@@ -344,7 +349,7 @@ func (s *suite) errorsInLog() []string {
 func (s *suite) finish() {
 	secrets := s.Tenant.EverySecret()
 	for secret := range s.seen {
-		secrets = append(secrets, secret)
+		secrets = append(secrets, pieces(secret)...)
 	}
 	files := s.searched()
 	ending, end := context.WithTimeout(context.Background(), patience)
@@ -365,6 +370,16 @@ func (s *suite) finish() {
 	}
 	require.Equal(s.t, map[string]bool{"trace": true, "plugin": true}, found, "or there was nothing to find")
 	s.t.Logf("searched %d logs and files of storage for %d secrets", len(files), len(secrets))
+}
+
+// pieces are what to search for of a secret: of a private key, in PEM, each line of its
+// second half, which has nothing that is public.
+func pieces(secret string) []string {
+	if !strings.HasPrefix(secret, "-----BEGIN PRIVATE KEY") {
+		return []string{secret}
+	}
+	lines := strings.Split(strings.TrimSpace(secret), "\n")
+	return lines[len(lines)/2 : len(lines)-2]
 }
 
 // startApplication starts an agent and an application that logs in with what the

@@ -177,6 +177,11 @@ func leasedTemplate(path string) string {
 	return fmt.Sprintf(`{{ with secret %q }}{{ .Data | toJSON | sprig_trimSuffix "}" }},"rendered_at":{{ timestamp "unix" }},"lease_duration":{{ .LeaseDuration }}}{{ end }}`, path)
 }
 
+// keyTemplate renders the private key of a role.
+func keyTemplate(path string) string {
+	return fmt.Sprintf(`{{ with secret %q }}{{ .Data.private_key }}{{ end }}`, path)
+}
+
 // AgentConfig is the configuration of an Agent that takes the token in a file, and renders
 // a template into another.
 func AgentConfig(vaultAddr, tokenFile, template, file string) string {
@@ -204,15 +209,24 @@ template {
 // StartAgent starts a Vault Agent that may read a role's credentials and renders them
 // into the returned file, and waits for the file.
 func (s *Stack) StartAgent(ctx context.Context, role string) (file string, err error) {
-	return s.startAgent(ctx, "creds/"+role, func(file string) error {
+	return s.startAgent(ctx, "creds/"+role, leasedTemplate, func(file string) error {
 		_, err := auth0login.File(file).Credentials(ctx)
+		return err
+	})
+}
+
+// StartKeyAgent is StartAgent for the private key of an exportable role: the file is the
+// PEM alone, for [auth0login.KeyFile].
+func (s *Stack) StartKeyAgent(ctx context.Context, role string) (file string, err error) {
+	return s.startAgent(ctx, "creds/"+role, keyTemplate, func(file string) error {
+		_, err := auth0login.KeyFile(file, auth0login.Credentials{Domain: s.Tenant.Domain(), ClientID: role}).Credentials(ctx)
 		return err
 	})
 }
 
 // StartTokenAgent is StartAgent for the access tokens of a token role: see [TokenFile].
 func (s *Stack) StartTokenAgent(ctx context.Context, tokenRole string) (file string, err error) {
-	return s.startAgent(ctx, "tokens/"+tokenRole, func(file string) error {
+	return s.startAgent(ctx, "tokens/"+tokenRole, leasedTemplate, func(file string) error {
 		_, err := TokenFile(file).Token()
 		return err
 	})
@@ -220,7 +234,9 @@ func (s *Stack) StartTokenAgent(ctx context.Context, tokenRole string) (file str
 
 // startAgent starts an Agent that may read a path, and waits until what it renders can be
 // read.
-func (s *Stack) startAgent(ctx context.Context, path string, read func(file string) error) (file string, err error) {
+func (s *Stack) startAgent(
+	ctx context.Context, path string, template func(path string) string, read func(file string) error,
+) (file string, err error) {
 	client, name := s.Vault.Client(), "agent-"+strings.ReplaceAll(path, "/", "-")
 	if err := client.Sys().PutPolicyWithContext(ctx, name, readPolicy(path)); err != nil {
 		return "", err
@@ -237,8 +253,8 @@ func (s *Stack) startAgent(ctx context.Context, path string, read func(file stri
 	if err := os.WriteFile(tokenFile, []byte(token.Auth.ClientToken), 0o600); err != nil {
 		return "", err
 	}
-	file = filepath.Join(dir, "rendered.json")
-	config := AgentConfig(s.Vault.Addr(), tokenFile, leasedTemplate(Mount+"/"+path), file)
+	file = filepath.Join(dir, "rendered")
+	config := AgentConfig(s.Vault.Addr(), tokenFile, template(Mount+"/"+path), file)
 	agent, err := devvault.StartAgent(s.Vault.Binary(), dir, config)
 	if err != nil {
 		return "", err
