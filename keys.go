@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/auth0login"
 	"vault-plugin-secrets-auth0/internal/assertion"
@@ -75,7 +78,9 @@ func (r *roleEntry) changeKeys(d *framework.FieldData) error {
 	if err := requirements.CheckAlgorithm(r.SigningAlgorithm); err != nil {
 		return badRequest("%s", err)
 	}
-	take(d, fieldKeyBits, &r.KeyBits)
+	if take(d, fieldKeyBits, &r.KeyBits) {
+		r.Rotation = r.Rotation.WithoutUnused()
+	}
 	switch r.KeyBits {
 	case keyBits[0], keyBits[1], keyBits[2]:
 	default:
@@ -131,6 +136,8 @@ func enableKey(ctx context.Context, conn *connection, clientID string, key rotat
 		err = conn.api.EnableKey(ctx, clientID, string(key), algorithm)
 	}
 	switch {
+	case errors.Is(err, auth0.ErrOtherMethod):
+		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s: choose Private Key JWT for it in Auth0 again, or delete the role", err)}
 	case errors.Is(err, auth0.ErrNoRoom): // until somebody makes room
 		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s", err)}
 	case err != nil:
@@ -145,6 +152,9 @@ func (t *roleTarget) sendKey(ctx context.Context, conn *connection, request rota
 	case rotation.Confirm:
 		return t.confirm(ctx, conn, request)
 	case rotation.Retire:
+		if !request.Force && t.currentIsGone(ctx, conn, request.Secret) {
+			return rotation.Outcome{Result: rotation.Found}
+		}
 		found, err := conn.api.RetireKey(ctx, role.ClientID, string(request.Secret))
 		switch {
 		case errors.Is(err, auth0.ErrOnlyKey):
@@ -161,28 +171,48 @@ func (t *roleTarget) sendKey(ctx context.Context, conn *connection, request rota
 	}
 }
 
+// currentIsGone reports whether Auth0 accepts the previous key and, because somebody has
+// removed it, not the present one.
+func (t *roleTarget) currentIsGone(ctx context.Context, conn *connection, previous rotation.Secret) bool {
+	role := t.role.entry
+	accepted, err := conn.api.AcceptsKey(ctx, role.ClientID, string(role.Rotation.Current()), role.SigningAlgorithm)
+	if err != nil || accepted {
+		return false
+	}
+	kids, err := conn.api.EnabledKeys(ctx, role.ClientID)
+	return err == nil && !slices.Contains(kids, kidOf(role.Rotation.Current())) && slices.Contains(kids, kidOf(previous))
+}
+
+// maxProof is how long a forced rotation waits at most for the next key to be accepted,
+// before it is tried again: a request does not last longer than Vault lets it.
+const maxProof = time.Minute
+
+var errNotAccepted = logical.CodedError(http.StatusBadGateway,
+	"Auth0 has registered the next key but does not accept it: it is registered again, and the present one stays")
+
 // confirm makes sure that Auth0 accepts a key that it has registered. A forced one may
 // not have reached all of Auth0 yet.
 func (t *roleTarget) confirm(ctx context.Context, conn *connection, request rotation.Request) rotation.Outcome {
 	end := t.b.now().Add(proofMargin)
 	if request.Force {
-		end = end.Add(t.mount.PropagationDelay)
+		end = end.Add(min(t.mount.PropagationDelay, maxProof))
 	}
 	for {
 		accepted, err := conn.api.AcceptsKey(ctx, t.role.entry.ClientID, string(request.Secret), t.role.entry.SigningAlgorithm)
 		upstream, _ := errors.AsType[*auth0.Error](err)
 		switch {
-		case upstream != nil && upstream.Class == auth0.Refused && upstream.Status != 0: // for another reason than the key
+		case upstream != nil && upstream.Class != auth0.Limited && upstream.Status != 0 && upstream.Status < http.StatusInternalServerError:
+			// Not for the key, or it is what is in between that does not let it through.
 			return rotation.Outcome{Result: rotation.Untold}
 		case err != nil:
 			return failedAttempt(err)
 		case accepted:
 			return rotation.Outcome{Result: rotation.Accepted}
 		case t.b.now().After(end):
-			return rotation.Outcome{Result: rotation.Refused, Err: errors.New("Auth0 has registered the next key but does not accept it: it is registered again, and the present one stays")}
+			return rotation.Outcome{Result: rotation.Refused, Err: errNotAccepted}
 		}
 		if err := t.b.wait(ctx, proofPause); err != nil {
-			return rotation.Outcome{Result: rotation.Unclear, Err: err}
+			return rotation.Outcome{Result: rotation.Unclear, Err: errNotAccepted}
 		}
 	}
 }
@@ -263,7 +293,7 @@ func (b *backend) checkKeysForDrift(ctx context.Context, role *ownedRole, mount 
 		return err
 	}
 	kids, err := conn.api.EnabledKeys(ctx, role.entry.ClientID)
-	if err != nil {
+	if err != nil && !errors.Is(err, auth0.ErrOtherMethod) { // by which it uses none
 		return err
 	}
 	enabled := map[string]bool{}
