@@ -3,6 +3,10 @@ package auth0secrets
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,5 +239,170 @@ func TestAttackKeysTheLastThatWorksIsNotRemoved(t *testing.T) {
 		sleep(2 * time.Minute)
 		assert.NotEmpty(t, env.ownKeys(), "the one before works yet")
 		assert.True(t, env.asserts())
+	})
+}
+
+// TestAttackKeysStorageFailsAtEachWrite: storage that fails at each write, with and without effect, while a role rotates.
+func TestAttackKeysStorageFailsAtEachWrite(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		for write := range 8 {
+			t.Run(fmt.Sprint(force, write), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					env := keyRole(t, map[string]any{fieldExportable: true})
+					env.hooks = &hookedStorage{Storage: env.storage}
+					env.restart()
+					env.removeForeignKey()
+					at := 0
+					env.hooks.put.set(func(string) error {
+						at++
+						if at-1 == write {
+							return errors.New("storage fails")
+						}
+						return nil
+					})
+					_, _ = env.request(logical.UpdateOperation, "rotate/app", map[string]any{fieldForce: force})
+					for range 100 {
+						sleep(10 * time.Second)
+						held := env.read("creds/app")[fieldPrivateKey].(string)
+						require.Contains(t, env.ownKeys(), held)
+						require.LessOrEqual(t, len(env.ownKeys()), 2)
+					}
+					env.restart()
+					sleep(20 * time.Minute)
+					assert.Equal(t, "steady", env.read("rotate/app")[fieldPhase])
+					assert.Len(t, env.ownKeys(), 1)
+					assert.True(t, env.asserts())
+				})
+			})
+		}
+	}
+}
+
+// TestAttackKeysRace: race of reads, switches of exportable, rotations, deletions.
+func TestAttackKeysRace(t *testing.T) {
+	env := keyRole(t, map[string]any{fieldExportable: true})
+	env.write("config", map[string]any{fieldPropagationDelay: 0})
+	env.removeForeignKey()
+	env.write("token-roles/t", map[string]any{fieldRole: "app", fieldAudience: exampleAPI})
+	var stop atomic.Bool
+	var work sync.WaitGroup
+	for _, path := range []string{"assertions/app", "creds/app", "static-creds/app", "tokens/t", "roles/app", "status", "metrics", "rotate/app"} {
+		for range 2 {
+			work.Go(func() {
+				for !stop.Load() {
+					req := &logical.Request{Operation: logical.ReadOperation, Path: path, Storage: env.storage, MountPoint: "auth0/"}
+					_, _ = env.b.HandleRequest(context.Background(), req)
+				}
+			})
+		}
+	}
+	for i := range 40 {
+		for path, data := range map[string]map[string]any{"rotate/app": {fieldForce: i%2 == 0}, "roles/app": {fieldExportable: i%3 == 0}, "rotate-all": {fieldForce: i%2 == 1}} {
+			op := logical.Operation(logical.UpdateOperation)
+			if path == "roles/app" {
+				op = logical.PatchOperation
+			}
+			_, _ = env.b.HandleRequest(context.Background(), &logical.Request{Operation: op, Path: path, Data: data, Storage: env.storage, MountPoint: "auth0/"})
+		}
+	}
+	stop.Store(true)
+	work.Wait()
+	assert.True(t, env.asserts())
+}
+
+// TestAttackKeysTokensAfterForce: token reads right after a forced rotation: other nodes do not accept the key yet.
+func TestAttackKeysTokensAfterForce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := keyRole(t, nil)
+		env.removeForeignKey()
+		env.write("token-roles/t", map[string]any{fieldRole: "app", fieldAudience: exampleAPI})
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		refusals := 2
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "app token" && refusals > 0 {
+				refusals--
+				return refusal("token", 401, "invalid_client", "The credential")
+			}
+			return nil
+		})
+		_, err := env.request(logical.ReadOperation, "tokens/t", nil)
+		require.NoError(t, err)
+	})
+}
+
+// TestAttackKeysNoKeyIsSentAsASecret: a role of secrets becomes one of keys while a login waits.
+func TestAttackKeysNoKeyIsSentAsASecret(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := keyRole(t, nil)
+		env.write("roles/other", map[string]any{fieldClientID: testAppID})
+		env.write("token-roles/t", map[string]any{fieldRole: "other", fieldAudience: exampleAPI})
+		env.write("rotate/other", map[string]any{fieldForce: true})
+		env.b.dropTokens("other")
+		var sent []string
+		env.b.newAPI = func(c auth0.Config) (managementAPI, error) {
+			return spyOnTokens{&fakeClient{env.auth0, c}, func(r auth0.TokenRequest) { sent = append(sent, r.Secret) }}, nil
+		}
+		env.b.disconnect()
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "app token" {
+				return refusal("token", 401, "access_denied", "Unauthorized")
+			}
+			return nil
+		})
+		waited := false
+		env.b.wait = func(context.Context, time.Duration) error {
+			if !waited {
+				waited = true
+				env.must(logical.DeleteOperation, "roles/other", nil)
+				env.must(logical.DeleteOperation, "roles/app", nil)
+				env.write("roles/other", map[string]any{fieldClientID: keyedID, fieldCredentialType: "private_key"})
+			}
+			return nil
+		}
+		_, err := env.request(logical.ReadOperation, "tokens/t", nil)
+		require.Error(t, err)
+		require.True(t, waited)
+		require.NotEmpty(t, sent)
+		for _, secret := range sent {
+			assert.NotContains(t, secret, "PRIVATE KEY")
+		}
+	})
+}
+
+// spyOnTokens tells of requests for tokens.
+type spyOnTokens struct {
+	managementAPI
+	told func(auth0.TokenRequest)
+}
+
+func (s spyOnTokens) Token(ctx context.Context, r auth0.TokenRequest) (auth0.AccessToken, error) {
+	s.told(r)
+	return s.managementAPI.Token(ctx, r)
+}
+
+// TestAttackKeysThatAreMadeHoldUpNoOtherRole: there are more roles of keys to be rotated
+// than are attended to at a time.
+func TestAttackKeysThatAreMadeHoldUpNoOtherRole(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := configuredEnv(t)
+		env.b.newKey = func(int) (string, error) { return testKeys()[0], nil }
+		for i := range 80 {
+			id := fmt.Sprintf("keyed%027d", i)
+			env.auth0.addKeyed(id)
+			env.write(fmt.Sprintf("roles/r%d", i), map[string]any{fieldClientID: id, fieldCredentialType: "private_key", fieldRotationPeriod: "2h"})
+		}
+		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "10m", fieldRotationPeriod: "2h"})
+		gate := make(chan struct{})
+		env.b.newKey = func(int) (string, error) {
+			<-gate
+			return testKeys()[1], nil
+		}
+		time.Sleep(2*time.Hour + 10*time.Second)
+		assert.Equal(t, 2, env.read("roles/app")[fieldVersion])
+		close(gate)
+		sleep(10 * time.Minute)
+		for i := range 80 {
+			assert.Greater(t, env.read(fmt.Sprintf("roles/r%d", i))[fieldVersion], 1)
+		}
 	})
 }

@@ -146,6 +146,28 @@ func enableKey(ctx context.Context, conn *connection, clientID string, key rotat
 	return rotation.Outcome{Result: rotation.Accepted, Secret: key}
 }
 
+// generateKey makes a key by the role's settings, when it is its turn.
+func (t *roleTarget) generateKey(ctx context.Context) (rotation.Secret, error) {
+	turn := t.b.makesKeys
+	if t.asked {
+		turn = t.b.makesKeysNow
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return "", logical.CodedError(http.StatusServiceUnavailable, "no key was made yet: others are being made")
+		}
+	} else {
+		select {
+		case turn <- struct{}{}:
+		default: // whoever waits here keeps other roles from being attended to
+			return "", rotation.ErrLater
+		}
+	}
+	defer func() { <-turn }()
+	key, err := t.b.newKey(t.role.entry.KeyBits)
+	return rotation.Secret(key), err
+}
+
 // sendKey carries out a step of a key's rotation at Auth0.
 func (t *roleTarget) sendKey(ctx context.Context, conn *connection, request rotation.Request) rotation.Outcome {
 	switch role := t.role.entry; request.Kind {

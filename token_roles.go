@@ -257,6 +257,9 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 		if c.Domain != conn.config.Domain { // the mount has moved since
 			return badRequest("the configuration was changed meanwhile: try again")
 		}
+		if now, err := b.lookUp(ctx, storage, role.Role); err != nil || now.role.SigningAlgorithm != algorithm { // no key is sent as a secret
+			return badRequest("role %q was made anew meanwhile: try again", role.Role)
+		}
 		request := auth0.TokenRequest{ClientID: c.ClientID, Secret: secret, Audience: role.Audience, Scopes: role.Scopes, Organization: role.Organization}
 		if algorithm != "" { // the secret is a key
 			signed, err := b.signed(c, secret, algorithm)
@@ -291,7 +294,12 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 // Each attempt may meet another of its servers, and so all of them be refused.
 func (b *backend) propagates(ctx context.Context, storage logical.Storage, role string) bool {
 	set, err := b.lookUp(ctx, storage, role)
-	return err == nil && set.view(b.mountInMemory(), b.now()).Phase == rotation.Propagating
+	if err != nil {
+		return false
+	}
+	mount, now := b.mountInMemory(), b.now()
+	// A forced rotation of a key does not wait until the new one has reached all.
+	return set.view(mount, now).Phase == rotation.Propagating || set.role.keys() && now.Sub(set.role.Rotation.LastRotation()) < mount.PropagationDelay
 }
 
 // login returns the application of a role as one that logs in: by the same rules as
