@@ -406,3 +406,26 @@ func TestAttackKeysThatAreMadeHoldUpNoOtherRole(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackKeysHeldOnesAreNotCalledUseless: who follows the warning about a key that could
+// not be removed does not remove one that is held.
+func TestAttackKeysHeldOnesAreNotCalledUseless(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		env := keyRole(t, map[string]any{fieldExportable: true})
+		env.removeForeignKey()
+		held := env.read("creds/app")[fieldKID].(string)
+		env.must(logical.PatchOperation, "roles/app", map[string]any{fieldExportable: false})
+		env.write("rotate/app", nil) // its next key is held by nobody
+		env.auth0.interfereWith(func(op, _ string, _ func()) error {
+			if op == "retire" {
+				return noAnswer(op)
+			}
+			return nil
+		})
+		warnings := env.must(logical.DeleteOperation, "roles/app", nil).Warnings
+		require.Len(t, warnings, 2)
+		assert.Contains(t, warnings[0], "cannot be used")
+		assert.NotContains(t, warnings[0], held)
+		assert.Contains(t, warnings[1], held)
+	})
+}

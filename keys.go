@@ -289,23 +289,27 @@ func (b *backend) removeKeys(ctx context.Context, role *ownedRole) []string {
 	}
 	ctx, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	var left []string
+	var useless, held, warnings []string
 	conn, err := b.connect(ctx, role.storage)
 	for _, key := range role.entry.Rotation.Keys() {
-		if err == nil && !key.Exported {
+		if key.Exported {
+			held = append(held, kidOf(key.Secret))
+			continue
+		}
+		if err == nil {
 			_, err = conn.api.RetireKey(ctx, role.entry.ClientID, string(key.Secret))
 		}
-		if err != nil || key.Exported {
-			left = append(left, kidOf(key.Secret))
+		if err != nil {
+			useless = append(useless, kidOf(key.Secret))
 		}
 	}
-	switch {
-	case err != nil:
-		return []string{fmt.Sprintf("keys of the role may be left in Auth0 (kid %s), and cannot be used: remove them there. %s", strings.Join(left, ", "), err)}
-	case len(left) > 0:
-		return []string{fmt.Sprintf("Auth0 goes on to accept keys that were handed out (kid %s): remove them there when nobody uses them", strings.Join(left, ", "))}
+	if len(useless) > 0 {
+		warnings = append(warnings, fmt.Sprintf("keys of the role may be left in Auth0 (kid %s), and cannot be used: remove them there. %s", strings.Join(useless, ", "), err))
 	}
-	return nil
+	if len(held) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Auth0 goes on to accept keys that were handed out (kid %s): remove them there when nobody uses them", strings.Join(held, ", ")))
+	}
+	return warnings
 }
 
 // checkKeysForDrift compares the role's keys with those that Auth0 accepts.
