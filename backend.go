@@ -116,6 +116,9 @@ type backend struct {
 	newAPI func(auth0.Config) (managementAPI, error)
 	// newKey makes a private key of so many bits. Tests replace it.
 	newKey func(bits int) (string, error)
+	// makesKeys has room for one that makes a key in the background, makesKeysNow for one
+	// by request: that takes a processor for seconds, and reads do not wait for it.
+	makesKeys, makesKeysNow chan struct{}
 	// jitter gives numbers in [0,1).
 	jitter func() float64
 

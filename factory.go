@@ -35,10 +35,11 @@ type pluginBackend struct {
 
 func newPluginBackend(now func() time.Time) *pluginBackend {
 	b := &backend{
-		now:        now,
-		wait:       waitFor,
-		newAPI:     func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
-		newKey:     assertion.NewPrivateKey,
+		now:       now,
+		wait:      waitFor,
+		newAPI:    func(c auth0.Config) (managementAPI, error) { return auth0.New(c) },
+		newKey:    assertion.NewPrivateKey,
+		makesKeys: make(chan struct{}, 1), makesKeysNow: make(chan struct{}, 1),
 		jitter:     rand.Float64,
 		served:     newServedSets(now),
 		tokenRoles: newHeldTokenRoles(),

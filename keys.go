@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-auth0/internal/assertion"
 	"vault-plugin-secrets-auth0/internal/auth0"
@@ -74,7 +77,9 @@ func (r *roleEntry) changeKeys(d *framework.FieldData) error {
 	if err := requirements.CheckAlgorithm(r.SigningAlgorithm); err != nil {
 		return badRequest("%s", err)
 	}
-	take(d, fieldKeyBits, &r.KeyBits)
+	if take(d, fieldKeyBits, &r.KeyBits) {
+		r.Rotation = r.Rotation.WithoutUnused()
+	}
 	switch r.KeyBits {
 	case keyBits[0], keyBits[1], keyBits[2]:
 	default:
@@ -124,18 +129,46 @@ func checkKeyScopes(ctx context.Context, conn *connection) error {
 }
 
 // enableKey registers a key beside those of the application, and has it accepted.
-func enableKey(ctx context.Context, conn *connection, clientID string, key rotation.Secret, algorithm string) rotation.Outcome {
+//
+// Beside present, the key in use, there is room for one.
+func enableKey(ctx context.Context, conn *connection, clientID string, key, present rotation.Secret, algorithm string) rotation.Outcome {
 	err := checkKeyScopes(ctx, conn)
 	if err == nil {
 		err = conn.api.EnableKey(ctx, clientID, string(key), algorithm)
 	}
 	switch {
-	case errors.Is(err, auth0.ErrNoRoom): // until somebody makes room
+	case errors.Is(err, auth0.ErrOtherMethod):
+		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s: choose Private Key JWT for it in Auth0 again, or delete the role", err)}
+	case errors.Is(err, auth0.ErrNoRoom) && present != "": // until somebody makes room
+		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s. The one with the kid %s is in use here", err, kidOf(present))}
+	case errors.Is(err, auth0.ErrNoRoom):
 		return rotation.Outcome{Result: rotation.Refused, Err: badRequest("%s", err)}
 	case err != nil:
 		return failedAttempt(err)
 	}
 	return rotation.Outcome{Result: rotation.Accepted, Secret: key}
+}
+
+// generateKey makes a key by the role's settings, when it is its turn.
+func (t *roleTarget) generateKey(ctx context.Context) (rotation.Secret, error) {
+	turn := t.b.makesKeys
+	if t.asked {
+		turn = t.b.makesKeysNow
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return "", logical.CodedError(http.StatusServiceUnavailable, "no key was made yet: others are being made")
+		}
+	} else {
+		select {
+		case turn <- struct{}{}:
+		default: // whoever waits here keeps other roles from being attended to
+			return "", rotation.ErrLater
+		}
+	}
+	defer func() { <-turn }()
+	key, err := t.b.newKey(t.role.entry.KeyBits)
+	return rotation.Secret(key), err
 }
 
 // sendKey carries out a step of a key's rotation at Auth0.
@@ -144,6 +177,9 @@ func (t *roleTarget) sendKey(ctx context.Context, conn *connection, request rota
 	case rotation.Confirm:
 		return t.confirm(ctx, conn, request)
 	case rotation.Retire:
+		if !request.Force && t.currentIsGone(ctx, conn, request.Secret) {
+			return rotation.Outcome{Result: rotation.Found}
+		}
 		found, err := conn.api.RetireKey(ctx, role.ClientID, string(request.Secret))
 		switch {
 		case errors.Is(err, auth0.ErrOnlyKey):
@@ -156,32 +192,52 @@ func (t *roleTarget) sendKey(ctx context.Context, conn *connection, request rota
 		}
 		return rotation.Outcome{Result: rotation.Accepted}
 	default:
-		return enableKey(ctx, conn, role.ClientID, request.Secret, role.SigningAlgorithm)
+		return enableKey(ctx, conn, role.ClientID, request.Secret, role.Rotation.Current(), role.SigningAlgorithm)
 	}
 }
+
+// currentIsGone reports whether Auth0 accepts the previous key and, because somebody has
+// removed it, not the present one.
+func (t *roleTarget) currentIsGone(ctx context.Context, conn *connection, previous rotation.Secret) bool {
+	role := t.role.entry
+	accepted, err := conn.api.AcceptsKey(ctx, role.ClientID, string(role.Rotation.Current()), role.SigningAlgorithm)
+	if err != nil || accepted {
+		return false
+	}
+	kids, err := conn.api.EnabledKeys(ctx, role.ClientID)
+	return err == nil && !slices.Contains(kids, kidOf(role.Rotation.Current())) && slices.Contains(kids, kidOf(previous))
+}
+
+// maxProof is how long a forced rotation waits at most for the next key to be accepted,
+// before it is tried again: a request does not last longer than Vault lets it.
+const maxProof = time.Minute
+
+var errNotAccepted = logical.CodedError(http.StatusBadGateway,
+	"Auth0 has registered the next key but does not accept it: it is registered again, and the present one stays")
 
 // confirm makes sure that Auth0 accepts a key that it has registered. A forced one may
 // not have reached all of Auth0 yet.
 func (t *roleTarget) confirm(ctx context.Context, conn *connection, request rotation.Request) rotation.Outcome {
 	end := t.b.now().Add(proofMargin)
 	if request.Force {
-		end = end.Add(t.mount.PropagationDelay)
+		end = end.Add(min(t.mount.PropagationDelay, maxProof))
 	}
 	for {
 		accepted, err := conn.api.AcceptsKey(ctx, t.role.entry.ClientID, string(request.Secret), t.role.entry.SigningAlgorithm)
 		upstream, _ := errors.AsType[*auth0.Error](err)
 		switch {
-		case upstream != nil && upstream.Class == auth0.Refused && upstream.Status != 0: // for another reason than the key
+		case upstream != nil && upstream.Class != auth0.Limited && upstream.Status != 0 && upstream.Status < http.StatusInternalServerError:
+			// Not for the key, or it is what is in between that does not let it through.
 			return rotation.Outcome{Result: rotation.Untold}
 		case err != nil:
 			return failedAttempt(err)
 		case accepted:
 			return rotation.Outcome{Result: rotation.Accepted}
 		case t.b.now().After(end):
-			return rotation.Outcome{Result: rotation.Refused, Err: errors.New("Auth0 has registered the next key but does not accept it: it is registered again, and the present one stays")}
+			return rotation.Outcome{Result: rotation.Refused, Err: errNotAccepted}
 		}
 		if err := t.b.wait(ctx, proofPause); err != nil {
-			return rotation.Outcome{Result: rotation.Unclear, Err: err}
+			return rotation.Outcome{Result: rotation.Unclear, Err: errNotAccepted}
 		}
 	}
 }
@@ -236,23 +292,27 @@ func (b *backend) removeKeys(ctx context.Context, role *ownedRole) []string {
 	}
 	ctx, done := b.detached(ctx, upstreamPatience)
 	defer done()
-	var left []string
+	var useless, held, warnings []string
 	conn, err := b.connect(ctx, role.storage)
 	for _, key := range role.entry.Rotation.Keys() {
-		if err == nil && !key.Exported {
+		if key.Exported {
+			held = append(held, kidOf(key.Secret))
+			continue
+		}
+		if err == nil {
 			_, err = conn.api.RetireKey(ctx, role.entry.ClientID, string(key.Secret))
 		}
-		if err != nil || key.Exported {
-			left = append(left, kidOf(key.Secret))
+		if err != nil {
+			useless = append(useless, kidOf(key.Secret))
 		}
 	}
-	switch {
-	case err != nil:
-		return []string{fmt.Sprintf("keys of the role may be left in Auth0 (kid %s), and cannot be used: remove them there. %s", strings.Join(left, ", "), err)}
-	case len(left) > 0:
-		return []string{fmt.Sprintf("Auth0 goes on to accept keys that were handed out (kid %s): remove them there when nobody uses them", strings.Join(left, ", "))}
+	if len(useless) > 0 {
+		warnings = append(warnings, fmt.Sprintf("keys of the role may be left in Auth0 (kid %s), and cannot be used: remove them there. %s", strings.Join(useless, ", "), err))
 	}
-	return nil
+	if len(held) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Auth0 goes on to accept keys that were handed out (kid %s): remove them there when nobody uses them", strings.Join(held, ", ")))
+	}
+	return warnings
 }
 
 // checkKeysForDrift compares the role's keys with those that Auth0 accepts.
@@ -262,7 +322,7 @@ func (b *backend) checkKeysForDrift(ctx context.Context, role *ownedRole, mount 
 		return err
 	}
 	kids, err := conn.api.EnabledKeys(ctx, role.entry.ClientID)
-	if err != nil {
+	if err != nil && !errors.Is(err, auth0.ErrOtherMethod) { // by which it uses none
 		return err
 	}
 	enabled := map[string]bool{}

@@ -350,7 +350,7 @@ func TestSkipImportDoesNotTakeTheOldSecretForANewOne(t *testing.T) {
 
 // TestOneUnreadableRoleHidesNoOther, and can be deleted.
 func TestOneUnreadableRoleHidesNoOther(t *testing.T) {
-	for name, damaged := range map[string]string{"newer": `{"format":3}`, "damaged": `{"format":`, "schedule": `{"format":1,"rotation_schedule":"nonsense"}`} {
+	for name, damaged := range map[string]string{"newer": `{"format":4}`, "damaged": `{"format":`, "schedule": `{"format":1,"rotation_schedule":"nonsense"}`} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				env := configuredEnv(t)

@@ -131,7 +131,7 @@ func (t *rootTarget) send(ctx context.Context, request rotation.Request) rotatio
 	}
 	ctx = upstreamContext(ctx, request)
 	if t.config.SigningAlgorithm != "" {
-		return enableKey(ctx, conn, t.config.ClientID, request.Secret, t.config.SigningAlgorithm)
+		return enableKey(ctx, conn, t.config.ClientID, request.Secret, t.config.Rotation.Current(), t.config.SigningAlgorithm)
 	}
 	if err := conn.api.SetSecret(ctx, t.config.ClientID, string(request.Secret)); err != nil {
 		return failedAttempt(err)

@@ -174,6 +174,7 @@ type roleTarget struct {
 	b     *backend
 	role  *ownedRole
 	mount mountSettings
+	asked bool // somebody waits for it
 }
 
 var _ rotation.Target = (*roleTarget)(nil)
@@ -200,8 +201,7 @@ func (t *roleTarget) Save(ctx context.Context, s rotation.State) error {
 // Generate makes a client secret, or a key, by the role's settings.
 func (t *roleTarget) Generate(ctx context.Context) (rotation.Secret, error) {
 	if t.role.entry.keys() {
-		key, err := t.b.newKey(t.role.entry.KeyBits)
-		return rotation.Secret(key), err
+		return t.generateKey(ctx)
 	}
 	secret, err := t.b.generateSecret(ctx, t.role.entry)
 	if short := (shortPolicyError{}); errors.As(err, &short) { // it has become so, and a rotation does not wait for its author
@@ -336,7 +336,7 @@ func (b *backend) advance(ctx context.Context, role *ownedRole, ask rotation.Ask
 	defer done()
 	next = b.now().Add(panicRetry)                // after a panic
 	defer func() { b.due.Set(role.name, next) }() // while nobody else can
-	target := &roleTarget{b: b, role: role}
+	target := &roleTarget{b: b, role: role, asked: ask.By == rotation.Operator || role.entry.Rotation.Version() == 0}
 	staged := role.entry.Rotation.Next()
 	wake, err := rotation.Run(ctx, target, ask)
 	if err != nil && wake.IsZero() { // not even the failure could be stored

@@ -323,7 +323,7 @@ func TestFailureThatCannotBeStoredIsNotRetriedInALoop(t *testing.T) {
 
 func TestEntryOfANewerFormatIsRefusedNotGuessed(t *testing.T) {
 	env := configuredEnv(t)
-	entry, err := logical.StorageEntryJSON(storageRoles+"app", map[string]any{"format": entryFormat + 1, "client_id": testAppID})
+	entry, err := logical.StorageEntryJSON(storageRoles+"app", map[string]any{"format": keysFormat + 1, "client_id": testAppID})
 	require.NoError(t, err)
 	require.NoError(t, env.storage.Put(t.Context(), entry))
 	_, err = env.request(logical.ReadOperation, "creds/app", nil)

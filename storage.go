@@ -30,6 +30,9 @@ const (
 	// entryFormat is written into every entry. A newer format is refused. Format 1 is
 	// read: see rotationPlan, bulkEntry and internal/rotation/stored_format_1.go.
 	entryFormat = 2
+	// keysFormat is that of roles of keys, which versions before these would take for
+	// roles of secrets, and hand the keys out.
+	keysFormat = 3
 )
 
 // configEntry is the stored configuration of the mount.
@@ -141,9 +144,9 @@ func readEntry[T any, E interface {
 	if err := raw.DecodeJSON(entry); err != nil {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q cannot be read", key)} // the cause would quote what is in it
 	}
-	if format := *entry.format(); format > entryFormat {
+	if format := *entry.format(); format > keysFormat {
 		return nil, &unreadableError{fmt.Sprintf("the stored entry %q was written by a newer version of this plugin (format %d, this version knows %d)",
-			key, format, entryFormat)}
+			key, format, keysFormat)}
 	}
 	return entry, nil
 }
@@ -156,6 +159,9 @@ func (e *unreadableError) Error() string { return e.text }
 
 func writeEntry(ctx context.Context, storage logical.Storage, key string, entry interface{ format() *int }) error {
 	*entry.format() = entryFormat
+	if role, ok := entry.(*roleEntry); ok && role.keys() {
+		role.Format = keysFormat
+	}
 	raw, err := logical.StorageEntryJSON(key, entry)
 	if err != nil {
 		return fmt.Errorf("the entry %q cannot be encoded", key)

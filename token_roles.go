@@ -285,7 +285,12 @@ func (b *backend) newToken(ctx context.Context, storage logical.Storage, conn *c
 // Each attempt may meet another of its servers, and so all of them be refused.
 func (b *backend) propagates(ctx context.Context, storage logical.Storage, role string) bool {
 	set, err := b.lookUp(ctx, storage, role)
-	return err == nil && set.view(b.mountInMemory(), b.now()).Phase == rotation.Propagating
+	if err != nil {
+		return false
+	}
+	mount, now := b.mountInMemory(), b.now()
+	// A forced rotation of a key does not wait until the new one has reached all.
+	return set.view(mount, now).Phase == rotation.Propagating || set.role.keys() && now.Sub(set.role.Rotation.LastRotation()) < mount.PropagationDelay
 }
 
 // login returns the application of a role as one that logs in: by the same rules as

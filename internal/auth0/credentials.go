@@ -272,11 +272,12 @@ func (c *Client) enabledKeys(ctx context.Context, op, clientID string) ([]string
 	return ids, nil
 }
 
-// someEnabledKeys are enabledKeys, at least one: without any, a key that is not proven yet
-// would become the only one.
+// someEnabledKeys are enabledKeys; of the client's own application, which has logged in by
+// one, at least one: without any, a key that is not proven yet would become the only one.
 func (c *Client) someEnabledKeys(ctx context.Context, op, clientID string) ([]string, error) {
 	ids, err := c.enabledKeys(ctx, op, clientID)
-	if err == nil && len(ids) == 0 {
+	own := slices.ContainsFunc(c.logins, func(l *login) bool { return l.oauth.ClientID == clientID })
+	if err == nil && len(ids) == 0 && own {
 		return nil, unreadable(op, http.StatusOK, "Auth0 does not show which keys the application uses")
 	}
 	return ids, err

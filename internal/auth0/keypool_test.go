@@ -214,6 +214,30 @@ func TestTheKeysThatFillTheSlotAreSaidToBeTheEnginesOwn(t *testing.T) {
 	require.ErrorContains(t, err, "cred_own (kid "+kidOf(t, own)+"), the engine's own; cred_a (kid a) are in use")
 }
 
+// TestEnableKeyWhereNoneIsInUse: somebody has removed the last one. That Auth0 shows none of
+// the client's own application, which has logged in by one, is not believed.
+func TestEnableKeyWhereNoneIsInUse(t *testing.T) {
+	own := testKeys()[0]
+	for _, itself := range []bool{false, true} {
+		p := &keyPool{}
+		tn := newTenant(t, p.ServeHTTP)
+		tn.grants(KeyScopes...)
+		cfg := tn.config()
+		cfg.Secrets, cfg.SigningAlgorithm = []string{own}, "RS256"
+		if itself {
+			cfg.ClientID = appID
+		}
+		err := newClient(t, cfg).EnableKey(t.Context(), appID, testKeys()[1], "RS256")
+		if itself {
+			require.ErrorContains(t, err, "Auth0 does not show which keys the application uses")
+			continue
+		}
+		require.NoError(t, err)
+		_, enabled := p.kids()
+		assert.Equal(t, []string{kidOf(t, testKeys()[1])}, enabled)
+	}
+}
+
 func TestRetireKey(t *testing.T) {
 	key := testKeys()[0]
 	ours := credential{ID: "cred_ours", KID: kidOf(t, key)}
@@ -231,7 +255,7 @@ func TestRetireKey(t *testing.T) {
 		"used for more":       {[]credential{foreign("a"), ours}, nil, ours.ID, true, "", []string{"PATCH", "DELETE"}, []string{"a", ours.KID}},
 		"not there":           {[]credential{foreign("a")}, nil, "", false, "", nil, []string{"a"}},
 		"the only one":        {[]credential{ours}, []credential{foreign("a")}, "", true, "retire key: not sent: it is the only key that the application uses", nil, []string{ours.KID, "a"}},
-		"nothing is enabled":  {nil, []credential{ours}, "", true, "retire key: no clear answer from Auth0 (200): Auth0 does not show which keys the application uses", nil, []string{ours.KID}},
+		"nothing is enabled":  {nil, []credential{ours}, "", true, "", []string{"DELETE"}, nil},
 		"by hand with its ID": {[]credential{foreign("a"), {ID: ours.ID, KID: "by-hand"}}, nil, "", false, "", nil, []string{"a", "by-hand"}},
 	}
 	for name, tt := range tests {

@@ -42,6 +42,14 @@ func (s State) Exported() State {
 	return s
 }
 
+// WithoutUnused drops a next key that Auth0 has refused, so that another one is made.
+func (s State) WithoutUnused() State {
+	if s.r.Keys && !s.r.begun() && !s.r.mayBeLive() {
+		s.r.Next = nil
+	}
+	return s
+}
+
 // Key is a private key that Auth0 may have the public half of.
 type Key struct {
 	Secret   Secret
@@ -93,8 +101,11 @@ func (r record) decideKey(set Settings, clk Clock) decision {
 func (r record) keyOutcome(set Settings, did action, o Outcome, first bool, clk Clock) (record, bool) {
 	switch {
 	case did == doSet && o.Result == Accepted:
+		if !r.Unproven { // else it may not be accepted this time either: that is proven next
+			r = r.succeeded()
+		}
 		r.Attempt, r.StagedAt, r.StagedTTL, r.Unproven = notBegun, clk.Now, set.PropagationDelay, false
-		return r.succeeded(), true
+		return r, true
 	case did == doSet:
 		return r.keyFailed(o, first, clk), false
 	case did == doConfirm && o.Result == Accepted:
@@ -113,7 +124,7 @@ func (r record) keyOutcome(set Settings, did action, o Outcome, first bool, clk 
 	failed := r.keyFailed(o, false, clk)
 	failed.Attempt = notBegun // no attempt to register one
 	if did == doConfirm && o.Result == Refused {
-		failed.Attempt, failed.StagedAt, failed.StagedTTL = unclear, time.Time{}, 0 // it is registered again
+		failed.Attempt, failed.StagedAt, failed.StagedTTL, failed.Unproven = unclear, time.Time{}, 0, true // it is registered again
 	}
 	return failed, false
 }
@@ -124,7 +135,7 @@ func (r record) succeeded() record {
 }
 
 // keyFailed takes in a failure. A key that was not registered stays, for the next
-// attempt: nobody holds it.
+// attempt: nobody holds it. That one is not forced: see refused.
 func (r record) keyFailed(o Outcome, first bool, clk Clock) record {
 	r = r.waitsAfter(o, clk)
 	switch {
@@ -132,6 +143,9 @@ func (r record) keyFailed(o Outcome, first bool, clk Clock) record {
 		r.Attempt = unclear
 	case first:
 		r.Attempt = notBegun
+		if r.Current != nil {
+			r.Force, r.BulkWaits = false, r.BulkForce
+		}
 	}
 	return r
 }
@@ -172,8 +186,7 @@ func (r record) usedFor(set Settings, now time.Time) time.Duration {
 // which it does not: somebody has removed that.
 func (r record) swapped(now time.Time) record {
 	found := *r.Previous
-	found.Number = r.number() + 1
-	found.Exported = found.Exported || r.Current.Exported // it may be handed out from now on
+	found.Number, found.Exported = r.number()+1, found.Exported || r.Current.Exported // it is what is handed out from now on
 	r.Previous, r.Current, r.DriftedAt = r.Current, &found, now
 	r.FallbackUntil, r.FallbackFor = now, 0
 	return r

@@ -50,6 +50,12 @@ const (
 	Retire
 )
 
+// ErrLater is what Generate returns if others are being made: it is tried again in
+// laterPause, and is no failure.
+var ErrLater = errors.New("another one is being made")
+
+const laterPause = time.Second
+
 // storePatience bounds the storing of an outcome.
 const storePatience = 30 * time.Second
 
@@ -75,6 +81,9 @@ func Run(ctx context.Context, t Target, ask Ask) (wake time.Time, err error) {
 		d := decide(set, wanted, clk)
 		if d.action == doGenerate {
 			secret, err := t.Generate(ctx)
+			if errors.Is(err, ErrLater) {
+				return clk.Now.Add(laterPause), nil
+			}
 			if err != nil {
 				failed := d.failed(set, Outcome{Result: NotSent, Err: err}, true, clk)
 				return saveFailure(ctx, t, failed, err)

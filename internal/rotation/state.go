@@ -165,8 +165,14 @@ func (r record) madeSince(bulk int) bool {
 // inBulk says whether a bulk rotation asks for what is under way, or is to begin.
 func (r record) inBulk() bool { return r.Bulk > 0 && !r.madeSince(r.Bulk) }
 
+// outlived says whether a key that is older than a bulk rotation is accepted yet, though
+// another one is used.
+func (r record) outlived(bulk int) bool { return r.Keys && r.Previous != nil && r.Previous.Bulk < bulk }
+
 // forced says whether leases are not waited for.
-func (r record) forced() bool { return r.Force || (r.inBulk() && r.BulkForce && !r.BulkWaits) }
+func (r record) forced() bool {
+	return r.Force || (r.inBulk() || r.outlived(r.Bulk)) && r.BulkForce && !r.BulkWaits
+}
 
 // doubtful says whether Auth0 may accept a rejected secret: none was set since. Then
 // the next one waits for no window.
@@ -331,7 +337,7 @@ func (s State) Rescheduled(now time.Time) State {
 // Concerned says whether a bulk rotation is to be asked of the target: its secret
 // is older, and it does not carry the request, or not the force, yet.
 func (s State) Concerned(bulk int, force bool) bool {
-	return !s.r.madeSince(bulk) && (s.r.Bulk < bulk || s.r.Bulk == bulk && force && !s.r.BulkForce)
+	return (!s.r.madeSince(bulk) || force && s.r.outlived(bulk)) && (s.r.Bulk < bulk || s.r.Bulk == bulk && force && !s.r.BulkForce)
 }
 
 // Asked takes in who wants a rotation. The next Run begins it.
@@ -346,7 +352,7 @@ func (s State) Replaced(bulk int) bool { return s.r.madeSince(bulk) }
 
 // Done is explained at Carries.
 func (s State) Done(bulk int) bool {
-	return s.r.madeSince(bulk) && (!s.r.Keys || s.r.Previous == nil || s.r.Previous.Bulk >= bulk)
+	return s.r.madeSince(bulk) && !s.r.outlived(bulk)
 }
 
 // unwanted takes back the wish for a rotation, and drops its failures, which no attempt
