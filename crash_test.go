@@ -443,11 +443,11 @@ func (env *crashEnv) healed() {
 // keyHolders are an application that holds an assertion and, if keys are handed out, one
 // that holds the key.
 func (env *crashEnv) keyHolders(name string) []holder {
-	signed, err := env.request(logical.ReadOperation, assertionsPrefix+name, nil)
-	if err != nil { // there is none yet, or the world has stopped
+	set, err := env.b.servedNow(context.Background(), env.engineStorage(), name) // by which assertions/ signs: that takes long
+	if err != nil {                                                              // there is none yet, or the world has stopped
 		return nil
 	}
-	holders := []holder{{[]string{keyOf(signed.Data[fieldKID].(string))}, time.Now().Add(rotation.AssertionLifetime)}}
+	holders := []holder{{[]string{keyOf(set.kid())}, time.Now().Add(rotation.AssertionLifetime)}}
 	if leased, err := env.request(logical.ReadOperation, credsPrefix+name, nil); err == nil {
 		require.True(env.t, env.scenario.handsOut, oracleInside)
 		holders = append(holders, holder{[]string{leased.Data[fieldPrivateKey].(string)}, time.Now().Add(leased.Secret.TTL)})
@@ -531,6 +531,10 @@ func TestEveryCrashPoint(t *testing.T) {
 					continue
 				}
 				for again := range second {
+					// Each role of two alone is crashed at every two points by the other scenarios.
+					if scenario.inKeys && scenario.roles > 1 && again%5 != first%5 {
+						continue
+					}
 					bubble(t, func(t *testing.T) { crashTwice(t, scenario, first+1, again+1) })
 					crashes++
 				}
