@@ -314,7 +314,7 @@ func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported b
 	case imported || err == nil:
 		return nil, err
 	}
-	if state := role.entry.Rotation; !state.Unsettled() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
+	if state := role.entry.Rotation; !state.Unsettled() && !state.Registered() && state.Current() == "" && role.view(b.mountInMemory(), b.now()).LastError != "" {
 		if undo := b.deleteRole(context.WithoutCancel(ctx), role); undo != nil {
 			return nil, undo
 		}

@@ -44,10 +44,15 @@ func (s State) Exported() State {
 
 // WithoutUnused drops a next key that Auth0 has refused, so that another one is made.
 func (s State) WithoutUnused() State {
-	if s.r.Keys && !s.r.begun() && !s.r.mayBeLive() {
+	if s.r.Keys && !s.Registered() {
 		s.r.Next = nil
 	}
 	return s
+}
+
+// Registered says whether Auth0 may have a next key, in use or not.
+func (s State) Registered() bool {
+	return s.r.Keys && s.r.Next != nil && (s.r.begun() || s.r.Attempt != notBegun)
 }
 
 // Key is a private key that Auth0 may have the public half of.
@@ -139,8 +144,10 @@ func (r record) succeeded() record {
 func (r record) keyFailed(o Outcome, first bool, clk Clock) record {
 	r = r.waitsAfter(o, clk)
 	switch {
-	case o.Result != Refused && o.Result != Rejected: // one of the requests of the step may be done
+	case o.Result == Unclear:
 		r.Attempt = unclear
+	case first && o.Result != Refused && o.Result != Rejected:
+		r.Attempt = partial
 	case first:
 		r.Attempt = notBegun
 		if r.Current != nil {

@@ -381,7 +381,9 @@ func (w *keyWorld) step(wake time.Time) time.Time {
 	case 2:
 		if off, ok := w.state().CalledOff(w.set.Bulk); ok {
 			w.store(off)
-			w.bulk = 0
+			if w.bulk = 0; off.r.Cause == byBulk {
+				w.bulk = off.r.Next.Bulk // that of the rotation before goes on
+			}
 		}
 	case 3, 4, 5, 6:
 		w.read()

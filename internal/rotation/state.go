@@ -63,6 +63,7 @@ const (
 	notBegun attempt = ""        // nothing is under way at Auth0
 	sent     attempt = "sent"    // stored before the request is sent; found after a crash, it may have taken effect
 	unclear  attempt = "unclear" // it had no clear answer, and may have taken effect
+	partial  attempt = "partial" // it has not, but some of its requests may have: a key may be registered, and not in use
 )
 
 // record is the stored form of a State:
@@ -181,7 +182,7 @@ func (r record) doubtful() bool {
 }
 
 // mayBeLive says whether an attempt may have taken effect without a record of it.
-func (r record) mayBeLive() bool { return r.Attempt != notBegun }
+func (r record) mayBeLive() bool { return r.Attempt == sent || r.Attempt == unclear }
 
 // held says whether somebody may log in with a secret of the set, so that leases
 // have to be waited for.

@@ -192,7 +192,7 @@ func TestTheStoredNamesStay(t *testing.T) {
 	assert.JSONEq(t, `"bulk"`, string(fields["cause"]))
 	assert.JSONEq(t, `"unclear"`, string(fields["attempt"]))
 	assert.Equal(t, []string{"", "schedule", "operator", "bulk"}, []string{string(byNobody), string(bySchedule), string(byOperator), string(byBulk)})
-	assert.Equal(t, []string{"", "sent", "unclear"}, []string{string(notBegun), string(sent), string(unclear)})
+	assert.Equal(t, []string{"", "sent", "unclear", "partial"}, []string{string(notBegun), string(sent), string(unclear), string(partial)})
 }
 
 func read(t *testing.T, stored string) record {
