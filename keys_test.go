@@ -141,6 +141,12 @@ func TestAForcedRotationWithoutProof(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		assert.Equal(t, "steady", env.read("rotate/app")[fieldPhase])
 		assert.Len(t, env.ownKeys(), 1)
+
+		env.write("rotate/app", map[string]any{fieldForce: true})
+		assert.Len(t, env.ownKeys(), 2)
+		env.auth0.interfereWith(nil)
+		answer = env.write("rotate/app", map[string]any{fieldForce: true}).Data
+		assert.Equal(t, "steady", answer[fieldPhase], "by force, Auth0 is asked again")
 	})
 }
 

@@ -194,6 +194,7 @@ func (r record) asked(a Ask) record {
 	switch {
 	case a.By == Operator:
 		r.Cause, r.Force = byOperator, r.Force || a.Force
+		r.Unproven = r.Unproven && !a.Force // it is asked again
 	case r.madeSince(a.Bulk): // only the key before is to go
 	case r.Cause != byOperator && r.Next == nil:
 		r.Cause = byBulk
