@@ -385,18 +385,22 @@ func (s spyOnTokens) Token(ctx context.Context, r auth0.TokenRequest) (auth0.Acc
 func TestAttackKeysThatAreMadeHoldUpNoOtherRole(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := configuredEnv(t)
-		env.b.newKey = func(int) (string, error) { return testKeys()[0], nil }
+		var held atomic.Bool
+		gate := make(chan struct{})
+		env.b.newKey = func(int) (string, error) {
+			if held.Load() {
+				<-gate
+				return testKeys()[1], nil
+			}
+			return testKeys()[0], nil
+		}
 		for i := range 80 {
 			id := fmt.Sprintf("keyed%027d", i)
 			env.auth0.addKeyed(id)
 			env.write(fmt.Sprintf("roles/r%d", i), map[string]any{fieldClientID: id, fieldCredentialType: "private_key", fieldRotationPeriod: "2h"})
 		}
 		env.write("roles/app", map[string]any{fieldClientID: testAppID, fieldTTL: "10m", fieldRotationPeriod: "2h"})
-		gate := make(chan struct{})
-		env.b.newKey = func(int) (string, error) {
-			<-gate
-			return testKeys()[1], nil
-		}
+		held.Store(true)
 		time.Sleep(2*time.Hour + 10*time.Second)
 		assert.Equal(t, 2, env.read("roles/app")[fieldVersion])
 		close(gate)
