@@ -67,6 +67,10 @@ func TestTheTimeLeftIsNotThatOfSchedules(t *testing.T) {
 		staged := env.write("rotate-all", nil).Data[fieldSecondsLeft]
 		synctest.Wait()
 		assert.Equal(t, env.read("rotate-all")[fieldSecondsLeft], staged)
+		env.auth0.interfereWith(func(string, string, func()) error {
+			time.Sleep(time.Second) // or some may be done before they are counted
+			return nil
+		})
 		assert.Equal(t, int64(2), env.write("rotate-all", map[string]any{fieldForce: true}).Data[fieldSecondsLeft], "four rotations, two in a second")
 	})
 }

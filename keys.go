@@ -122,7 +122,7 @@ func checkKeyScopes(ctx context.Context, conn *connection) error {
 		return err
 	}
 	if missing := requirements.Missing(auth0.KeyScopes, token.Scopes); token.Scopes != nil && len(missing) > 0 {
-		return badRequest("keys cannot be rotated: the grant of the engine's application lacks %s. Registering a new key and removing the old one needs %s",
+		return badRequest("keys cannot be rotated: the grant of the engine's application lacks %s. Registering a new key and removing the old one needs %s. Grant them in Auth0, and try again",
 			strings.Join(missing, ", "), strings.Join(auth0.KeyScopes, ", "))
 	}
 	return nil
@@ -310,7 +310,7 @@ func (b *backend) removeKeys(ctx context.Context, role *ownedRole) []string {
 		warnings = append(warnings, fmt.Sprintf("keys of the role may be left in Auth0 (kid %s), and cannot be used: remove them there. %s", strings.Join(useless, ", "), err))
 	}
 	if len(held) > 0 {
-		warnings = append(warnings, fmt.Sprintf("Auth0 goes on to accept keys that were handed out (kid %s): remove them there when nobody uses them", strings.Join(held, ", ")))
+		warnings = append(warnings, fmt.Sprintf("Auth0 goes on to accept keys that were exportable (kid %s): remove them there when nobody uses them", strings.Join(held, ", ")))
 	}
 	return warnings
 }

@@ -173,7 +173,7 @@ func TestDeletingARoleRemovesItsKey(t *testing.T) {
 		env.write("roles/app", map[string]any{fieldClientID: keyedID, fieldCredentialType: "private_key", fieldExportable: true})
 		resp := env.must(logical.DeleteOperation, "roles/app", nil)
 		assert.Len(t, env.ownKeys(), 1, "somebody may hold it")
-		assert.Contains(t, resp.Warnings[0], "keys that were handed out")
+		assert.Contains(t, resp.Warnings[0], "keys that were exportable")
 	})
 }
 

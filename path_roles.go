@@ -110,6 +110,7 @@ func roleAnswerFields() fieldSchemas {
 		fieldCredentialType:   required(stringField(descCredentialType)),
 		fieldSigningAlgorithm: stringField(descRoleSigningAlgorithm),
 		fieldKeyBits:          intField(descKeyBits),
+		fieldKID:              stringField(descKID),
 		fieldExportable:       boolField(descExportable, false),
 
 		fieldDriftDetection:  required(stringField(descDriftDetection)),
@@ -152,6 +153,9 @@ func (b *backend) roleRead(ctx context.Context, req *logical.Request, d *framewo
 		fieldClientID: entry.ClientID, fieldTTL: inSeconds(entry.TTL),
 		fieldPasswordPolicy: entry.PasswordPolicy, fieldSecretSource: string(entry.SecretSource),
 	})
+	if entry.keys() && view.Version > 0 {
+		data[fieldKID] = set.kid()
+	}
 	resp := &logical.Response{Data: data, Warnings: b.driftData(d.Get(fieldName).(string), entry, view, data)}
 	if longest := b.askMaxLeaseTTL(); entry.TTL > longest {
 		resp.AddWarning(fieldTTL + " is above what the mount allows now: leases last " + longest.String())

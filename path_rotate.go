@@ -83,12 +83,12 @@ func (b *backend) rotateRead(ctx context.Context, req *logical.Request, d *frame
 // rotateWarnings warn of the less obvious effects of a request to rotate.
 func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string {
 	var warnings []string
-	happens, what := "staged", "secret"
+	happens, what, set := "staged", "secret", "set"
 	switch {
 	case role.keys() && force:
 		warnings = append(warnings, "the next key is used as soon as Auth0 accepts it, and the present one is removed then: what holds it, or an assertion by it, fails until it reads again")
 	case role.keys():
-		happens, what = "made", "key"
+		happens, what, set = "made", "key", "use"
 	case role.SecretSource == rotation.Auth0:
 		happens = "set"
 		warnings = append(warnings, "with "+fieldSecretSource+"="+string(rotation.Auth0)+
@@ -99,7 +99,7 @@ func rotateWarnings(role *roleEntry, force bool, before rotation.View) []string 
 	switch {
 	case force:
 	case before.Phase == rotation.Staged:
-		warnings = append(warnings, "a rotation is under way since "+inRFC3339(before.StagedAt)+", and no other was begun; "+fieldForce+"=true would set the next "+what+" at once")
+		warnings = append(warnings, "a rotation is under way since "+inRFC3339(before.StagedAt)+", and no other was begun; "+fieldForce+"=true would "+set+" the next "+what+" at once")
 	case before.Phase == rotation.Propagating:
 		warnings = append(warnings, "the last rotation is still propagating: the next "+what+" is "+happens+" at "+inRFC3339(before.FallbackUntil))
 	}

@@ -306,7 +306,8 @@ func (b *backend) firstRotation(ctx context.Context, role *ownedRole, imported b
 	_, err := b.advance(ctx, role, rotation.Ask{})
 	switch {
 	case err == nil && role.entry.keys():
-		warnings := b.foreignKeys(ctx, role)
+		warnings := append(b.foreignKeys(ctx, role), fmt.Sprintf("some of Auth0's servers may refuse the new key for %s (%s): let applications read from this role after that",
+			b.mountInMemory().PropagationDelay, fieldPropagationDelay))
 		if view := role.view(b.mountInMemory(), b.now()); view.Version == 0 {
 			warnings = append(warnings, "the key is registered, but Auth0 does not tell whether it accepts it yet: the role serves it from "+inRFC3339(view.ReadyAt)+" on")
 		}
@@ -354,7 +355,12 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 	if entry.SecretSource != before.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
 		warnings = append(warnings, "Auth0 was asked for a secret and has not answered yet: that is settled first, and holders of credentials may fail until they read again")
 	}
-	if entry.TTL < before.TTL {
+	switch {
+	case entry.TTL >= before.TTL:
+	case entry.keys() && entry.Exportable:
+		warnings = append(warnings, fmt.Sprintf("the key in use stays accepted after the next rotation until readers that go by the earlier %s (%s) are done", fieldTTL, before.TTL))
+	case entry.keys():
+	default:
 		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
 			fieldTTL, before.TTL))
 	}

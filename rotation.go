@@ -419,7 +419,11 @@ func (b *backend) requestRotation(ctx context.Context, role *ownedRole, ask rota
 	if view.Phase == rotation.Staged && !role.entry.keys() {
 		holders = " Readers get both secrets until then."
 	}
-	return fmt.Errorf("%w. It is tried again by itself at %s (%s).%s See %s%s", err, inRFC3339(view.RetryAt), fieldRetryAt, holders, rolesPrefix, role.name)
+	how := ""
+	if ask.Force && !view.Forced {
+		how = ", without force: ask for that again once the reason is gone"
+	}
+	return fmt.Errorf("%w. It is tried again by itself at %s (%s)%s.%s See %s%s", err, inRFC3339(view.RetryAt), fieldRetryAt, how, holders, rolesPrefix, role.name)
 }
 
 // roleEvent sends an event about a role. modified: the served secrets changed since
