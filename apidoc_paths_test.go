@@ -104,7 +104,7 @@ func apiSections() []apiSection {
 		{Path: "rotate-root", Concrete: "rotate-root"},
 		{Path: "roles/:name", Concrete: "roles/shop", Needs: [][]string{{fieldClientID}}, Extra: []apiSample{{
 			Path: "roles/orders", Text: "Keys in place of secrets, for an application that authenticates by private_key_jwt.",
-			Data: map[string]any{fieldClientID: exampleKeyedID, fieldCredentialType: string(credentialKey), fieldExportable: true},
+			Data:     map[string]any{fieldClientID: exampleKeyedID, fieldCredentialType: string(credentialKey), fieldExportable: true},
 			Warnings: []string{"some of Auth0's servers may refuse the new key for 30s (propagation_delay): let applications read from this role after that"},
 		}}},
 		{Path: "roles", Concrete: "roles/"},

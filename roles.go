@@ -355,15 +355,7 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 	if entry.SecretSource != before.SecretSource && entry.Rotation.Unsettled() && entry.Rotation.Next() == "" {
 		warnings = append(warnings, "Auth0 was asked for a secret and has not answered yet: that is settled first, and holders of credentials may fail until they read again")
 	}
-	switch {
-	case entry.TTL >= before.TTL:
-	case entry.keys() && entry.Exportable:
-		warnings = append(warnings, fmt.Sprintf("the key in use stays accepted after the next rotation until readers that go by the earlier %s (%s) are done", fieldTTL, before.TTL))
-	case entry.keys():
-	default:
-		warnings = append(warnings, fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not",
-			fieldTTL, before.TTL))
-	}
+	warnings = append(warnings, entry.lowered(before.TTL)...)
 	mount, err := b.loadMount(ctx, role.storage)
 	if err != nil {
 		return nil, err
@@ -379,6 +371,18 @@ func (b *backend) updateRole(ctx context.Context, role *ownedRole, d *framework.
 		warnings = append(warnings, "the settings are stored, but the rotation under way failed and will be tried again: "+err.Error())
 	}
 	return warnings, nil
+}
+
+// lowered warns of what a lower ttl does not change at once.
+func (r *roleEntry) lowered(before time.Duration) []string {
+	switch {
+	case r.TTL >= before, r.keys() && !r.Exportable:
+		return nil
+	case r.keys():
+		return []string{fmt.Sprintf("the key in use stays accepted after the next rotation until readers that go by the earlier %s (%s) are done", fieldTTL, before)}
+	default:
+		return []string{fmt.Sprintf("the next staged rotation still waits for readers that go by the earlier %s (%s); those after it do not", fieldTTL, before)}
+	}
 }
 
 // deleteRole deletes a role. It keeps on record how long the role's leases may live.
