@@ -227,14 +227,13 @@ func (b *backend) driftData(name string, role *roleEntry, view rotation.View, da
 		data[fieldDriftCheckError] = check.problem.Error()
 	}
 	var warnings []string
+	putTimes(data, map[string]time.Time{fieldDriftDetectedAt: view.DriftedAt})
 	switch {
 	case view.DriftedAt.IsZero():
 	case role.keys():
-		data[fieldDriftDetectedAt] = inRFC3339(view.DriftedAt)
 		warnings = append(warnings, "a key of the role was found removed, or disabled, in Auth0 at "+inRFC3339(view.DriftedAt)+
 			". A rotation ends that, at once with "+fieldForce+"=true")
 	default:
-		data[fieldDriftDetectedAt] = inRFC3339(view.DriftedAt)
 		warnings = append(warnings, "the secret was changed outside Vault: the one found in Auth0 at "+inRFC3339(view.DriftedAt)+
 			" is served first, with ours as a fallback. A rotation ends that")
 	}

@@ -54,7 +54,7 @@ func (r *roleEntry) changeKeys(d *framework.FieldData) error {
 		kind = credentialType(sentKind)
 	}
 	switch {
-	case kind != credentialSecret && kind != credentialKey:
+	case !slices.Contains(credentialTypes, kind):
 		return badRequest("%s %q is not known: it is %s or %s", fieldCredentialType, kind, credentialSecret, credentialKey)
 	case exists && kind != r.CredentialType:
 		return badRequest("%s cannot be changed: the role's is %s. Delete the role and make it again, once the application authenticates otherwise in Auth0",
@@ -80,9 +80,7 @@ func (r *roleEntry) changeKeys(d *framework.FieldData) error {
 	if take(d, fieldKeyBits, &r.KeyBits) {
 		r.Rotation = r.Rotation.WithoutUnused()
 	}
-	switch r.KeyBits {
-	case keyBits[0], keyBits[1], keyBits[2]:
-	default:
+	if !slices.Contains(keyBits, r.KeyBits) {
 		return badRequest("%s %d is not possible: it is one of %d, %d, %d", fieldKeyBits, r.KeyBits, keyBits[0], keyBits[1], keyBits[2])
 	}
 	if take(d, fieldExportable, &r.Exportable); r.Exportable {
@@ -325,12 +323,8 @@ func (b *backend) checkKeysForDrift(ctx context.Context, role *ownedRole, mount 
 	if err != nil && !errors.Is(err, auth0.ErrOtherMethod) { // by which it uses none
 		return err
 	}
-	enabled := map[string]bool{}
-	for _, kid := range kids {
-		enabled[kid] = true
-	}
 	state, changed := rotation.KeysCompared(role.entry.Rotation,
-		func(key rotation.Secret) bool { return enabled[kidOf(key)] }, role.set.clock(b.now()))
+		func(key rotation.Secret) bool { return slices.Contains(kids, kidOf(key)) }, role.set.clock(b.now()))
 	if !changed {
 		return nil
 	}
@@ -340,8 +334,7 @@ func (b *backend) checkKeysForDrift(ctx context.Context, role *ownedRole, mount 
 // lazySigner signs with a role's present key, which it reads once.
 func lazySigner(role *roleEntry) func() (*assertion.Signer, error) {
 	return sync.OnceValues(func() (*assertion.Signer, error) {
-		key := role.Rotation.Current()
-		return assertion.NewSigner(string(key), role.SigningAlgorithm, kidOf(key))
+		return assertion.NewOwnSigner(string(role.Rotation.Current()), role.SigningAlgorithm)
 	})
 }
 

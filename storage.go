@@ -132,6 +132,16 @@ type storedFormat struct {
 
 func (s *storedFormat) format() *int { return &s.Format }
 
+// written is the format in which the entry is written.
+func (s *storedFormat) written() int { return entryFormat }
+
+func (r *roleEntry) written() int {
+	if r.keys() {
+		return keysFormat
+	}
+	return entryFormat
+}
+
 func readEntry[T any, E interface {
 	*T
 	format() *int
@@ -157,11 +167,11 @@ type unreadableError struct{ text string }
 // Error names the entry and, if known, the reason.
 func (e *unreadableError) Error() string { return e.text }
 
-func writeEntry(ctx context.Context, storage logical.Storage, key string, entry interface{ format() *int }) error {
-	*entry.format() = entryFormat
-	if role, ok := entry.(*roleEntry); ok && role.keys() {
-		role.Format = keysFormat
-	}
+func writeEntry(ctx context.Context, storage logical.Storage, key string, entry interface {
+	format() *int
+	written() int
+}) error {
+	*entry.format() = entry.written()
 	raw, err := logical.StorageEntryJSON(key, entry)
 	if err != nil {
 		return fmt.Errorf("the entry %q cannot be encoded", key)

@@ -303,9 +303,9 @@ func (b *backend) login(storage logical.Storage, role string) *auth0login.Applic
 		}
 		credentials := auth0login.Credentials{Domain: set.role.Domain, ClientID: set.role.ClientID}
 		if set.role.keys() {
-			credentials.PrivateKey, credentials.KID = string(set.role.Rotation.Current()), set.kid()
-			credentials.SigningAlgorithm = set.role.SigningAlgorithm
-			return credentials, nil
+			credentials.KID = set.kid()
+			credentials.ClientAssertion, _, err = set.sign(b.now())
+			return credentials, err
 		}
 		served, _ := set.role.Rotation.Served(set.clock(b.now()))
 		credentials.ClientSecrets = inClear(served)

@@ -138,14 +138,11 @@ func (c Credentials) validate() error {
 
 // signer signs with the private key. Errors show nothing of it.
 func (c Credentials) signer() (*assertion.Signer, error) {
-	kid := c.KID
-	if kid == "" {
-		var err error
-		if _, kid, err = assertion.PublicKey(c.PrivateKey); err != nil {
-			return nil, err
-		}
+	algorithm := cmp.Or(c.SigningAlgorithm, assertion.Algorithms[0])
+	if c.KID == "" {
+		return assertion.NewOwnSigner(c.PrivateKey, algorithm)
 	}
-	return assertion.NewSigner(c.PrivateKey, cmp.Or(c.SigningAlgorithm, assertion.Algorithms[0]), kid)
+	return assertion.NewSigner(c.PrivateKey, algorithm, c.KID)
 }
 
 // assertion is the one for the next attempt.

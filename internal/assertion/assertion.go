@@ -103,10 +103,23 @@ func (s Signer) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "assertion.S
 // assertions name as their key; "": none, so that Auth0 tries each key of the
 // application. The error quotes nothing of the key.
 func NewSigner(privateKey, algorithm, kid string) (*Signer, error) {
+	return newSigner(privateKey, algorithm, func(*rsa.PrivateKey) (string, error) { return kid, nil })
+}
+
+// NewOwnSigner is NewSigner of a key whose kid is its thumbprint, as PublicKey gives it.
+func NewOwnSigner(privateKey, algorithm string) (*Signer, error) {
+	return newSigner(privateKey, algorithm, thumbprint)
+}
+
+func newSigner(privateKey, algorithm string, kidOf func(*rsa.PrivateKey) (string, error)) (*Signer, error) {
 	if !slices.Contains(Algorithms, algorithm) {
 		return nil, errors.New("the signing algorithm must be one of " + strings.Join(Algorithms, ", "))
 	}
 	key, err := ParsePrivateKey(privateKey)
+	if err != nil {
+		return nil, err
+	}
+	kid, err := kidOf(key)
 	if err != nil {
 		return nil, err
 	}

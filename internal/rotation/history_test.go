@@ -16,16 +16,7 @@ import (
 // world is one target with its Auth0, where everything fails at times: storage,
 // requests before and after their effect, the process, and the clocks of its nodes.
 type world struct {
-	t      *testing.T
-	random *rand.Rand
-	set    Settings
-	calm   bool // nothing fails any more
-
-	elapsed time.Duration // of the true time
-	ahead   time.Duration // of this node's clock
-	since   time.Duration // by the true time
-
-	stored   []byte
+	node
 	live     Secret // what Auth0 accepts
 	made     int
 	seen     bool // live has been in the stored state: it must not be lost any more
@@ -35,13 +26,27 @@ type world struct {
 	previous Secret        // by which it was; "": nothing has to be served of before
 }
 
+// node is what serves the target of a world: its settings, its storage and its clock.
+type node struct {
+	t      *testing.T
+	random *rand.Rand
+	set    Settings
+	calm   bool // nothing fails any more, and nobody does anything
+
+	elapsed time.Duration // of the true time
+	ahead   time.Duration // of this node's clock
+	since   time.Duration // by the true time
+
+	stored []byte
+}
+
 // errCrash ends the process.
 var errCrash = errors.New("crash")
 
 func newWorld(t *testing.T, seed uint64, set Settings) *world {
 	t.Helper()
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 9)), set: set, live: "imported",
+		node: node{t: t, random: rand.New(rand.NewPCG(seed, 9)), set: set}, live: "imported",
 		staged: map[Secret]time.Duration{}, tried: map[Secret]bool{},
 	}
 	w.store(Imported(w.live, 0, epoch))
@@ -49,24 +54,24 @@ func newWorld(t *testing.T, seed uint64, set Settings) *world {
 }
 
 // chance is one in so many, as long as things fail.
-func (w *world) chance(in int) bool { return !w.calm && w.random.IntN(in) == 0 }
+func (w *node) chance(in int) bool { return !w.calm && w.random.IntN(in) == 0 }
 
-func (w *world) state() State {
+func (w *node) state() State {
 	var st State
 	require.NoError(w.t, json.Unmarshal(w.stored, &st))
 	return st
 }
 
-func (w *world) store(st State) {
+func (w *node) store(st State) {
 	data, err := json.Marshal(st)
 	require.NoError(w.t, err)
 	w.stored = data
 	require.Equal(w.t, st, w.state(), "it is read as it was stored")
 }
 
-func (w *world) Load(context.Context) (Settings, State, error) { return w.set, w.state(), nil }
+func (w *node) Load(context.Context) (Settings, State, error) { return w.set, w.state(), nil }
 
-func (w *world) Clock() Clock {
+func (w *node) Clock() Clock {
 	return Clock{Now: epoch.Add(w.elapsed + w.ahead), Since: epoch.Add(w.since + w.ahead), Jitter: w.random.Float64()}
 }
 

@@ -126,8 +126,7 @@ func (r record) keyOutcome(set Settings, did action, o Outcome, first bool, clk 
 	case did == doRetire && o.Result == Found:
 		return r.swapped(clk.Now).succeeded(), true
 	}
-	failed := r.keyFailed(o, false, clk)
-	failed.Attempt = notBegun // no attempt to register one
+	failed := r.waitsAfter(o, clk)
 	if did == doConfirm && o.Result == Refused {
 		failed.Attempt, failed.StagedAt, failed.StagedTTL, failed.Unproven = unclear, time.Time{}, 0, true // it is registered again
 	}

@@ -18,17 +18,8 @@ import (
 // storage, requests before and after their effect, the process, the clocks of its nodes,
 // and where somebody else changes the keys. Each promise is a check of its own.
 type keyWorld struct {
-	t      *testing.T
-	random *rand.Rand
-	set    Settings
-	calm   bool // nothing fails any more, and nobody does anything
-	forces bool // operators force at times
-
-	elapsed time.Duration // of the true time
-	ahead   time.Duration // of this node's clock
-	since   time.Duration // by the true time
-
-	stored  []byte
+	node
+	forces  bool // operators force at times
 	made    int
 	enabled []Secret                 // what Auth0 accepts, somebody else's included
 	from    map[Secret]time.Duration // when it was enabled
@@ -55,9 +46,12 @@ const trueDelay = 20 * time.Second
 func newKeyWorld(t *testing.T, seed uint64) *keyWorld {
 	t.Helper()
 	w := &keyWorld{
-		t: t, random: rand.New(rand.NewPCG(seed, 18)), forces: seed%3 == 0,
-		set:  Settings{TTL: 10 * time.Minute, Source: Vault, PropagationDelay: trueDelay, Exportable: seed%2 == 0},
-		from: map[Secret]time.Duration{}, bulkOf: map[Secret]int{}, taken: map[Secret]bool{},
+		node: node{
+			t: t, random: rand.New(rand.NewPCG(seed, 18)),
+			set: Settings{TTL: 10 * time.Minute, Source: Vault, PropagationDelay: trueDelay, Exportable: seed%2 == 0},
+		},
+		forces: seed%3 == 0,
+		from:   map[Secret]time.Duration{}, bulkOf: map[Secret]int{}, taken: map[Secret]bool{},
 	}
 	if seed%5 == 0 {
 		w.enable("their first")
@@ -67,33 +61,16 @@ func newKeyWorld(t *testing.T, seed uint64) *keyWorld {
 	return w
 }
 
-func (w *keyWorld) chance(in int) bool { return !w.calm && w.random.IntN(in) == 0 }
-
-func (w *keyWorld) state() State {
-	var st State
-	require.NoError(w.t, json.Unmarshal(w.stored, &st))
-	return st
-}
-
 // store stores a state, as publish serves it then.
 func (w *keyWorld) store(st State) {
-	data, err := json.Marshal(st)
-	require.NoError(w.t, err)
 	awaited := Secret("")
 	if w.stored != nil {
 		awaited = w.state().Awaited()
 	}
-	w.stored = data
-	require.Equal(w.t, st, w.state(), "it is read as it was stored")
+	w.node.store(st)
 	if now := st.Awaited(); now != "" && now != awaited {
 		w.since = w.elapsed
 	}
-}
-
-func (w *keyWorld) Load(context.Context) (Settings, State, error) { return w.set, w.state(), nil }
-
-func (w *keyWorld) Clock() Clock {
-	return Clock{Now: epoch.Add(w.elapsed + w.ahead), Since: epoch.Add(w.since + w.ahead), Jitter: w.random.Float64()}
 }
 
 func (w *keyWorld) Generate(context.Context) (Secret, error) {
