@@ -300,7 +300,7 @@ func TestReadersShareAToken(t *testing.T) {
 			for s.issued(app)-checked < 3 && !t.Failed() && time.Since(began) < patience {
 				read()
 				reads.Add(1)
-				time.Sleep(40 * time.Millisecond)
+				time.Sleep(200 * time.Millisecond)
 			}
 		})
 	}

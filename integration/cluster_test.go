@@ -46,7 +46,6 @@ func TestClusterThatIsLookedAfter(t *testing.T) {
 func throughDisruptions(t *testing.T, disruptions ...disruption) {
 	takesLong(t)
 	s, cluster := newClusterSuite(t)
-	s.every = 100 * time.Millisecond
 	s.grantKeys()
 	config := s.Config()
 	config["propagation_delay"] = "2s"

@@ -151,7 +151,7 @@ func TestServicesWithKeys(t *testing.T) {
 	t.Parallel()
 	takesLong(t)
 	s := suiteForKeys(t, devstack.Options{Storage: "inmem"}, map[string]any{"propagation_delay": "3s"})
-	s.every = 100 * time.Millisecond
+	s.every = 200 * time.Millisecond // each login costs a signature
 	all, _ := s.keyServices()
 	s.Tenant.SetPropagation(tenant.Propagation{Delay: 2 * time.Second, Mode: tenant.Mixed})
 
@@ -173,7 +173,7 @@ func TestServicesWithKeys(t *testing.T) {
 	for _, v := range all {
 		s.awaitVersion(v.role, "2")
 	}
-	s.moreLogins(all, 20) // which takes two seconds
+	s.moreLogins(all, 10) // which takes two seconds
 
 	_, err := s.Vault.Client().Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Plugin: devstack.PluginName})
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func TestServicesWithKeys(t *testing.T) {
 	for _, v := range all {
 		s.awaitVersion(v.role, "3")
 	}
-	s.moreLogins(all, 20)
+	s.moreLogins(all, 10)
 	for _, v := range all {
 		v.stop()
 		logins := s.loginsOf(v)
@@ -220,7 +220,6 @@ func (s *suite) firstRemoval(v *keyService) time.Time {
 func TestServicesWithKeysAreForced(t *testing.T) {
 	t.Parallel()
 	s := suiteForKeys(t, devstack.Options{Storage: "inmem"}, map[string]any{"propagation_delay": "4s"})
-	s.every = 100 * time.Millisecond
 	all, file := s.keyServices()
 	rendered := all[len(all)-1]
 	for i, rotate := range []func(){
