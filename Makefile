@@ -58,16 +58,15 @@ test: ## Run all tests: linters, unit tests, a little fuzzing, and the integrati
 	$(call step,All tests passed)
 
 # In make test, what the suites need is built beside the linters and the unit tests, which leave a
-# core idle at times; and what needs no Vault runs beside the suites, which mostly wait, as does
-# one suite beside the other. What would compile the same packages comes one after the other.
+# core idle at times; and all that follows runs at once, since the suites mostly wait. What would
+# compile the same packages comes one after the other.
 ifdef IN_TURN
 race: | lint
-fuzz: | exploration
+fuzz: | race
 $(GOVULNCHECK): | $(LINT)
 vault: | $(GOVULNCHECK)
 build: | vault lint
 suite-programs: | build race
-integration-openbao: | exploration
 endif
 
 .PHONY: check

@@ -437,7 +437,55 @@ type testEnv struct {
 	keysMade atomic.Int64
 	log      *sharedBuffer
 	events   *logical.MockEventSender
+
+	decoded sync.Map // of decodedEntry, by key
+	found   sync.Map // of foundSecrets, by role
 }
+
+// stored is a role as it is stored. Nil: there is none.
+func (env *testEnv) stored(name string) *roleEntry {
+	return decoded(env, storageRoles+name, func(storage logical.Storage) (*roleEntry, error) {
+		return readRole(context.Background(), storage, name)
+	})
+}
+
+// storedConfig is the configuration as it is stored. Nil: there is none.
+func (env *testEnv) storedConfig() *configEntry {
+	return decoded(env, storageConfig, func(storage logical.Storage) (*configEntry, error) {
+		return readConfig(context.Background(), storage)
+	})
+}
+
+// decodedEntry is a stored entry and what it was decoded from.
+type decodedEntry struct {
+	raw   *logical.StorageEntry
+	entry any
+}
+
+// decoded decodes an entry of storage, once as long as it stays the same: most of the time
+// of the oracles went into that.
+func decoded[E any](env *testEnv, key string, read func(logical.Storage) (*E, error)) *E {
+	raw, err := env.storage.Get(context.Background(), key)
+	if err != nil || raw == nil {
+		require.NoError(env.t, err)
+		return nil
+	}
+	if last, ok := env.decoded.Load(key); ok && bytes.Equal(last.(decodedEntry).raw.Value, raw.Value) {
+		return last.(decodedEntry).entry.(*E)
+	}
+	entry, err := read(oneEntry{raw: raw})
+	require.NoError(env.t, err)
+	env.decoded.Store(key, decodedEntry{raw, entry})
+	return entry
+}
+
+// oneEntry is storage of one entry.
+type oneEntry struct {
+	logical.Storage
+	raw *logical.StorageEntry
+}
+
+func (s oneEntry) Get(context.Context, string) (*logical.StorageEntry, error) { return s.raw, nil }
 
 // sharedBuffer is a buffer that can be read while somebody writes.
 type sharedBuffer struct {
@@ -627,11 +675,27 @@ func (env *testEnv) secrets() []string {
 		if err != nil || entry == nil {
 			continue
 		}
-		for _, stored := range storedSecret.FindAllSubmatch(entry.Value, -1) {
-			var secret string
-			if json.Unmarshal(stored[1], &secret) == nil {
-				secrets = append(secrets, secret)
-			}
+		last, ok := env.found.Load(name)
+		if !ok || !bytes.Equal(last.(foundSecrets).in, entry.Value) {
+			last = foundSecrets{entry.Value, secretsIn(entry.Value)}
+			env.found.Store(name, last)
+		}
+		secrets = append(secrets, last.(foundSecrets).secrets...)
+	}
+	return secrets
+}
+
+// foundSecrets are those in a role's entry.
+type foundSecrets struct {
+	in      []byte
+	secrets []string
+}
+
+func secretsIn(entry []byte) (secrets []string) {
+	for _, stored := range storedSecret.FindAllSubmatch(entry, -1) {
+		var secret string
+		if json.Unmarshal(stored[1], &secret) == nil {
+			secrets = append(secrets, secret)
 		}
 	}
 	return secrets

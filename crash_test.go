@@ -380,9 +380,7 @@ func (env *crashEnv) check() {
 		}
 		accepted := env.auth0.secret("client-of-" + name)
 		if env.scenario.known {
-			role, err := readRole(context.Background(), env.storage, name)
-			require.NoError(env.t, err)
-			require.True(env.t, role.Rotation.Holds(rotation.Secret(accepted)), "what Auth0 accepts is not stored")
+			require.True(env.t, env.stored(name).Rotation.Holds(rotation.Secret(accepted)), "what Auth0 accepts is not stored")
 		}
 		live := slices.DeleteFunc(env.holders[name], func(h holder) bool { return !time.Now().Before(h.expires) })
 		if env.scenario.leases {
@@ -393,9 +391,7 @@ func (env *crashEnv) check() {
 		env.holders[name] = live
 	}
 	if env.scenario.root && !env.scenario.keyed {
-		config, err := readConfig(context.Background(), env.storage)
-		require.NoError(env.t, err)
-		require.True(env.t, config.Rotation.Holds(rotation.Secret(env.auth0.secret(testEngineID))))
+		require.True(env.t, env.storedConfig().Rotation.Holds(rotation.Secret(env.auth0.secret(testEngineID))))
 	}
 }
 
@@ -463,8 +459,7 @@ func (env *crashEnv) ours(name string) []string {
 // checkKeys looks at the invariants of a role of keys.
 func (env *crashEnv) checkKeys(name string) {
 	accepted := env.ours(name)
-	role, err := readRole(context.Background(), env.storage, name)
-	require.NoError(env.t, err)
+	role := env.stored(name)
 	require.LessOrEqual(env.t, len(accepted), 2, oracleTwoKeys)
 	live := slices.DeleteFunc(env.holders[name], func(h holder) bool { return !time.Now().Before(h.expires) })
 	env.holders[name] = live
@@ -483,7 +478,7 @@ func (env *crashEnv) checkKeys(name string) {
 
 // healedKeys is healed for a role of keys.
 func (env *crashEnv) healedKeys(name string) {
-	if role, err := readRole(context.Background(), env.storage, name); err == nil && role == nil {
+	if env.stored(name) == nil {
 		if deleted := env.scenario.begins == logical.DeleteOperation; !deleted || !env.world.crashed {
 			require.True(env.t, deleted || env.scenario.absent)
 			require.Empty(env.t, env.ours(name), oracleOneKey)

@@ -218,15 +218,6 @@ func (m *model) interfere(op, clientID string, commit func()) error {
 	return nil
 }
 
-// stored is a role as it is stored. Nil: there is none.
-func (m *model) stored(name string) *roleEntry {
-	role, err := readRole(context.Background(), m.storage, name)
-	if err != nil {
-		panic(err)
-	}
-	return role
-}
-
 // viewOf is what is to be seen of a stored role, by a process that has just begun.
 func (m *model) viewOf(role *roleEntry) rotation.View {
 	return role.Rotation.View(role.settings(m.b.mountInMemory()), rotation.Clock{Now: m.engineNow(), Since: m.engineNow()})
@@ -239,8 +230,7 @@ func (m *model) isSet(clientID string) bool {
 			return role.Rotation.Next() == rotation.Secret(m.auth0.secret(clientID))
 		}
 	}
-	config, err := readConfig(context.Background(), m.storage)
-	return err == nil && config.Rotation.Next() == rotation.Secret(m.auth0.secret(clientID))
+	return m.storedConfig().Rotation.Next() == rotation.Secret(m.auth0.secret(clientID))
 }
 
 // modelAPI is Auth0 as the engine sees it, with an eye on what it sends.
@@ -342,8 +332,8 @@ func (r *modelRole) drop(certain bool) {
 // scheduled says whether the schedule lets a rotation take effect so long from now.
 func (m *model) scheduled(role *roleEntry, ahead time.Duration) bool {
 	now := m.engineNow().Add(ahead)
-	config, err := readConfig(context.Background(), m.storage)
-	if err != nil || config == nil || config.Disabled || role.Disabled {
+	config := m.storedConfig()
+	if config == nil || config.Disabled || role.Disabled {
 		return false
 	}
 	last := role.Rotation.LastRotation()
@@ -524,8 +514,8 @@ func (m *model) checkTold(role *modelRole) {
 
 // canLogInQuietly is canLogIn that leaves no trace.
 func (m *model) canLogInQuietly() bool {
-	config, err := readConfig(context.Background(), m.storage)
-	return err == nil && (config == nil || slices.Contains(m.b.clientSettings(config).Secrets, m.auth0.secret(config.ClientID)))
+	config := m.storedConfig()
+	return config == nil || slices.Contains(m.b.clientSettings(config).Secrets, m.auth0.secret(config.ClientID))
 }
 
 // settle lets the engine finish, restarts it if it was killed, and asks the oracles.
@@ -863,7 +853,7 @@ func (m *model) create(i int, more map[string]any) {
 	if skip || role.Keyed {
 		m.asked(role, true)
 	}
-	config, _ := readConfig(context.Background(), m.storage)
+	config := m.storedConfig()
 	_, err := m.try(logical.UpdateOperation, "roles/"+role.Name, data)
 	m.mu.Lock()
 	defer m.mu.Unlock()

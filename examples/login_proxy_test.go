@@ -96,7 +96,9 @@ var loginProxyFlag = regexp.MustCompile("(?m)(?:^|[\\s`])-([a-z][a-z-]+)")
 
 // TestLoginProxyFlags: those in the examples and documents are flags of the program.
 func TestLoginProxyFlags(t *testing.T) {
-	help, err := exec.CommandContext(t.Context(), "go", "run", "../cmd/auth0-login-proxy", "-h").CombinedOutput()
+	run := exec.CommandContext(t.Context(), "go", "run", "-trimpath", "../cmd/auth0-login-proxy", "-h")
+	run.Env = append(os.Environ(), "CGO_ENABLED=0") // with what make build has compiled
+	help, err := run.CombinedOutput()
 	require.NoError(t, err, "%s", help)
 	unit := text(t, "login-proxy/auth0-login-proxy.service")
 	used := regexp.MustCompile(`(?ms)^ExecStart=\S+(.*?)^Restart=`).FindStringSubmatch(unit)[1]

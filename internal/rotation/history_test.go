@@ -37,7 +37,7 @@ type node struct {
 	ahead   time.Duration // of this node's clock
 	since   time.Duration // by the true time
 
-	stored []byte
+	stored *State // as it is read again; nil: nothing yet
 }
 
 // errCrash ends the process.
@@ -56,17 +56,15 @@ func newWorld(t *testing.T, seed uint64, set Settings) *world {
 // chance is one in so many, as long as things fail.
 func (w *node) chance(in int) bool { return !w.calm && w.random.IntN(in) == 0 }
 
-func (w *node) state() State {
-	var st State
-	require.NoError(w.t, json.Unmarshal(w.stored, &st))
-	return st
-}
+func (w *node) state() State { return *w.stored }
 
 func (w *node) store(st State) {
 	data, err := json.Marshal(st)
 	require.NoError(w.t, err)
-	w.stored = data
-	require.Equal(w.t, st, w.state(), "it is read as it was stored")
+	var read State
+	require.NoError(w.t, json.Unmarshal(data, &read))
+	require.Equal(w.t, st, read, "it is read as it was stored")
+	w.stored = &read
 }
 
 func (w *node) Load(context.Context) (Settings, State, error) { return w.set, w.state(), nil }
