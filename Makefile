@@ -54,7 +54,7 @@ dev: build vault ## Leave the demo's Vault and tenant running, and print command
 
 .PHONY: test
 test: ## Run all tests: linters, unit tests, a little fuzzing, and the integration suite on a real Vault and OpenBao
-	@$(MAKE) --no-print-directory -j3 IN_TURN=yes lint unit fuzz integration integration-openbao
+	@$(MAKE) --no-print-directory -j4 IN_TURN=yes lint unit fuzz integration integration-openbao
 	$(call step,All tests passed)
 
 # In make test, what the suites need is built beside the linters and the unit tests, which leave a

@@ -50,6 +50,9 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 		name := strings.TrimPrefix(file, "../")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "docs/operations.md" {
+				takesLong(t)
+			}
 			text, err := os.ReadFile(file)
 			require.NoError(t, err)
 			runDocument(t, name, readBlocks(t, string(text)))

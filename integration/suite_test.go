@@ -78,8 +78,9 @@ func scopes(t *testing.T) []string {
 	return devstack.AllScopes
 }
 
-// vaults bounds how many tests have a Vault at once: each takes some 200 MB.
-var vaults = make(chan struct{}, 12)
+// vaults bounds how many tests have a Vault at once: each takes some 200 MB, and a core for
+// a second when it starts.
+var vaults = make(chan struct{}, 8)
 
 // longTests has the names of those that wait longest. They do not wait for others as well,
 // since the suite is as long as they are.
