@@ -438,45 +438,51 @@ type testEnv struct {
 	log      *sharedBuffer
 	events   *logical.MockEventSender
 
-	decoded sync.Map // of decodedEntry, by key
-	found   sync.Map // of foundSecrets, by role
+	made sync.Map // of madeOf, by what it is
 }
 
-// stored is a role as it is stored. Nil: there is none.
+// madeOf is what was made of a stored entry.
+type madeOf struct {
+	raw  []byte
+	made any
+}
+
+// once makes something of a stored entry, again only when the entry has changed: most of
+// the time of the oracles went into that.
+func once[T any](env *testEnv, what string, raw []byte, derive func() T) T {
+	if last, ok := env.made.Load(what); ok && bytes.Equal(last.(madeOf).raw, raw) {
+		return last.(madeOf).made.(T)
+	}
+	made := derive()
+	env.made.Store(what, madeOf{raw, made})
+	return made
+}
+
+// stored is a role as it is stored, not to be changed. Nil: there is none.
 func (env *testEnv) stored(name string) *roleEntry {
 	return decoded(env, storageRoles+name, func(storage logical.Storage) (*roleEntry, error) {
 		return readRole(context.Background(), storage, name)
 	})
 }
 
-// storedConfig is the configuration as it is stored. Nil: there is none.
+// storedConfig is the configuration as it is stored, not to be changed. Nil: there is none.
 func (env *testEnv) storedConfig() *configEntry {
 	return decoded(env, storageConfig, func(storage logical.Storage) (*configEntry, error) {
 		return readConfig(context.Background(), storage)
 	})
 }
 
-// decodedEntry is a stored entry and what it was decoded from.
-type decodedEntry struct {
-	raw   *logical.StorageEntry
-	entry any
-}
-
-// decoded decodes an entry of storage, once as long as it stays the same: most of the time
-// of the oracles went into that.
 func decoded[E any](env *testEnv, key string, read func(logical.Storage) (*E, error)) *E {
 	raw, err := env.storage.Get(context.Background(), key)
 	if err != nil || raw == nil {
 		require.NoError(env.t, err)
 		return nil
 	}
-	if last, ok := env.decoded.Load(key); ok && bytes.Equal(last.(decodedEntry).raw.Value, raw.Value) {
-		return last.(decodedEntry).entry.(*E)
-	}
-	entry, err := read(oneEntry{raw: raw})
-	require.NoError(env.t, err)
-	env.decoded.Store(key, decodedEntry{raw, entry})
-	return entry
+	return once(env, key, raw.Value, func() *E {
+		entry, err := read(oneEntry{raw: raw})
+		require.NoError(env.t, err)
+		return entry
+	})
 }
 
 // oneEntry is storage of one entry.
@@ -675,22 +681,12 @@ func (env *testEnv) secrets() []string {
 		if err != nil || entry == nil {
 			continue
 		}
-		last, ok := env.found.Load(name)
-		if !ok || !bytes.Equal(last.(foundSecrets).in, entry.Value) {
-			last = foundSecrets{entry.Value, secretsIn(entry.Value)}
-			env.found.Store(name, last)
-		}
-		secrets = append(secrets, last.(foundSecrets).secrets...)
+		secrets = append(secrets, once(env, "secrets of "+name, entry.Value, func() []string { return secretsIn(entry.Value) })...)
 	}
 	return secrets
 }
 
-// foundSecrets are those in a role's entry.
-type foundSecrets struct {
-	in      []byte
-	secrets []string
-}
-
+// secretsIn are those in a role's entry.
 func secretsIn(entry []byte) (secrets []string) {
 	for _, stored := range storedSecret.FindAllSubmatch(entry, -1) {
 		var secret string

@@ -272,9 +272,7 @@ func TestStoreBeforeSend(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, nil)
 		env.auth0.whenSet(func(_, secret string) {
-			role, err := readRole(context.Background(), env.storage, "app")
-			require.NoError(t, err)
-			require.True(t, role.Rotation.Holds(rotation.Secret(secret)), "Auth0 was sent a secret that is not stored")
+			require.True(t, env.stored("app").Rotation.Holds(rotation.Secret(secret)), "Auth0 was sent a secret that is not stored")
 		})
 		env.write("rotate/app", map[string]any{fieldForce: true})
 		env.auth0.whenSet(nil)
@@ -292,9 +290,7 @@ func TestIntentBeforeAsking(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		env := minuteRole(t, map[string]any{fieldSecretSource: "auth0"})
 		env.auth0.whenSet(func(_, _ string) {
-			role, err := readRole(context.Background(), env.storage, "app")
-			require.NoError(t, err)
-			require.True(t, role.Rotation.Unsettled(), "an attempt is on record")
+			require.True(t, env.stored("app").Rotation.Unsettled(), "an attempt is on record")
 		})
 		env.write("rotate/app", nil)
 		env.auth0.whenSet(nil)
